@@ -1,0 +1,1 @@
+"""What is under test: adapters for encoders, and the trainer that makes new ones."""

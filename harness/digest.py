@@ -1,0 +1,44 @@
+"""Identity by content: SHA-256 of bytes, files, plain objects and tensors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def of_bytes(data: bytes) -> str:
+    """SHA-256 of these bytes, in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def of_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def of_json(thing: Any) -> str:
+    """SHA-256 of a plain object, the same whatever the order of its keys."""
+    return of_bytes(json.dumps(thing, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def of_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over ``name|dtype|shape|bytes`` of every tensor, sorted by name.
+
+    The same weights under the same names have one digest, on whatever device and in whatever file they lie.
+    """
+    import torch
+
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        kind = str(tensor.dtype).removeprefix("torch.")
+        total.update(f"{name}|{kind}|{tuple(tensor.shape)}|".encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()

@@ -1,0 +1,37 @@
+"""What can go wrong in a way the user can put right, each kind with the exit code it ends with."""
+
+
+class OhdBenchError(Exception):
+    """One clear line for the user; the command ends with ``code`` and no traceback."""
+
+    code = 1
+
+
+class UsageError(OhdBenchError):
+    """The words of the command, or a file handed to it, are wrong (exit 2)."""
+
+    code = 2
+
+
+class DataError(OhdBenchError):
+    """Data is missing or is not what its checksum says (exit 3)."""
+
+    code = 3
+
+
+class ModelError(OhdBenchError):
+    """A model cannot be loaded, or does not fit where it is to go (exit 4)."""
+
+    code = 4
+
+
+class GateError(OhdBenchError):
+    """A gate the user set has failed (exit 5)."""
+
+    code = 5
+
+
+class DegenerateError(OhdBenchError):
+    """A model's outputs are not finite, or all the same (exit 6)."""
+
+    code = 6

@@ -1,0 +1,48 @@
+"""Find, open and identify the images of a benchmark."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from harness import digest
+from harness.errors import DataError
+
+
+class ImageError(Exception):
+    """An image file that is there but cannot be read."""
+
+
+def find(name: str, *folders: Path) -> Path:
+    """Where the image of this name lies: the first of these folders that holds it, else where it belongs (the first)."""
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+    return folders[0] / name
+
+
+def open_image(path: Path) -> Image.Image:
+    """The image in RGB, upright; ImageError where the file is corrupt."""
+    try:
+        with Image.open(path) as image:
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageError(f"{path} cannot be read as an image: {error}") from error
+
+
+def check(paths: set[Path], whose: str) -> None:
+    """DataError in one line where images are missing: how many, and where they belong."""
+    missing = sorted(path for path in paths if not path.is_file())
+    if missing:
+        raise DataError(
+            f"{whose}: {len(missing)} of {len(paths)} images are missing, {missing[0].name} the first; "
+            f"they belong in {missing[0].parent}"
+        )
+
+
+@lru_cache(maxsize=200_000)
+def image_digest(path: Path) -> str:
+    """SHA-256 of the image file."""
+    return digest.of_file(path)

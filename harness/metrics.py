@@ -1,0 +1,52 @@
+"""Metrics: functions of totals, written once for a number or for ten thousand resamples at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+Totals = Mapping[str, Any]
+"""Added-up counts: each a number, or an array with one entry a resample."""
+
+Better = Literal["higher", "lower", "neither"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A function of totals. ``scale`` 100 prints it as a percentage; ``better`` says which way is good.
+
+    ``of`` returns a fraction (or any number) from totals, nan where nothing was counted, and never rounds.
+    """
+
+    of: Callable[[Totals], Any]
+    better: Better = "higher"
+    scale: float = 100.0
+    digits: int = 1
+
+    def __call__(self, totals: Totals) -> Any:
+        """The metric's value, scaled; nan where a count it needs is missing or nothing was counted."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            try:
+                return self.of(totals) * self.scale
+            except KeyError:
+                return np.float64(np.nan)
+
+
+def divide(numerator: Any, denominator: Any) -> Any:
+    """numerator / denominator, nan where nothing was counted; numbers or arrays."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        top, bottom = np.asarray(numerator, float), np.asarray(denominator, float)
+        return np.where(bottom == 0, np.nan, top / np.where(bottom == 0, 1.0, bottom))[()]
+
+
+def ratio(numerator: str, denominator: str, **kind: Any) -> Metric:
+    """One total over another."""
+    return Metric(lambda totals: divide(totals[numerator], totals[denominator]), **kind)
+
+
+def f1(precision: Any, recall: Any) -> Any:
+    """Harmonic mean of precision and recall (fractions)."""
+    return divide(2 * precision * recall, precision + recall)

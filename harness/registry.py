@@ -1,0 +1,138 @@
+"""Find tasks, encoders, LVLMs and recipes by name, wherever they are installed."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Callable, Iterable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+
+from harness.errors import ModelError, UsageError
+from harness.types import Encoder, LvlmHost, Place, Recipe, Spec, Task
+
+EncoderMaker = Callable[[Spec, Place], Encoder]
+LvlmMaker = Callable[[Spec, Place], LvlmHost]
+
+tasks: dict[str, type[Task]] = {}
+encoders: dict[str, EncoderMaker] = {}
+lvlms: dict[str, LvlmMaker] = {}
+recipes: dict[str, Callable[[], Recipe]] = {}
+
+T = TypeVar("T")
+
+
+def task(name: str) -> Callable[[type[Task]], type[Task]]:
+    """Register a task class under this name."""
+
+    def register(cls: type[Task]) -> type[Task]:
+        cls.name = name
+        return _add(tasks, name, cls)
+
+    return register
+
+
+def encoder(name: str) -> Callable[[EncoderMaker], EncoderMaker]:
+    """Register a maker of encoders under this name; it imports torch inside."""
+    return lambda maker: _add(encoders, name, maker)
+
+
+def lvlm(name: str) -> Callable[[LvlmMaker], LvlmMaker]:
+    """Register a maker of LVLM hosts under this name; it imports torch inside."""
+    return lambda maker: _add(lvlms, name, maker)
+
+
+def recipe(name: str) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
+    """Register a recipe: a function without arguments that returns a frozen dataclass with ``train``."""
+    return lambda make: _add(recipes, name, make)
+
+
+def _add(table: dict[str, T], name: str, thing: T) -> T:
+    if name in table and getattr(table[name], "__module__", "") != getattr(thing, "__module__", ""):
+        raise UsageError(f"'{name}' is registered twice, by {table[name].__module__} and by {thing.__module__}")
+    table[name] = thing
+    return thing
+
+
+def load(include: Iterable[Path] = ()) -> None:
+    """Import every module directly inside each package of the ``ohd_bench`` entry points, and each --include folder."""
+    for point in sorted(entry_points(group="ohd_bench"), key=lambda p: (p.name, p.value)):
+        package = _imported(point.value, f"plugin '{point.value}'")
+        for module in pkgutil.iter_modules(package.__path__):
+            _imported(f"{package.__name__}.{module.name}", f"plugin '{point.value}'")
+    for folder in include:
+        _load_folder(folder)
+
+
+def _imported(name: str, whose: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UsageError(f"{whose} cannot be imported: {name}: {error}") from error
+
+
+def _load_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise UsageError(f"--include {folder} is not a folder")
+    for path in sorted(folder.glob("*.py")):
+        name = f"ohd_bench_include_{path.stem}"
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec and spec.loader
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except (ImportError, SyntaxError) as error:
+            raise UsageError(f"--include {path} cannot be imported: {error}") from error
+
+
+def find(table: dict[str, T], name: str, kind: str) -> T:
+    """The thing of this name, or UsageError that offers the nearest names."""
+    if name in table:
+        return table[name]
+    near = difflib.get_close_matches(name, table, n=3, cutoff=0.5)
+    offer = f"did you mean {' or '.join(near)}?" if near else f"there is {', '.join(sorted(table)) or 'none'}"
+    raise UsageError(f"no {kind} is called '{name}'; {offer}")
+
+
+def parse_spec(text: str) -> Spec:
+    """``NAME[:LOCATION][?key=value&…]`` taken apart; UsageError where it cannot be."""
+    head, _, query = text.partition("?")
+    name, _, location = head.partition(":")
+    if not name:
+        raise UsageError(f"'{text}' names nothing; write NAME[:LOCATION][?key=value]")
+    try:
+        options = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=True)) if query else {}
+    except ValueError as error:
+        raise UsageError(f"'{text}': after '?' come key=value pairs joined by '&'") from error
+    return Spec(name, location, options, text)
+
+
+def no_more_options(spec: Spec, *known: str) -> None:
+    """UsageError where the spec carries an option its model does not know."""
+    for key in spec.options:
+        if key not in known:
+            have = ", ".join(known) or "none"
+            raise UsageError(f"'{spec.text}': {spec.name} has no option '{key}'; it knows {have}")
+
+
+def make_encoder(text: str, place: Place) -> Encoder:
+    """The encoder this spec names, loaded."""
+    spec = parse_spec(text)
+    return find(encoders, spec.name, "encoder")(spec, place)
+
+
+def make_lvlm(text: str, place: Place) -> LvlmHost:
+    """The LVLM host this spec names, loaded."""
+    spec = parse_spec(text)
+    return find(lvlms, spec.name, "LVLM")(spec, place)
+
+
+def needs(extra: str, package: str) -> ModelError:
+    """What to raise where an optional package is missing."""
+    return ModelError(f"this needs the package '{package}': pip install 'ohd-bench[{extra}]'")

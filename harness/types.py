@@ -1,0 +1,178 @@
+"""The nouns of ohd-bench: what is asked, what came back, and what each part promises the others."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+    from torch.nn import Module
+
+    from harness.metrics import Metric
+
+Counts = Mapping[str, float]
+"""What one answer adds to the totals."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One question about one image.
+
+    ``group`` is a path (``discriminative/attribute/state``): an answer counts in every group along it.
+    ``tokens`` is the most new tokens an answer may have; ``until`` ends it early at the first such text.
+    """
+
+    id: str
+    image: Path | None
+    target: str
+    prompt: str = ""
+    texts: tuple[str, ...] = ()
+    group: str = ""
+    tokens: int = 16
+    until: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model gave back: its words, or its similarity to each of the sample's texts.
+
+    ``p_yes`` is the probability mass of every spelling of yes against that of no at the first answer token.
+    """
+
+    text: str | None = None
+    p_yes: float | None = None
+    scores: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a sample has no answer. A failure is never counted as an answer."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The samples of one image, with the image opened once (RGB), or None where nothing is to be seen."""
+
+    image: Image | None
+    samples: tuple[Sample, ...]
+
+
+Reply = tuple[Sample, Answer | Failure]
+Mode = Literal["rank", "generate"]
+
+
+class Task(ABC):
+    """A benchmark: questions in, counts out. No model, no device, no averaging.
+
+    ``mode`` says whom it asks: ``rank`` an encoder (similarities to ``Sample.texts``), ``generate`` an LVLM.
+    ``whole`` is what all groups together are called in tables.
+    """
+
+    name: ClassVar[str] = ""
+    mode: ClassVar[Mode]
+    metrics: ClassVar[Mapping[str, Metric]]
+    headline: ClassVar[str]
+    version: ClassVar[str] = "1"
+    whole: ClassVar[str] = "all"
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+
+    @abstractmethod
+    def samples(self) -> Iterator[Sample]:
+        """Every question, in a fixed order."""
+
+    @abstractmethod
+    def count(self, sample: Sample, answer: Answer) -> Counts:
+        """What this one answer adds to the totals of its groups."""
+
+    def metrics_of(self, group: str) -> Mapping[str, Metric]:
+        """The metrics that mean something in this group (its path, "" for the whole)."""
+        return self.metrics
+
+    def rules(self) -> Mapping[str, Any]:
+        """How answers are read and counted: whatever changes a number without changing an answer."""
+        return {"version": self.version}
+
+    def floors(self) -> Mapping[str, Answer]:
+        """Answers that need no picture, by name: what they score is printed under the table."""
+        return {}
+
+
+class Encoder(Protocol):
+    """A dual encoder under test."""
+
+    spec: str
+
+    def encode_images(self, images: Sequence[Image]) -> Tensor:
+        """Unit rows [N, D] in float32, one for each image."""
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """Unit rows [N, D] in float32, one for each text."""
+
+    def tower(self) -> Module:
+        """The vision tower as a transformers ``CLIPVisionModel``; ModelError where it is none."""
+
+    def digest(self) -> str:
+        """SHA-256 over the tensors of both towers under canonical names."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """What else is part of its identity: activation, mean, std, resize, resolution, patch, pooling."""
+
+
+class LVLM(Protocol):
+    """A vision-language model that answers in words."""
+
+    spec: str
+
+    def answers(self, asked: Iterable[Asked]) -> Iterator[Reply]:
+        """A reply for every sample, as they come; batching is the model's own affair."""
+
+    def render(self, prompt: str) -> str:
+        """The prompt as the model reads it, template and image placeholder included."""
+
+    def digests(self) -> Mapping[str, str]:
+        """SHA-256 by part, of what is in memory: ``tower``, ``projector``, ``language_model`` …"""
+
+    def describe(self) -> Mapping[str, Any]:
+        """What else is part of its identity: decoding, preprocessing, dtype, alignment."""
+
+
+class LvlmHost(Protocol):
+    """A loaded LVLM into which one tower after another can be put."""
+
+    def __call__(self, encoder: Encoder | None) -> LVLM:
+        """The LVLM with this encoder's tower, or as it came; ModelError where the tower does not fit."""
+
+
+class Recipe(Protocol):
+    """A way to train an encoder: a frozen dataclass of everything that matters."""
+
+    def train(self, data: Path, out: Path) -> Path:
+        """The folder of the trained encoder, in transformers' layout."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a model computes. ``auto`` picks what the machine has; batch_size 0 means auto."""
+
+    device: str = "auto"
+    dtype: str = "auto"
+    batch_size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A model's name as the user writes it: ``NAME[:LOCATION][?key=value&key=value]``."""
+
+    name: str
+    location: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    text: str = ""
