@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from harness import digest
 from harness.errors import DataError
@@ -24,10 +24,13 @@ def find(name: str, *folders: Path) -> Path:
 
 
 def open_image(path: Path) -> Image.Image:
-    """The image in RGB, upright; ImageError where the file is corrupt."""
+    """The image in RGB, as stored; ImageError where the file is corrupt.
+
+    EXIF rotation is not applied, because neither LLaVA nor open_clip applies it.
+    """
     try:
         with Image.open(path) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
+            return image.convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ImageError(f"{path} cannot be read as an image: {error}") from error
 
