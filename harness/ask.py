@@ -1,0 +1,70 @@
+"""Ask a model: samples grouped by image in, replies out. One verb for encoders and for LVLMs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Protocol
+
+from harness.errors import DegenerateError
+from harness.types import LVLM, Answer, Asked, Encoder, Failure, Place, Reply
+
+IMAGES_AT_ONCE = 32
+
+
+class Ask(Protocol):
+    """Samples in, replies out, as they come."""
+
+    def __call__(self, asked: Iterable[Asked]) -> Iterator[Reply]:
+        """A reply for every sample."""
+
+
+def ranker(encoder: Encoder, place: Place) -> Ask:
+    """Answer with the similarity of each sample's image to each of its texts."""
+
+    def ask(asked: Iterable[Asked]) -> Iterator[Reply]:
+        pending = iter(asked)
+        while batch := list(islice(pending, place.batch_size or IMAGES_AT_ONCE)):
+            yield from _ranked(encoder, batch)
+
+    return ask
+
+
+def _ranked(encoder: Encoder, batch: list[Asked]) -> Iterator[Reply]:
+    """Rank one batch: its images together, each distinct text once."""
+    import torch
+
+    for blind in (one for one in batch if one.image is None):
+        for sample in blind.samples:
+            yield sample, Failure("an encoder ranks by what it sees; there is no image")
+    seen = [one for one in batch if one.image is not None]
+    texts = list(dict.fromkeys(text for one in seen for sample in one.samples for text in sample.texts))
+    if not texts:
+        return
+    with torch.inference_mode():
+        image_ND = encoder.encode_images([one.image for one in seen if one.image is not None]).float().cpu()
+        text_TD = encoder.encode_texts(texts).float().cpu()
+        score_NT = image_ND @ text_TD.T
+    row = {text: i for i, text in enumerate(texts)}
+    for n, one in enumerate(seen):
+        for sample in one.samples:
+            yield sample, Answer(scores=tuple(score_NT[n, [row[text] for text in sample.texts]].tolist()))
+
+
+def speaker(lvlm: LVLM) -> Ask:
+    """Answer in words."""
+    return lvlm.answers
+
+
+def finite(replies: Iterable[Reply], model: str) -> Iterator[Reply]:
+    """The same replies; DegenerateError at the first that is not a number, because it would be no answer."""
+    for sample, reply in replies:
+        if isinstance(reply, Answer):
+            numbers = [*(reply.scores or ()), *(() if reply.p_yes is None else (reply.p_yes,))]
+            if not all(math.isfinite(number) for number in numbers):
+                raise DegenerateError(
+                    f"{model} gives scores that are not finite (sample {sample.id}); "
+                    "its weights are damaged, or overflow in this --dtype"
+                )
+        yield sample, reply

@@ -1,0 +1,202 @@
+"""Ask a model every question of a task that has no answer yet, and keep the answers."""
+
+from __future__ import annotations
+
+import platform
+import random
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from harness import ask as asking
+from harness import digest
+from harness.errors import DegenerateError
+from harness.images import ImageError, image_digest, open_image
+from harness.store import Journal, Record, Run, latest
+from harness.types import Answer, Asked, Failure, Reply, Sample, Task
+
+See = Callable[[Path], Image.Image]
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Questions:
+    """A task's samples as one run asks them, with the digests that identify them."""
+
+    task: Task
+    samples: tuple[Sample, ...]
+    digest: str
+    rules: str
+
+    @property
+    def images(self) -> set[Path]:
+        """Every image that is to be seen."""
+        return {sample.image for sample in self.samples if sample.image is not None}
+
+
+def questions(task: Task, samples: Iterable[Sample]) -> Questions:
+    """These samples of a task, with the digest of what is asked and of the rules that count it."""
+    chosen = tuple(samples)
+    asked = [[s.id, s.image.name if s.image else None, s.target, s.prompt, s.texts, s.group] for s in chosen]
+    data = digest.of_json(asked)
+    return Questions(task, chosen, data, digest.of_json([task.name, task.rules()])[:12])
+
+
+def limited(samples: Iterable[Sample], images: int, seed: int) -> list[Sample]:
+    """The samples of this many images, drawn by seed (all where images is 0). Never the first N."""
+    every = list(samples)
+    if not images:
+        return every
+    names = sorted({str(sample.image) for sample in every})
+    kept = set(random.Random(f"{seed}/images").sample(names, min(images, len(names))))
+    return [sample for sample in every if str(sample.image) in kept]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What makes an answer, the sample aside: the model's digests and settings, and how a prompt is rendered."""
+
+    model: Mapping[str, Any]
+    render: Callable[[str], str] = str
+    view: str = ""
+
+    def key(self, sample: Sample) -> str:
+        """The digest of all that makes this sample's answer."""
+        seen = image_digest(sample.image) if sample.image else None
+        said = [self.render(sample.prompt) if sample.prompt else "", sample.texts, sample.tokens, sample.until]
+        return digest.of_json([self.model, self.view, seen, said])[:32]
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """How a task of a run stands."""
+
+    expected: int
+    scored: int
+    failed: int
+    first_failure: str = ""
+
+
+def answer(
+    run: Run, asked: Questions, model: Identity, ask: asking.Ask, tick: Progress = lambda n: None, see: See = open_image
+) -> Progressed:
+    """Ask what has no answer yet, append each answer as it comes, and say how the task stands.
+
+    Samples that ask the same thing of the same image are asked once. A sample that fails is kept as failed, and asked
+    again by the next call. DegenerateError where scores are not finite, or a ranker cannot tell any two texts apart.
+    """
+    path = run.records_path(asked.task.name)
+    keys = {sample.id: model.key(sample) if _there(sample) else "" for sample in asked.samples}
+    kept = {id: r for id, r in latest(path).items() if keys.get(id) == r.key and r.scored}
+    with Journal(path) as journal:
+        journal.append(_recounted(asked, kept))
+        tick(len(kept))
+        todo = [sample for sample in asked.samples if sample.id not in kept]
+        for records in _asked(todo, asked, keys, ask, see):
+            journal.append(records)
+            tick(len(records))
+    _refuse_constant(asked, path)
+    return standing(run, asked, keys)
+
+
+def standing(run: Run, asked: Questions, keys: Mapping[str, str]) -> Progressed:
+    """How many of the expected samples have an answer under these keys, and how many failed."""
+    ours = [r for id, r in latest(run.records_path(asked.task.name)).items() if keys.get(id) == r.key]
+    failures = [record.reply.reason for record in ours if isinstance(record.reply, Failure)]
+    scored = sum(record.scored for record in ours)
+    return Progressed(len(asked.samples), scored, len(failures), failures[0] if failures else "")
+
+
+def _there(sample: Sample) -> bool:
+    return sample.image is None or sample.image.is_file()
+
+
+def _recounted(asked: Questions, kept: dict[str, Record]) -> list[Record]:
+    """Kept answers whose counts were made by other rules, counted anew."""
+    by_id = {sample.id: sample for sample in asked.samples}
+    stale = [record for record in kept.values() if record.rules != asked.rules]
+    return [_record(asked, by_id[r.id], r.reply, r.key) for r in stale]
+
+
+def _record(asked: Questions, sample: Sample, reply: Answer | Failure, key: str) -> Record:
+    counts = asked.task.count(sample, reply) if isinstance(reply, Answer) else {}
+    image = sample.image.name if sample.image else sample.id
+    return Record(sample.id, image, sample.group, key, asked.rules, reply, counts)
+
+
+def _asked(
+    todo: Sequence[Sample], asked: Questions, keys: Mapping[str, str], ask: asking.Ask, see: See
+) -> Iterator[list[Record]]:
+    """The records of each reply, as they come: one for every sample that asks the same."""
+    same: dict[str, list[Sample]] = {}
+    for sample in todo:
+        same.setdefault(keys[sample.id] or f"missing {sample.id}", []).append(sample)
+    broken: list[Reply] = []
+    by_image = _by_image([samples[0] for samples in same.values()])
+    replies = asking.finite(ask(_opened(by_image, see, broken)), asked.task.name)
+    for sample, reply in _chained(replies, broken):
+        twins = same[keys[sample.id] or f"missing {sample.id}"]
+        yield [_record(asked, twin, reply, keys[twin.id]) for twin in twins]
+
+
+def _chained(replies: Iterator[Reply], broken: list[Reply]) -> Iterator[Reply]:
+    """Replies of the model, and in between those of images that could not be opened."""
+    for reply in replies:
+        yield reply
+        while broken:
+            yield broken.pop()
+    while broken:
+        yield broken.pop()
+
+
+def _by_image(samples: Sequence[Sample]) -> dict[Path | None, list[Sample]]:
+    groups: dict[Path | None, list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault(sample.image, []).append(sample)
+    return groups
+
+
+def _opened(by_image: Mapping[Path | None, list[Sample]], see: See, broken: list[Reply]) -> Iterator[Asked]:
+    """Each image opened once with its samples; what cannot be opened becomes failures instead."""
+    for path, samples in by_image.items():
+        if path is None:
+            yield from (Asked(None, (sample,)) for sample in samples)
+            continue
+        try:
+            yield Asked(see(path), tuple(samples))
+        except (ImageError, FileNotFoundError) as error:
+            broken.extend((sample, Failure(str(error))) for sample in samples)
+
+
+def _refuse_constant(asked: Questions, path: Path) -> None:
+    """A ranker that gives every text of every sample the same score cannot rank."""
+    ranked = [r.reply.scores for r in latest(path).values() if isinstance(r.reply, Answer) and r.reply.scores]
+    if len(ranked) >= 2 and all(max(scores) == min(scores) for scores in ranked):
+        raise DegenerateError(f"{asked.task.name}: all {len(ranked)} samples give every text the same score")
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result depends on."""
+    found = {"python": platform.python_version(), "platform": f"{platform.system()}-{platform.machine()}"}
+    for package in ("ohd-bench", "torch", "transformers", "open_clip_torch", "numpy", "Pillow", "nltk"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "absent"
+    return found
+
+
+def git_state(folder: Path) -> dict[str, Any]:
+    """The commit of the code that ran and whether it had changes; empty outside a checkout."""
+    try:
+        here = ["git", "-C", str(folder)]
+        commit = subprocess.run([*here, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)  # noqa: S603
+        dirt = subprocess.run([*here, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)  # noqa: S603
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return {"commit": commit.stdout.strip(), "dirty": bool(dirt.stdout.strip())}
