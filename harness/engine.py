@@ -20,7 +20,7 @@ from harness.images import ImageError, image_digest, open_image
 from harness.store import Journal, Record, Run, latest
 from harness.types import Answer, Asked, Failure, Reply, Sample, Task
 
-See = Callable[[Path], Image.Image]
+See = Callable[[Path], Image.Image | None]
 Progress = Callable[[int], None]
 
 

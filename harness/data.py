@@ -1,0 +1,60 @@
+"""Where the benchmarks' files lie: a folder of the user's, or the bundled micro world, written on first use."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import DataError
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data folder and what it is called in tables and run names."""
+
+    name: str
+    root: Path
+
+
+def cache_dir() -> Path:
+    """Where ohd-bench keeps what it can make again: ``$OHD_BENCH_CACHE``, or the platform's cache folder."""
+    import platformdirs
+
+    return Path(os.environ.get("OHD_BENCH_CACHE") or platformdirs.user_cache_dir("ohd-bench"))
+
+
+def resolve(text: str) -> Data:
+    """The data ``--data`` names: ``micro`` (written on first use, in seconds) or a folder."""
+    if text == "micro":
+        return Data("micro", micro())
+    root = Path(text).expanduser()
+    if not root.is_dir():
+        raise DataError(f"--data {text} is not a folder; 'micro' is the bundled world, docs/data.md says what a folder holds")
+    return Data(root.resolve().name, root)
+
+
+def micro() -> Path:
+    """The folder of the bundled micro world; written whole or not at all."""
+    from harness import micro as world
+
+    folder = cache_dir() / f"micro-{world.VERSION}"
+    if folder.is_dir():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=".micro-", dir=folder.parent))
+    except OSError as error:
+        raise DataError(f"cannot write the micro world to {folder}: {error.strerror}; set OHD_BENCH_CACHE") from error
+    try:
+        world.write(draft)
+        draft.chmod(0o755)
+        draft.rename(folder)
+    except OSError:  # another process was first
+        if not folder.is_dir():
+            raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return folder

@@ -1,0 +1,42 @@
+"""Where a model computes, and in what precision: ``auto`` turned into what this machine has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.types import Place
+
+NAMES = {"fp32": "float32", "float32": "float32", "bf16": "bfloat16", "bfloat16": "bfloat16", "fp16": "float16"}
+NAMES["float16"] = "float16"
+
+
+def device(place: Place) -> torch.device:
+    """The device to compute on: the first GPU where there is one, unless the user says which."""
+    import torch
+
+    if place.device != "auto":
+        return torch.device(place.device)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def dtype(name: str, otherwise: torch.dtype) -> torch.dtype:
+    """The torch dtype of this name (fp32, bf16, fp16); ``auto`` gives ``otherwise``."""
+    import torch
+
+    if name == "auto":
+        return otherwise
+    if name not in NAMES:
+        raise UsageError(f"no dtype is called '{name}'; there is auto, fp32, bf16, fp16")
+    return getattr(torch, NAMES[name])  # type: ignore[no-any-return]
+
+
+def batch_size(place: Place, gpu: int, cpu: int) -> int:
+    """How many items go through the model at once."""
+    return place.batch_size or (gpu if device(place).type == "cuda" else cpu)

@@ -1,0 +1,209 @@
+"""Put an encoder and an LVLM together, ask them every question of the chosen tasks, and keep it as one run."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness import ask as asking
+from harness import controls, digest, engine, images, registry
+from harness.data import Data
+from harness.errors import DataError, UsageError
+from harness.stats import tally
+from harness.store import Record, Run, slug
+from harness.types import LVLM, Encoder, LvlmHost, Place, Task
+
+Ticking = Callable[[str, int], AbstractContextManager[engine.Progress]]
+"""What shows progress: called with a title and a total, gives something to tick with."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every run of one command has in common."""
+
+    data: Data
+    questions: tuple[engine.Questions, ...]
+    results: Path
+    place: Place
+    control: str = "none"
+    limit: int = 0
+    seed: int = 0
+
+
+def open_task(text: str, data: Path) -> Task:
+    """The task a spec names, ``NAME[?option=value]``, over this data."""
+    spec = registry.parse_spec(text)
+    cls = registry.find(registry.tasks, spec.name, "task")
+    known = [name for name in inspect.signature(cls).parameters if name != "data"]
+    registry.no_more_options(spec, *known)
+    return cls(data, **spec.options)
+
+
+def chosen(names: Sequence[str], data: Data, modes: set[str], say: Callable[[str], None]) -> list[Task]:
+    """The tasks named; with none named, every task of these modes whose files are there."""
+    if names:
+        tasks = [open_task(name, data.root) for name in names]
+        unasked = [task.name for task in tasks if task.mode not in modes]
+        if unasked:
+            needed = "an --lvlm" if "rank" in modes else "an --encoder"
+            raise UsageError(f"{', '.join(unasked)} needs {needed} to answer it")
+        return tasks
+    tasks = []
+    for name in sorted(registry.tasks):
+        task = registry.tasks[name](data.root)
+        if task.mode in modes:
+            try:
+                next(iter(task.samples()))
+            except DataError as error:
+                say(f"not asked: {name}: {error}")
+            else:
+                tasks.append(task)
+    if not tasks:
+        raise DataError(f"{data.root} holds no task these models can answer; docs/data.md says what a folder holds")
+    return tasks
+
+
+def plan(tasks: Sequence[Task], data: Data, results: Path, place: Place, **asked: Any) -> Plan:
+    """What is to be asked, with every image it needs in its place; DataError names what is missing."""
+    limit, seed, control = asked.get("limit", 0), asked.get("seed", 0), asked.get("control", "none")
+    questions = []
+    for task in tasks:
+        samples = engine.limited(task.samples(), limit, seed)
+        found = engine.questions(task, controls.samples(samples, control, seed))
+        images.check(found.images, task.name)
+        questions.append(found)
+    return Plan(data, tuple(questions), results, place, control, limit, seed)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run: how each task stands."""
+
+    run: Run
+    tasks: Mapping[str, engine.Progressed]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every expected sample has an answer."""
+        return all(task.scored == task.expected for task in self.tasks.values())
+
+
+def perform(plan: Plan, encoder: Encoder | None, host: LvlmHost | None, ticking: Ticking) -> Outcome:
+    """Ask this pair of models every question of the plan; what was answered before is not asked again."""
+    lvlm = host(encoder) if host else None
+    identity = _identity(plan, encoder, lvlm)
+    run = Run(plan.results / _name(plan, encoder, lvlm, identity))
+    with run.writing():
+        known = run.manifest()
+        run.update(status="running", **identity, **_circumstances(plan, known))
+        standings: dict[str, engine.Progressed] = {}
+        status = "interrupted"
+        try:
+            for asked in plan.questions:
+                standings[asked.task.name] = _ask(run, plan, asked, (encoder, lvlm), ticking)
+            done = all(one.scored == one.expected for one in standings.values())
+            status = "complete" if done else "partial"
+        finally:
+            run.update(status=status, finished=_now())
+    return Outcome(run, standings)
+
+
+def _ask(
+    run: Run, plan: Plan, asked: engine.Questions, models: tuple[Encoder | None, LVLM | None], ticking: Ticking
+) -> engine.Progressed:
+    """Ask one task of the run, and write into the manifest how it went."""
+    encoder, lvlm = models
+    view = controls.view(plan.control)
+    if asked.task.mode == "rank":
+        assert encoder is not None
+        model = engine.Identity(_encoder_identity(encoder), view=plan.control)
+        ask = asking.ranker(encoder, plan.place)
+    else:
+        assert lvlm is not None
+        model = engine.Identity(_lvlm_identity(lvlm), lvlm.render, view=plan.control)
+        ask = asking.speaker(lvlm)
+    began = time.perf_counter()
+    floors = floor_values(asked)
+    with ticking(f"{run.id}  {asked.task.name}", len(asked.samples)) as tick:
+        standing = engine.answer(run, asked, model, ask, tick, view)
+    kept = run.manifest().get("tasks", {})
+    seconds = kept.get(asked.task.name, {}).get("seconds", 0.0) + time.perf_counter() - began
+    entry = asdict(standing) | {
+        "samples_digest": asked.digest,
+        "rules": asked.task.rules(),
+        "floors": floors,
+        "seconds": round(seconds, 1),
+    }
+    run.update(tasks=kept | {asked.task.name: entry})
+    return standing
+
+
+def floor_values(asked: engine.Questions) -> dict[str, dict[str, dict[str, float]]]:
+    """What each of the task's pictureless answers scores: floor → group → metric → value."""
+    found = {}
+    for name, reply in asked.task.floors().items():
+        counted = [
+            Record(s.id, s.image.name if s.image else s.id, s.group, "", "", reply, asked.task.count(s, reply))
+            for s in asked.samples
+        ]
+        found[name] = {
+            group: {
+                key: value
+                for key, metric in asked.task.metrics_of(group).items()
+                if (value := float(metric(one.totals()))) == value
+            }
+            for group, one in tally(counted).items()
+        }
+    return found
+
+
+def _encoder_identity(encoder: Encoder) -> dict[str, Any]:
+    return {"digest": encoder.digest(), "describe": dict(encoder.describe())}
+
+
+def _lvlm_identity(lvlm: LVLM) -> dict[str, Any]:
+    return {"digests": dict(lvlm.digests()), "describe": dict(lvlm.describe())}
+
+
+def _identity(plan: Plan, encoder: Encoder | None, lvlm: LVLM | None) -> dict[str, Any]:
+    """What makes this run this run: the manifest's entries that its name is a digest of, and the specs asked for."""
+    return {
+        "encoder": {"spec": encoder.spec, **_encoder_identity(encoder)} if encoder else None,
+        "lvlm": {"spec": lvlm.spec, **_lvlm_identity(lvlm)} if lvlm else None,
+        "data": plan.data.name,
+        "world": "micro" if plan.data.name == "micro" else "real",
+        "control": plan.control,
+        "limit": plan.limit,
+        "seed": plan.seed if plan.limit or plan.control != "none" else None,
+    }
+
+
+def _name(plan: Plan, encoder: Encoder | None, lvlm: LVLM | None, identity: Mapping[str, Any]) -> str:
+    """``encoder+lvlm@data[-control]-digest``."""
+    nameless = {
+        key: {k: v for k, v in value.items() if k != "spec"} if isinstance(value, dict) else value
+        for key, value in identity.items()
+    }
+    models = "+".join(slug(model.spec) for model in (encoder, lvlm) if model)
+    control = "" if plan.control == "none" else f"-{plan.control}"
+    return f"{models}@{slug(plan.data.name)}{control}-{digest.of_json(nameless)[:8]}"
+
+
+def _circumstances(plan: Plan, known: Mapping[str, Any]) -> dict[str, Any]:
+    """What a reader of the run may want to know, and what does not change an answer."""
+    return {
+        "created": known.get("created", _now()),
+        "versions": engine.versions(),
+        "git": engine.git_state(Path(__file__).parent),
+        "place": {"device": plan.place.device, "batch_size": plan.place.batch_size or "auto"},
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

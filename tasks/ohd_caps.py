@@ -1,0 +1,106 @@
+"""OHD-Caps: which of 28 captions is the true one, when 27 name objects that are not there or leave some out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from harness.errors import DataError, UsageError
+from harness.images import find
+from harness.metrics import Metric, divide, ratio
+from harness.registry import task
+from harness.rows import rows
+from harness.types import Answer, Counts, Sample, Task
+
+SOURCES = ("coco", "flickr", "nocaps")
+KINDS = ("random", "popular", "adversarial", "delete")
+FOLDERS = {"coco": ("coco", "val2014", "val2017"), "flickr": ("flickr30k", "flickr"), "nocaps": ("nocaps",)}
+
+
+def _versus(kind: str) -> Metric:
+    return ratio(f"right_{kind}", f"n_{kind}")
+
+
+@task("ohd-caps")
+class OhdCaps(Task):
+    """The share of images whose true caption is more similar than every hallucinated one (arXiv 2410.03176, section 2).
+
+    Ties count against the model. A caption equal to the true one is no negative. ``split`` is test or dev.
+    """
+
+    mode, headline = "rank", "top1"
+    whole = "average"
+    metrics: Mapping[str, Metric] = {
+        "top1": ratio("right", "n"),
+        **{f"vs_{kind}": _versus(kind) for kind in KINDS},
+        "margin": Metric(lambda totals: divide(totals["margin"], totals["n"]), scale=1.0, digits=3),
+        "ties": ratio("tied", "n", better="lower"),
+    }
+
+    def __init__(self, data: Path, split: str = "test") -> None:
+        super().__init__(data)
+        if split not in ("test", "dev"):
+            raise UsageError(f"ohd-caps has the splits test and dev, not '{split}'")
+        self.split = split
+        self._kinds = cache(self._read_kinds)
+
+    def samples(self) -> Iterator[Sample]:
+        """One sample an image: 28 texts, the target the index of the true one (as text)."""
+        folder = self.data / "ohd_caps" / self.split
+        files = {source: path for source in SOURCES if (path := self._labels(folder, source)).is_file()}
+        if not files:
+            raise DataError(f"{folder} holds no OHD-Caps file; {self._labels(folder, 'coco').name} belongs there")
+        for source, path in files.items():
+            for number, row in enumerate(rows(path)):
+                yield self._sample(path, source, number, row)
+
+    def _labels(self, folder: Path, source: str) -> Path:
+        if self.split == "dev":
+            return folder / ("dev_data.json" if source == "coco" else f"{source}_dev_data.json")
+        return folder / f"{source}_out_label.json"
+
+    def _sample(self, path: Path, source: str, number: int, row: Mapping[str, Any]) -> Sample:
+        try:
+            name, captions, label = row["image"], row["caption"], row["label"]
+            valid = row.get("valid_caption") or [1] * len(captions)
+            true = captions[label]
+        except (KeyError, IndexError, TypeError) as error:
+            raise DataError(f"{path}, line {number + 1}: not an OHD-Caps row ({error!r})") from error
+        texts = tuple(text for text, there in zip(captions, valid, strict=True) if there)
+        root = self.data / "ohd_caps" / "images"
+        folders = [root, *(root / name for name in FOLDERS[source]), *(self.data / name for name in FOLDERS[source])]
+        image = find(Path(name).name, *folders, self.data / "images")
+        return Sample(f"{source}-{number}", image, str(texts.index(true)), texts=texts, group=source)
+
+    def count(self, sample: Sample, answer: Answer) -> Counts:
+        """Right where the true caption is strictly first; the same against each kind of negative."""
+        scores = answer.scores or ()
+        true, own = sample.texts[int(sample.target)], scores[int(sample.target)]
+        rivals = [(score, text) for score, text in zip(scores, sample.texts, strict=True) if text != true]
+        best = max((score for score, _ in rivals), default=float("-inf"))
+        counts = {"n": 1.0, "right": float(own > best), "tied": float(own == best), "margin": own - best}
+        kinds = self._kinds(sample.group).get(sample.image.name if sample.image else "", {})
+        for kind in KINDS:
+            against = [score for score, text in rivals if kind in kinds.get(text, ())]
+            if against:
+                counts |= {f"n_{kind}": 1.0, f"right_{kind}": float(own > max(against))}
+        return counts
+
+    def _read_kinds(self, source: str) -> dict[str, dict[str, set[str]]]:
+        """Image name → caption → the kinds of negative it is; empty where the annotations are absent."""
+        path = self.data / "ohd_caps" / self.split / f"{source}_annotations.json"
+        if not path.is_file():
+            return {}
+        found: dict[str, dict[str, set[str]]] = {}
+        for row in rows(path):
+            captions = found.setdefault(Path(row["file_path"]).name, {})
+            for kind in KINDS:
+                for text in row.get(f"{kind}_samples", {}).values():
+                    captions.setdefault(text, set()).add(kind)
+        return found
+
+    def rules(self) -> Mapping[str, Any]:
+        """Split and version: counting knows no options."""
+        return {"version": self.version, "split": self.split}
