@@ -1,0 +1,1 @@
+"""Train new encoders: the paper's loss, a loop, data, evaluation, checkpoints and sweeps."""
