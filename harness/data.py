@@ -32,7 +32,9 @@ def resolve(text: str) -> Data:
         return Data("micro", micro())
     root = Path(text).expanduser()
     if not root.is_dir():
-        raise DataError(f"--data {text} is not a folder; 'micro' is the bundled world, docs/data.md says what a folder holds")
+        raise DataError(
+            f"--data {text} is not a folder; 'micro' is the bundled world, docs/data.md says what a folder holds"
+        )
     return Data(root.resolve().name, root)
 
 

@@ -16,7 +16,7 @@ class ImageError(Exception):
 
 
 def find(name: str, *folders: Path) -> Path:
-    """Where the image of this name lies: the first of these folders that holds it, else where it belongs (the first)."""
+    """Where the image of this name lies: in the first of these folders that holds it, or else belongs: the first."""
     for folder in folders:
         if (folder / name).is_file():
             return folder / name

@@ -55,9 +55,7 @@ def record_of(row: Mapping[str, Any]) -> Record:
         kept = row["answer"]
         scores = kept.get("scores")
         reply = Answer(kept.get("text"), kept.get("p_yes"), None if scores is None else tuple(scores))
-    return Record(
-        row["id"], row["image"], row["group"], row["key"], row.get("rules", ""), reply, row.get("counts", {})
-    )
+    return Record(row["id"], row["image"], row["group"], row["key"], row.get("rules", ""), reply, row.get("counts", {}))
 
 
 def read_records(path: Path) -> Iterator[Record]:
@@ -207,3 +205,15 @@ def slug(text: str) -> str:
     name, _, location = text.partition("?")[0].partition(":")
     parts = [name, *([location.rstrip("/").split("/")[-1]] if location else [])]
     return re.sub(r"[^A-Za-z0-9.-]+", "-", "-".join(parts)).strip("-.") or "model"
+
+
+def pick(results: Path, name: str) -> Run:
+    """The run of this name, or the only one whose name begins so; UsageError that says what there is."""
+    every = runs(results)
+    found = [run for run in every if run.id == name] or [run for run in every if run.id.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError(f"'{name}' could be {', '.join(run.id for run in found)}")
+    have = ", ".join(run.id for run in every) or "none yet"
+    raise UsageError(f"{results} holds no run '{name}'; there is {have}")

@@ -72,7 +72,7 @@ class Task(ABC):
     """A benchmark: questions in, counts out. No model, no device, no averaging.
 
     ``mode`` says whom it asks: ``rank`` an encoder (similarities to ``Sample.texts``), ``generate`` an LVLM.
-    ``whole`` is what all groups together are called in tables.
+    ``whole`` is what all groups together are called in tables; ``summary`` the (group, metric) pairs of a short one.
     """
 
     name: ClassVar[str] = ""
@@ -81,6 +81,7 @@ class Task(ABC):
     headline: ClassVar[str]
     version: ClassVar[str] = "1"
     whole: ClassVar[str] = "all"
+    summary: ClassVar[Sequence[tuple[str, str]]] = ()
 
     def __init__(self, data: Path) -> None:
         self.data = data

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.errors import DataError, UsageError
 from harness.images import find
@@ -32,7 +32,8 @@ class OhdCaps(Task):
 
     mode, headline = "rank", "top1"
     whole = "average"
-    metrics: Mapping[str, Metric] = {
+    summary = (("", "top1"), ("", "vs_adversarial"))
+    metrics: ClassVar[Mapping[str, Metric]] = {
         "top1": ratio("right", "n"),
         **{f"vs_{kind}": _versus(kind) for kind in KINDS},
         "margin": Metric(lambda totals: divide(totals["margin"], totals["n"]), scale=1.0, digits=3),
@@ -81,7 +82,7 @@ class OhdCaps(Task):
         rivals = [(score, text) for score, text in zip(scores, sample.texts, strict=True) if text != true]
         best = max((score for score, _ in rivals), default=float("-inf"))
         counts = {"n": 1.0, "right": float(own > best), "tied": float(own == best), "margin": own - best}
-        kinds = self._kinds(sample.group).get(sample.image.name if sample.image else "", {})
+        kinds = self._kinds(sample.group).get(true, {})
         for kind in KINDS:
             against = [score for score, text in rivals if kind in kinds.get(text, ())]
             if against:
@@ -89,13 +90,13 @@ class OhdCaps(Task):
         return counts
 
     def _read_kinds(self, source: str) -> dict[str, dict[str, set[str]]]:
-        """Image name → caption → the kinds of negative it is; empty where the annotations are absent."""
+        """True caption → negative → the kinds of negative it is; empty where the annotations are absent."""
         path = self.data / "ohd_caps" / self.split / f"{source}_annotations.json"
         if not path.is_file():
             return {}
         found: dict[str, dict[str, set[str]]] = {}
         for row in rows(path):
-            captions = found.setdefault(Path(row["file_path"]).name, {})
+            captions = found.setdefault(row["positive_sample"], {})
             for kind in KINDS:
                 for text in row.get(f"{kind}_samples", {}).values():
                     captions.setdefault(text, set()).add(kind)

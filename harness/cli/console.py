@@ -1,0 +1,65 @@
+"""Where commands write: the result to stdout, progress and remarks to stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+WIDE = 200
+
+
+def out() -> Console:
+    """The console for results; as wide as a table needs where nobody looks at a terminal."""
+    return Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
+
+
+def err() -> Console:
+    """The console for everything that is not the result."""
+    return Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else WIDE)
+
+
+def say(text: str) -> None:
+    """A remark on stderr."""
+    err().print(text, markup=False, style="dim")
+
+
+def print_json(thing: Any) -> None:
+    """The result as one JSON value on stdout."""
+    print(json.dumps(thing, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.finished_speed or task.speed or 0:.1f}/s", style="dim")
+
+
+@contextlib.contextmanager
+def ticking(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar with rate and time left on stderr; where stderr is no terminal, a line at the end."""
+    console = err()
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=False) as progress:
+        bar = progress.add_task(title, total=total)
+        done = 0
+
+        def tick(n: int) -> None:
+            nonlocal done
+            done += n
+            progress.advance(bar, n)
+
+        yield tick
+    if not console.is_terminal:
+        say(f"{title}: {done} of {total}")

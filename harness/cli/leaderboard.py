@@ -1,0 +1,40 @@
+"""``ohd-bench leaderboard``: write the page from the kept results, or check that it is what they give."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.run import Include, Results
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``leaderboard``."""
+    app.command()(leaderboard)
+
+
+def leaderboard(
+    results: Results = Path("results"),
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("leaderboard.md"),
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 5 where the page is stale.")] = False,
+    include: Include = None,
+) -> None:
+    """Write the leaderboard from the kept results."""
+    from harness import leaderboard as page
+    from harness import registry
+    from harness.errors import GateError, UsageError
+
+    registry.load(include or ())
+    text = page.render(results)
+    if check:
+        if not out.is_file() or out.read_text(encoding="utf-8") != text:
+            raise GateError(f"{out} is not what {results} gives; write it anew with 'ohd-bench leaderboard'")
+        print(f"{out} is what {results} gives")
+        return
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {out}: {error.strerror}") from error
+    print(f"written: {out}")

@@ -1,0 +1,102 @@
+"""``ohd-bench run``: ask models every question of the chosen tasks and print what it shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Names = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--task",
+        "-t",
+        help="A task, NAME[?option=value]; repeat for more. Default: all these models can answer.",
+        envvar="OHD_BENCH_TASK",
+    ),
+]
+Encoders = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--encoder",
+        "-e",
+        help="An encoder, NAME[:LOCATION][?key=value]; repeat to compare, the first is the base.",
+        envvar="OHD_BENCH_ENCODER",
+    ),
+]
+Lvlm = Annotated[
+    str,
+    typer.Option(
+        "--lvlm",
+        "-l",
+        help="The LVLM that carries each encoder's tower, NAME[:LOCATION][?key=value].",
+        envvar="OHD_BENCH_LVLM",
+    ),
+]
+DataDir = Annotated[
+    str,
+    typer.Option("--data", help="'micro', or a folder with the benchmarks' official files.", envvar="OHD_BENCH_DATA"),
+]
+Results = Annotated[Path, typer.Option("--results", help="Where runs are kept.", envvar="OHD_BENCH_RESULTS")]
+Include = Annotated[
+    list[Path] | None, typer.Option("--include", help="A folder with more tasks or models.", envvar="OHD_BENCH_INCLUDE")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``run``."""
+    app.command()(run)
+
+
+def run(
+    encoder: Encoders = None,
+    lvlm: Lvlm = "",
+    task: Names = None,
+    data: DataDir = "micro",
+    results: Results = Path("results"),
+    control: Annotated[
+        str,
+        typer.Option(
+            help="none, shuffle-image, blank-image or text-only: what is the picture worth?", envvar="OHD_BENCH_CONTROL"
+        ),
+    ] = "none",
+    limit: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Ask only about this many images, drawn by --seed; 0 is all.", envvar="OHD_BENCH_LIMIT"
+        ),
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of --limit and of controls.", envvar="OHD_BENCH_SEED")] = 0,
+    batch_size: Annotated[
+        int, typer.Option(min=0, help="Images at once; 0 is auto.", envvar="OHD_BENCH_BATCH_SIZE")
+    ] = 0,
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.", envvar="OHD_BENCH_DTYPE")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps …", envvar="OHD_BENCH_DEVICE")] = "auto",
+    include: Include = None,
+    full: Annotated[bool, typer.Option("--full", help="Print every metric of every group.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks and library logs.")] = False,
+) -> None:
+    """Ask models every question of the chosen tasks, keep every answer, and print the comparison.
+
+    The same command goes on where it stopped. Exit codes: 0 all samples scored, 1 some failed, 2 usage,
+    3 data missing, 4 model does not load or fit, 6 degenerate outputs, 130/143 interrupted.
+    """
+    from harness import registry
+    from harness.cli import showing
+    from harness.cli.console import say
+    from harness.types import Place
+
+    registry.load(include or ())
+    asked = {"control": control, "limit": limit, "seed": seed}
+    outcomes, tasks = showing.ask(
+        list(encoder or []), lvlm, list(task or []), data, results, Place(device, dtype, batch_size), asked
+    )
+    showing.print_runs([one.run for one in outcomes], tasks, full=full, as_json=as_json)
+    for one in outcomes:
+        for name, standing in one.tasks.items():
+            if standing.failed:
+                say(f"{one.run.id}: {name}: {standing.failed} of {standing.expected} failed: {standing.first_failure}")
+        say(f"kept in {one.run.folder}")
+    raise typer.Exit(0 if all(one.complete for one in outcomes) else 1)

@@ -1,0 +1,135 @@
+"""``leaderboard.md``: a fold over the kept results, with published numbers in a section of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import published, registry, sheet
+from harness.metrics import Metric
+from harness.stats import Estimate
+from harness.store import Run, runs
+from harness.types import Task
+
+HEAD = """# Leaderboard
+
+Written by `ohd-bench leaderboard` from the answers kept in `results/`; do not edit. CI fails when it is stale.
+Values are followed by their 95 % interval over resampled images. ↑ higher is better, ↓ lower is better.
+"""
+
+SECTIONS = {
+    "micro": (
+        "Micro world (bundled procedural bench)",
+        "These rows compare ohd-bench's own micro models on pictures it draws itself. "
+        "They show how the tool works, not how any real model does.",
+    ),
+    "real": ("Real data, measured here", "Official data files, answered and scored by ohd-bench."),
+}
+
+
+def render(results: Path) -> str:
+    """The whole page as Markdown, the same for the same results."""
+    kept = [(run, run.manifest()) for run in runs(results)]
+    parts = [HEAD]
+    for world, (title, note) in SECTIONS.items():
+        ours = [(run, manifest) for run, manifest in kept if manifest.get("world") == world]
+        body = _table(ours) if ours else "Nothing kept yet.\n"
+        parts.append(f"## {title}\n\n{note}\n\n{body}")
+    parts.append(_published())
+    return "\n".join(parts)
+
+
+def _table(kept: Sequence[tuple[Run, Mapping[str, Any]]]) -> str:
+    """A row for each run, a column for each summary metric of each task that any of them answered."""
+    names = sorted({name for _, manifest in kept for name in manifest.get("tasks", {})} & set(registry.tasks))
+    tasks = [registry.tasks[name](Path()) for name in names]
+    columns = [(task, group, name) for task in tasks for group, name in (list(task.summary) or [("", task.headline)])]
+    head = ["encoder", "LVLM", "data", *(_column(*column) for column in columns)]
+    rows = [
+        [_model(manifest, "encoder"), _model(manifest, "lvlm"), _data(manifest), *_cells(run, tasks, columns)]
+        for run, manifest in sorted(kept, key=lambda pair: _order(pair[1]))
+    ]
+    return markdown(head, rows) + _floors(kept, columns)
+
+
+def _order(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        manifest.get("data", ""),
+        _model(manifest, "lvlm"),
+        manifest.get("control", ""),
+        _model(manifest, "encoder"),
+    )
+
+
+def _model(manifest: Mapping[str, Any], part: str) -> str:
+    return f"`{manifest[part]['spec']}`" if manifest.get(part) else "–"
+
+
+def _data(manifest: Mapping[str, Any]) -> str:
+    marks = [manifest["data"]]
+    if manifest.get("control", "none") != "none":
+        marks.append(f"control: {manifest['control']}")
+    if manifest.get("limit"):
+        marks.append(f"{manifest['limit']} images only")
+    if manifest.get("status") != "complete":
+        marks.append(f"**{manifest.get('status', 'unknown')}**")
+    return ", ".join(marks)
+
+
+def _column(task: Task, group: str, name: str) -> str:
+    metric = task.metrics_of(group)[name]
+    arrow = {"higher": " ↑", "lower": " ↓", "neither": ""}[metric.better]
+    return f"{task.name} {group.split('/')[-1]} {name}{arrow}".replace("  ", " ")
+
+
+def _cells(run: Run, tasks: Sequence[Task], columns: Iterable[tuple[Task, str, str]]) -> list[str]:
+    values = {task.name: sheet.scores(task, run.records(task.name)) for task in tasks}
+    return [
+        _cell(values[task.name].get(group, {}).get(name), task.metrics_of(group)[name]) for task, group, name in columns
+    ]
+
+
+def _cell(value: Estimate | None, metric: Metric) -> str:
+    return sheet.cell(value, metric.digits)
+
+
+def _floors(kept: Sequence[tuple[Run, Mapping[str, Any]]], columns: Sequence[tuple[Task, str, str]]) -> str:
+    """One row for each answer that needs no picture, as stored with the runs."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for _, manifest in kept:
+        for name, entry in manifest.get("tasks", {}).items():
+            for floor, groups in entry.get("floors", {}).items():
+                found.setdefault(floor, {}).setdefault(name, groups)
+    rows = [[floor, *(_floor(by_task, *column) for column in columns)] for floor, by_task in sorted(found.items())]
+    if not rows:
+        return ""
+    head = ["floor", *(_column(*column) for column in columns)]
+    return "\nWhat needs no picture at all scores:\n\n" + markdown(head, rows)
+
+
+def _floor(by_task: Mapping[str, Mapping[str, Any]], task: Task, group: str, name: str) -> str:
+    value = by_task.get(task.name, {}).get(group, {}).get(name)
+    return "–" if value is None else sheet.number(value, task.metrics_of(group)[name].digits)
+
+
+def _published() -> str:
+    """The published tables as facts, each with its source."""
+    parts = ["## Published numbers\n\nQuoted from the papers named; not measured here.\n"]
+    for table in published.leaderboard_tables():
+        rows = [[name, *("–" if v is None else str(v) for v in values)] for name, values in table.rows.items()]
+        note = f"\n{table.note}\n" if table.note else ""
+        parts.append(
+            f"### {table.title}\n\nSource: {table.source}\n\n{markdown(['model', *table.columns], rows)}{note}"
+        )
+    return "\n".join(parts)
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; pipes and line breaks in cells are made harmless."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(_safe(cell) for cell in line) + " |\n" for line in lines)
+
+
+def _safe(cell: str) -> str:
+    return cell.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
