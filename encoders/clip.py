@@ -1,0 +1,15 @@
+"""``clip``: CLIP, MetaCLIP or SigLIP in transformers' layout, by hub id, folder or bare weights file."""
+
+from __future__ import annotations
+
+from harness import registry
+from harness.types import Encoder, Place, Spec
+
+
+@registry.encoder("clip")
+def clip(spec: Spec, place: Place) -> Encoder:
+    """``clip:HUB_ID|FOLDER|FILE[?activation=quick_gelu|gelu&text=trie|padded&revision=REV]``."""
+    from encoders.towers import hub
+
+    registry.no_more_options(spec, "activation", "text", "revision")
+    return hub.load(spec, place)

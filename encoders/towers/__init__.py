@@ -1,0 +1,1 @@
+"""The models behind the registered encoders: adapters, conversion, reading of checkpoints. Imports torch."""

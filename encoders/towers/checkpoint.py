@@ -1,0 +1,60 @@
+"""Read the weights of a checkpoint file, whoever wrote it, and leave everything else in it alone."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from harness.errors import ModelError
+
+_WRAPPERS = ("module.", "_orig_mod.", "model.", "clip.")
+_NESTS = ("state_dict", "model_state_dict", "model", "module")
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The weights in a ``.safetensors``, ``.pt`` or ``.bin`` file by name; optimizer, EMA and epoch are left out.
+
+    Pickles are read with ``weights_only=True``: a file that wants to run code is refused.
+    """
+    if not path.is_file():
+        raise ModelError(f"no checkpoint at {path}")
+    loaded = _loaded(path)
+    for nest in _NESTS:
+        if isinstance(loaded.get(nest), Mapping):
+            loaded = loaded[nest]
+            break
+    tensors = {name: value for name, value in loaded.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise ModelError(f"{path} holds no weights: its entries are {', '.join(map(str, list(loaded)[:6])) or 'none'}")
+    return without_wrappers(tensors)
+
+
+def _loaded(path: Path) -> Mapping[str, Any]:
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"{path} cannot be read as weights: {reason}") from error
+    except SafetensorError as error:
+        raise ModelError(f"{path} cannot be read as weights: {error}") from error
+    if not isinstance(loaded, Mapping):
+        raise ModelError(f"{path} holds a {type(loaded).__name__}, not weights by name")
+    return loaded
+
+
+def without_wrappers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same weights without what training wrappers put before every name."""
+    for wrapper in _WRAPPERS:
+        if all(name.startswith(wrapper) for name in tensors):
+            return without_wrappers({name.removeprefix(wrapper): tensor for name, tensor in tensors.items()})
+    return dict(tensors)

@@ -1,0 +1,129 @@
+"""A standard CLIP as an encoder under test, whichever library saved it."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+from torch.nn import functional
+from transformers import CLIPModel, CLIPVisionModel
+
+from encoders.towers.pixels import HubPixels
+from encoders.towers.words import Ids, Words
+from harness import devices
+from harness.errors import ModelError
+from harness.types import Place, Spec
+from harness.vision_language import identity
+
+
+class ClipEncoder:
+    """Both towers of a CLIP in transformers' ``CLIPModel``, with the tokenizer and the pixels it came with."""
+
+    def __init__(self, spec: Spec, model: CLIPModel, words: Words | None, pixels: HubPixels, place: Place) -> None:
+        identity.check_finite(model, spec.text)
+        self.spec = spec.text
+        self.words, self.pixels, self.place = words, pixels, place
+        self.padded = spec.options.get("text", "trie") == "padded"
+        self.origin: dict[str, Any] = {}
+        self._digest = digest_of(model)
+        self.model = model.to(devices.device(place), devices.dtype(place.dtype, torch.float32)).eval()  # type: ignore[arg-type]
+
+    @torch.no_grad()
+    def encode_images(self, images: Sequence[Image]) -> Tensor:
+        """Unit rows [N, D] in float32, one for each image."""
+        weight = self.model.visual_projection.weight
+        step = devices.batch_size(self.place, gpu=128, cpu=16)
+        rows = [
+            self.model.visual_projection(
+                self.model.vision_model(
+                    pixel_values=self.pixels(images[i : i + step]).to(weight.device, weight.dtype)
+                ).pooler_output
+            )
+            for i in range(0, len(images), step)
+        ]
+        return unit(rows, weight.shape[0], self.spec)
+
+    @torch.no_grad()
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """Unit rows [N, D] in float32, one for each text."""
+        if self.words is None:
+            raise ModelError(f"{self.spec} holds a vision tower and no text tower; it can only be put into an LVLM")
+        features = padded_features if self.padded else text_features()
+        step = devices.batch_size(self.place, gpu=1024, cpu=256)
+        ids = self.words(texts)
+        rows = [features(self.model, ids[i : i + step]) for i in range(0, len(ids), step)]
+        return unit(rows, self.model.config.projection_dim, self.spec)
+
+    def tower(self) -> CLIPVisionModel:
+        """The vision tower; an LVLM takes a copy of it."""
+        return self.model.vision_model  # type: ignore[no-any-return]
+
+    def digest(self) -> str:
+        """SHA-256 over the tensors of both towers under the hub's names, by value."""
+        return self._digest
+
+    @functools.cached_property
+    def tower_digest(self) -> str:
+        """SHA-256 over the tensors of the vision tower, by value."""
+        return identity.tower_digest(self.model.vision_model)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Everything but the weights that decides what comes out."""
+        vision, text = self.model.config.vision_config, self.model.config.text_config
+        return {
+            "activation": vision.hidden_act,
+            "text_activation": text.hidden_act,
+            "resolution": vision.image_size,
+            "patch": vision.patch_size,
+            "pooling": "class token, post-norm",
+            "text_pooling": "end token",
+            "text_length": text.max_position_embeddings,
+            "text": "padded" if self.padded else "trie",
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            **self.pixels.describe(),
+            **self.origin,
+        }
+
+    def save(self, folder: Path, to: str) -> None:
+        """Writes the encoder in the layout of ``hf`` or ``open-clip``."""
+        from encoders.towers import saving
+
+        saving.save(self, folder, to)
+
+
+def digest_of(model: CLIPModel) -> str:
+    """SHA-256 over the tensors of both towers, by value; the same for one CLIP in every format."""
+    return identity.values({n: t for n, t in model.state_dict().items() if "position_ids" not in n})
+
+
+def unit(rows: Sequence[Tensor], width: int, whose: str) -> Tensor:
+    """These rows as one float32 tensor on the CPU, each of length one; DegenerateError where they are not finite."""
+    if not rows:
+        return torch.empty(0, width)
+    return functional.normalize(identity.finite(torch.cat(list(rows)).float().cpu(), whose), dim=-1)
+
+
+def padded_features(model: CLIPModel, ids: Ids) -> Tensor:
+    """Projected features [N, D] of texts padded to the whole context, as the reference code computes them."""
+    length = model.config.text_config.max_position_embeddings
+    device = model.text_projection.weight.device
+    ids_NT = torch.zeros(len(ids), length, dtype=torch.long)
+    for row, tokens in zip(ids_NT, ids, strict=True):
+        row[: len(tokens)] = torch.tensor(tokens)
+    hidden_NTC = model.text_model(input_ids=ids_NT.to(device)).last_hidden_state
+    last_N = torch.tensor([len(tokens) - 1 for tokens in ids], device=device)
+    return model.text_projection(hidden_NTC[torch.arange(len(ids), device=device), last_N])  # type: ignore[no-any-return]
+
+
+def text_features() -> Callable[[CLIPModel, Ids], Tensor]:
+    """How texts are encoded: every distinct beginning once."""
+    if importlib.util.find_spec("encoders.towers.trie") is None:
+        return padded_features
+    return importlib.import_module("encoders.towers.trie").text_features  # type: ignore[no-any-return]

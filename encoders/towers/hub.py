@@ -1,0 +1,122 @@
+"""Load a dual encoder that lies in transformers' layout, on the hub, in a folder or as a bare weights file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoProcessor,
+    AutoTokenizer,
+    CLIPConfig,
+    CLIPModel,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+)
+
+from encoders.towers import bare, checkpoint, pixels
+from encoders.towers.clip_encoder import ClipEncoder
+from encoders.towers.foreign import HubForeign
+from encoders.towers.words import HubWords
+from harness.errors import ModelError, UsageError
+from harness.types import Encoder, Place, Spec
+
+DEFAULT = "openai/clip-vit-base-patch32"
+ACTIVATIONS = ("quick_gelu", "gelu")
+
+
+def load(spec: Spec, place: Place) -> Encoder:
+    """The encoder at this location; ModelError where it is none or is incomplete."""
+    check_activation(spec)
+    location = spec.location or DEFAULT
+    if Path(location).is_file():
+        return bare.load(spec, checkpoint.read(Path(location)), place)
+    where = {"revision": spec.options["revision"]} if "revision" in spec.options else {}
+    config = _config(location, where)
+    if config.model_type == "clip":
+        return _clip(spec, location, config, place, where)
+    if config.model_type == "clip_vision_model":
+        return _tower_only(spec, location, config, place, where)
+    if not (hasattr(config, "text_config") and hasattr(config, "vision_config")):
+        raise ModelError(f"{location} is a '{config.model_type}', which is no dual encoder of images and texts")
+    return _foreign(spec, location, config, place, where)
+
+
+def check_activation(spec: Spec) -> None:
+    """UsageError where ?activation= names none that CLIP was trained with."""
+    if spec.options.get("activation", "gelu") not in ACTIVATIONS:
+        raise UsageError(
+            f"?activation={spec.options['activation']}: CLIPs were trained with {' or '.join(ACTIVATIONS)}"
+        )
+    if spec.options.get("text", "trie") not in ("trie", "padded"):
+        raise UsageError(f"?text={spec.options['text']}: there is trie and padded")
+
+
+def _config(location: str, where: dict[str, Any]) -> Any:
+    folder = Path(location)
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        other = (folder / "open_clip_config.json").is_file()
+        hint = f"it is open_clip's layout: write open-clip:{location}" if other else "transformers' layout has one"
+        raise ModelError(f"{location} has no config.json; {hint}")
+    try:
+        return AutoConfig.from_pretrained(location, **where)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"no model at {location}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def from_pretrained(kind: Any, location: str, config: Any, where: dict[str, Any]) -> Any:
+    """The whole model in fp32; ModelError where weights are missing, instead of random numbers in their place."""
+    try:
+        model, told = kind.from_pretrained(
+            location, config=config, dtype=torch.float32, output_loading_info=True, **where
+        )
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        raise ModelError(f"{location} cannot be loaded: {_first_line(error)}") from error
+    missing = sorted(name for name in told["missing_keys"] if "position_ids" not in name)
+    if missing or told["mismatched_keys"]:
+        first = missing or sorted(map(str, told["mismatched_keys"]))
+        raise ModelError(f"{location} lacks {len(first)} weights of its architecture, '{first[0]}' the first")
+    return model
+
+
+def _clip(spec: Spec, location: str, config: CLIPConfig, place: Place, where: dict[str, Any]) -> ClipEncoder:
+    if "activation" in spec.options:
+        config.vision_config.hidden_act = config.text_config.hidden_act = spec.options["activation"]
+    model = from_pretrained(CLIPModel, location, config, where)
+    words = _words(location, config.text_config.max_position_embeddings, where)
+    return ClipEncoder(spec, model, words, pixels.of_folder(location, config.vision_config.image_size, **where), place)
+
+
+def _words(location: str, length: int, where: dict[str, Any]) -> HubWords:
+    try:
+        return HubWords(AutoTokenizer.from_pretrained(location, **where), length)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{location} has no tokenizer that can be loaded: {_first_line(error)}") from error
+
+
+def _tower_only(
+    spec: Spec, location: str, config: CLIPVisionConfig, place: Place, where: dict[str, Any]
+) -> ClipEncoder:
+    if "activation" in spec.options:
+        config.hidden_act = spec.options["activation"]
+    tower = from_pretrained(CLIPVisionModel, location, config, where)
+    return ClipEncoder(spec, bare.around(tower), None, pixels.of_folder(location, config.image_size, **where), place)
+
+
+def _foreign(spec: Spec, location: str, config: Any, place: Place, where: dict[str, Any]) -> HubForeign:
+    model = from_pretrained(AutoModel, location, config, where)
+    if not hasattr(model, "get_image_features") or not hasattr(model, "get_text_features"):
+        raise ModelError(f"{location} is a '{config.model_type}', which gives no features of images and of texts")
+    about = {"activation": getattr(config.vision_config, "hidden_act", "unknown")}
+    encoder = HubForeign(spec.text, model, place, f"transformers' {config.model_type}", about)
+    encoder.processor = AutoProcessor.from_pretrained(location, backend="pil", **where)
+    encoder.about |= pixels.HubPixels(encoder.processor.image_processor).describe()
+    return encoder

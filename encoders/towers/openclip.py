@@ -1,0 +1,171 @@
+"""Load what open_clip trains: a standard CLIP becomes a ``CLIPModel``, everything else stays open_clip's."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip import factory, pretrained
+from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
+from torch import Tensor
+from transformers import CLIPModel
+
+from encoders.towers import bare, checkpoint, convert, pixels
+from encoders.towers.clip_encoder import ClipEncoder
+from encoders.towers.foreign import OpenClipForeign
+from encoders.towers.hub import check_activation
+from encoders.towers.words import OpenClipWords
+from harness.errors import ModelError, UsageError
+from harness.types import Encoder, Place, Spec
+
+FOLDER_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "open_clip_pytorch_model.safetensors")
+
+
+@dataclass(frozen=True)
+class Found:
+    """An architecture, how its images are prepared, and where its weights lie."""
+
+    config: dict[str, Any]
+    preprocess: dict[str, Any]
+    weights: Path
+    tokenizer: str
+
+
+def load(spec: Spec, place: Place) -> Encoder:
+    """The encoder this spec names; ModelError where architecture and weights do not go together."""
+    check_activation(spec)
+    if Path(spec.location).is_file() and "weights" not in spec.options:
+        return bare.load(spec, checkpoint.read(Path(spec.location)), place)
+    found = _found(spec)
+    activation = spec.options.get("activation", "quick_gelu" if found.config.get("quick_gelu") else "gelu")
+    found.config["quick_gelu"] = activation == "quick_gelu"
+    why = convert.why_not_standard(found.config)
+    return _foreign(spec, found, why, place) if why else _standard(spec, found, activation, place)
+
+
+def _found(spec: Spec) -> Found:
+    location = spec.location
+    if not location:
+        raise UsageError("open-clip needs an architecture: open-clip:ViT-B-32?pretrained=openai")
+    if Path(location).is_dir() or location.startswith(("local-dir:", "hf-hub:")):
+        return _in_folder(spec, _folder(location))
+    config = open_clip.get_model_config(location.replace("/", "-"))
+    if config is None:
+        near = difflib.get_close_matches(location, open_clip.list_models(), n=3, cutoff=0.5)
+        raise UsageError(f"open_clip has no architecture '{location}'; near it are {', '.join(near) or 'none'}")
+    preprocess = asdict(PreprocessCfg())
+    if "weights" in spec.options:
+        return Found(config, preprocess, Path(spec.options["weights"]), location)
+    return _tagged(spec, config, preprocess)
+
+
+def _tagged(spec: Spec, config: dict[str, Any], preprocess: dict[str, Any]) -> Found:
+    location, tag = spec.location, spec.options.get("pretrained", "")
+    known = pretrained.get_pretrained_cfg(location, tag) if tag else None
+    if not known:
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(location)) or "none"
+        raise UsageError(f"{spec.text}: say ?weights=FILE or ?pretrained=TAG; {location} has the tags {tags}")
+    if bool(known.get("quick_gelu")) != bool(config.get("quick_gelu")) and "activation" not in spec.options:
+        trained = "quick_gelu" if known.get("quick_gelu") else "gelu"
+        raise ModelError(
+            f"{spec.text}: the weights '{tag}' were trained with {trained}, {location} computes the other one; "
+            f"add ?activation={trained} or name the architecture that has it"
+        )
+    try:
+        weights = Path(pretrained.download_pretrained(known))
+    except (OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"the weights '{tag}' of {location} cannot be fetched: {reason}") from error
+    return Found(config, merge_preprocess_dict(preprocess, known), weights, location)
+
+
+def _folder(location: str) -> Path:
+    if not location.startswith("hf-hub:"):
+        return Path(location.removeprefix("local-dir:"))
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(location.removeprefix("hf-hub:")))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{location} cannot be fetched: {str(error).splitlines()[0]}") from error
+
+
+def _in_folder(spec: Spec, folder: Path) -> Found:
+    path = folder / "open_clip_config.json"
+    if not path.is_file():
+        other = (folder / "config.json").is_file()
+        hint = f"it is transformers' layout: write clip:{folder}" if other else "open_clip's layout has one"
+        raise ModelError(f"{folder} has no open_clip_config.json; {hint}")
+    try:
+        told = json.loads(path.read_text())
+        config, preprocess = told["model_cfg"], told.get("preprocess_cfg", {})
+    except (ValueError, KeyError) as error:
+        raise ModelError(f"{path} is no open_clip configuration: {error!r}") from error
+    weights = next((folder / name for name in FOLDER_WEIGHTS if (folder / name).is_file()), folder / FOLDER_WEIGHTS[0])
+    weights = Path(spec.options.get("weights", weights))
+    return Found(config, merge_preprocess_dict(asdict(PreprocessCfg()), preprocess), weights, f"local-dir:{folder}")
+
+
+def _standard(spec: Spec, found: Found, activation: str, place: Place) -> ClipEncoder:
+    named = bare.hub_names(checkpoint.read(found.weights))
+    text = found.config["text_cfg"]
+    end = text["eos_id"] if text.get("pool_type") == "eos" else text.get("vocab_size", bare.OPENAI_VOCABULARY) - 1
+    config = convert.hub_config(found.config, activation, end)
+    size = config.vision_config.image_size
+    preprocess = {**found.preprocess, "size": size}
+    if "text_model.final_layer_norm.weight" not in named:
+        return _tower_only(spec, named, config.vision_config, preprocess, place)
+    model = CLIPModel(config)
+    bare.fill(model, named, spec)
+    words = OpenClipWords(open_clip.get_tokenizer(found.tokenizer), end if text.get("pool_type") == "eos" else None)
+    return ClipEncoder(spec, model, words, pixels.of_open_clip(preprocess), place)
+
+
+def _tower_only(
+    spec: Spec, named: Mapping[str, Tensor], config: Any, preprocess: Mapping[str, Any], place: Place
+) -> ClipEncoder:
+    from transformers import CLIPVisionModel
+
+    tower = CLIPVisionModel(config)
+    bare.fill(
+        tower, {n.removeprefix("vision_model."): t for n, t in named.items() if n.startswith("vision_model.")}, spec
+    )
+    return ClipEncoder(spec, bare.around(tower), None, pixels.of_open_clip(preprocess), place)
+
+
+def _foreign(spec: Spec, found: Found, why: str, place: Place) -> OpenClipForeign:
+    # open_clip's own loader resizes positions that do not fit without a word; load_state_dict below does not.
+    kind = factory.CustomTextCLIP if _custom_text(found.config) else factory.CLIP
+    model = kind(**{key: value for key, value in found.config.items() if key != "custom_text"})
+    tensors = checkpoint.read(found.weights)
+    if "positional_embedding" in tensors and not hasattr(model, "positional_embedding"):
+        tensors = factory.convert_to_custom_text_state_dict(tensors)
+    try:
+        model.load_state_dict(_fitting(tensors, model))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise ModelError(f"{spec.text}: {found.weights} does not fit the architecture: {reason}") from error
+    preprocess = {**found.preprocess, "size": model.visual.image_size}
+    about = {"activation": "quick_gelu" if found.config["quick_gelu"] else "the architecture's own", **preprocess}
+    encoder = OpenClipForeign(spec.text, model, place, why, about)
+    encoder.transform = image_transform_v2(PreprocessCfg(**preprocess), is_train=False)
+    encoder.tokenizer = open_clip.get_tokenizer(found.tokenizer)
+    return encoder
+
+
+def _custom_text(config: Mapping[str, Any]) -> bool:
+    return bool(config.get("custom_text") or config["text_cfg"].get("hf_model_name"))
+
+
+def _fitting(tensors: Mapping[str, Tensor], model: torch.nn.Module) -> dict[str, Tensor]:
+    own = model.state_dict()
+    scalars = {
+        name: t.reshape(own[name].shape) for name, t in tensors.items() if name.startswith("logit_") and name in own
+    }
+    return {**tensors, **scalars}

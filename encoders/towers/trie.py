@@ -1,0 +1,125 @@
+"""Encode captions at the cost of what is new in each: every distinct prefix token once, under a tree mask.
+
+Legend: N captions, R rows of L nodes each, W the tower's width, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import CLIPModel
+
+from harness.errors import ModelError, UsageError
+
+ROW = 384
+"""Nodes a row may hold: the mask has its square. Longer rows repeat fewer prefixes, shorter ones attend to less."""
+
+Tokens = tuple[int, ...]
+
+
+class Row(NamedTuple):
+    """A forest of captions in preorder: ``ends[i]`` is where the subtree of node i ends, ``leaves`` where captions end."""
+
+    tokens: list[int]
+    depths: list[int]
+    ends: list[int]
+    leaves: dict[Tokens, int]
+
+
+def text_features(model: CLIPModel, token_ids: Sequence[Sequence[int]], row: int = ROW) -> Tensor:
+    """Projected features [N, D], not normalised: what ``get_text_features`` gives for the padded captions.
+
+    ``token_ids`` are whole captions, from the start token to the end token (what follows it is left out). The tower
+    is causal and reads a caption at its end token, so a token's state depends on its prefix alone, and gradients
+    add up in shared nodes to those of the padded way.
+    """
+    captions = [_up_to_the_end(tuple(ids), model) for ids in token_ids]
+    if not captions:
+        return model.text_projection.weight.new_zeros(0, model.text_projection.out_features)
+    rows = _rows(sorted(set(captions)), row)
+    end_RLW = _states(model, rows)
+    length = end_RLW.shape[1]
+    place = {caption: r * length + node for r, one in enumerate(rows) for caption, node in one.leaves.items()}
+    index_N = torch.tensor([place[caption] for caption in captions], device=end_RLW.device)
+    return model.text_projection(end_RLW.flatten(0, 1)[index_N])
+
+
+def nodes(model: CLIPModel, token_ids: Sequence[Sequence[int]], row: int = ROW) -> int:
+    """How many tokens go through the tower for these captions, padding included."""
+    rows = _rows(sorted({_up_to_the_end(tuple(ids), model) for ids in token_ids}), row)
+    return len(rows) * max((len(one.tokens) for one in rows), default=0)
+
+
+def _up_to_the_end(ids: Tokens, model: CLIPModel) -> Tokens:
+    """The caption up to the token at which transformers pools."""
+    config = model.config.text_config
+    # Configurations written before transformers' PR 24773 say 2 and are pooled at the highest id.
+    end = max(ids, default=0) if config.eos_token_id == 2 else config.eos_token_id
+    if end not in ids:
+        raise ModelError(f"a caption of {len(ids)} tokens has no end token (id {end}): the tower would read its start")
+    ids = ids[: ids.index(end) + 1]
+    if len(ids) > config.max_position_embeddings:
+        raise UsageError(f"a caption has {len(ids)} tokens; this tower reads {config.max_position_embeddings}")
+    return ids
+
+
+def _rows(captions: Sequence[Tokens], limit: int) -> list[Row]:
+    """Sorted distinct captions in as few rows as the limit allows, of about equal length."""
+    limit = max([limit, *map(len, captions)])
+    rows = list(_cut(captions, limit))
+    mean = -(-sum(len(one.tokens) for one in rows) // len(rows)) if rows else 0
+    for even in range(mean, limit, max(1, (limit - mean) // 4)):
+        cut = list(_cut(captions, max([even, *map(len, captions)])))
+        if len(cut) == len(rows):
+            return cut
+    return rows
+
+
+def _cut(captions: Sequence[Tokens], limit: int) -> Iterator[Row]:
+    """Rows filled one after the other; each begins a new forest, so a prefix is repeated only where a row ends."""
+    one, path, previous = Row([], [], [], {}), [], ()  # type: tuple[Row, list[int], Tokens]
+    for caption in captions:
+        shared = _shared(previous, caption)
+        if len(one.tokens) + len(caption) - shared > limit:
+            yield one
+            one, path, shared = Row([], [], [], {}), [], 0
+        del path[shared:]
+        for depth in range(shared, len(caption)):
+            path.append(len(one.tokens))
+            one.tokens.append(caption[depth])
+            one.depths.append(depth)
+            one.ends.append(0)
+        for node in path:
+            one.ends[node] = len(one.tokens)
+        one.leaves[caption] = path[-1]
+        previous = caption
+    if one.tokens:
+        yield one
+
+
+def _shared(one: Tokens, other: Tokens) -> int:
+    """How many tokens two captions begin with in common."""
+    for n, (a, b) in enumerate(zip(one, other, strict=False)):
+        if a != b:
+            return n
+    return min(len(one), len(other))
+
+
+def _states(model: CLIPModel, rows: Sequence[Row]) -> Tensor:
+    """The tower's final states [R, L, W] of every node."""
+    tower, device = model.text_model, model.text_projection.weight.device
+    length = max(len(one.tokens) for one in rows)
+    token_RL = torch.tensor([_padded(one.tokens, length) for one in rows], device=device)
+    depth_RL = torch.tensor([_padded(one.depths, length) for one in rows], device=device)
+    # A padding node is a subtree of its own, so that no softmax is over nothing.
+    end_RL = torch.tensor([[*one.ends, *range(len(one.ends) + 1, length + 1)] for one in rows], device=device)
+    state_RLW = (
+        tower.embeddings(input_ids=token_RL, position_ids=depth_RL)
+        if length <= _most(tower)
+        else _embed(tower, token_RL, depth_RL)
+    )
+    output = tower.encoder(inputs_embeds=state_RLW, attention_mask=_mask(end_RL, state_RLW, tower))
+    return tower.final_layer_norm(output.last_hidden_state)

@@ -1,0 +1,64 @@
+"""Texts as token ids, by the tokenizer a model came with: start, words, end, no padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+Ids = list[list[int]]
+
+
+class Words(Protocol):
+    """What turns texts into token ids."""
+
+    def __call__(self, texts: Sequence[str]) -> Ids:
+        """Token ids of each text, the end token last."""
+
+    def save(self, folder: Path) -> None:
+        """Writes a transformers tokenizer that gives the same ids."""
+
+
+class HubWords:
+    """The tokenizer of a transformers folder."""
+
+    def __init__(self, tokenizer: Any, length: int) -> None:
+        self.tokenizer, self.length = tokenizer, length
+
+    def __call__(self, texts: Sequence[str]) -> Ids:
+        """Token ids of each text, the end token last, cut to what the tower can read."""
+        return self.tokenizer(list(texts), truncation=True, max_length=self.length)["input_ids"]  # type: ignore[no-any-return]
+
+    def save(self, folder: Path) -> None:
+        """Writes the tokenizer's files."""
+        self.tokenizer.save_pretrained(folder)
+
+
+class OpenClipWords:
+    """The tokenizer that open_clip has for a model; a row ends at the token that the model pools."""
+
+    def __init__(self, tokenizer: Any, end: int | None) -> None:
+        self.tokenizer, self.end = tokenizer, end
+
+    def __call__(self, texts: Sequence[str]) -> Ids:
+        """Token ids of each text, the pooled token last."""
+        rows = self.tokenizer(list(texts))
+        ends = rows.argmax(-1) if self.end is None else (rows == self.end).int().argmax(-1)
+        return [row[: end + 1].tolist() for row, end in zip(rows, ends.tolist(), strict=True)]
+
+    def save(self, folder: Path) -> None:
+        """Writes a transformers tokenizer with the same vocabulary."""
+        if hasattr(self.tokenizer, "bpe_ranks"):
+            _hub_tokenizer(self.tokenizer).save_pretrained(folder)
+        else:
+            self.tokenizer.tokenizer.save_pretrained(folder)
+
+
+def _hub_tokenizer(simple: Any) -> Any:
+    """OpenAI's byte-pair vocabulary, as open_clip ships it, in transformers' tokenizer."""
+    from transformers import CLIPTokenizer
+
+    merges = [pair for pair, _ in sorted(simple.bpe_ranks.items(), key=lambda item: item[1])]
+    hub = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
+    vocab = {hub.get(word, word): number for word, number in simple.encoder.items()}
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=simple.context_length)
