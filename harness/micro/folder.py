@@ -1,0 +1,149 @@
+"""Write the micro world as a data folder: every file and picture, in the official layouts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import count, islice
+from pathlib import Path
+from typing import Any
+
+from harness.micro import amber, pope
+from harness.micro.captions import row, shuffled, web_caption
+from harness.micro.draw import draw, picture_of
+from harness.micro.scene import Mix, Scene, Thing, scene
+from harness.micro.words import CLASSES, COLOURS, HOME_COLOUR, POSES, RELATION, SAFE_WORDS, THEMES
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How many images each part of the world has."""
+
+    amber: int = 200
+    caps: int = 150
+    dev: int = 300
+    train: int = 3000
+    web: int = 1500
+    pope: int = 80
+    zero_shot: int = 8
+
+
+SOURCES: dict[str, Mix] = {
+    "coco": Mix(least=3, most=4),
+    "flickr": Mix(least=4, most=5, doubled=0.5),
+    "nocaps": Mix(least=3, most=4, at_home=0.3, even_themes=True),
+}
+"""The three sources of OHD-Caps here: common scenes, crowded ones, and unusual company."""
+
+
+def write_folder(folder: Path, seed: int, sizes: Sizes) -> None:
+    """Everything ``--data`` may be asked for."""
+    _amber(folder / "amber", seed, sizes.amber)
+    _ohd_caps(folder / "ohd_caps", seed, sizes)
+    _pope(folder / "pope", seed, sizes.pope)
+    _web(folder / "web", seed, sizes.web)
+    _zero_shot(folder / "zero_shot", seed, sizes.zero_shot)
+
+
+def _amber(folder: Path, seed: int, number: int) -> None:
+    scenes = [scene(f"{seed}/amber/{n}", Mix(least=2)) for n in range(number)]
+    annotations, queries = amber.files(scenes)
+    _json(folder / "annotations.json", annotations)
+    _json(folder / "relation.json", RELATION)
+    _json(folder / "reading.json", {"nouns": "vocabulary", "synonyms": "none"})
+    _text(folder / "safe_words.txt", "".join(f"{word}\n" for word in SAFE_WORDS))
+    for name, items in queries.items():
+        _json(folder / "query" / f"{name}.json", items)
+    for n, drawn in enumerate(scenes, 1):
+        _picture(folder / "image" / f"AMBER_{n}.jpg", drawn)
+
+
+def rows_of(part: str, mix: Mix, number: int) -> Iterator[tuple[Scene, dict[str, Any]]]:
+    """Scenes with their OHD-Caps annotation; no true caption occurs twice within a part."""
+    seen: set[str] = set()
+    kept = 0
+    for n in count():
+        if kept == number:
+            return
+        candidate = scene(f"{part}/{n}", mix)
+        annotation = row(candidate)
+        if annotation["positive_sample"] not in seen:
+            seen.add(annotation["positive_sample"])
+            kept += 1
+            yield candidate, annotation
+
+
+def _ohd_caps(folder: Path, seed: int, sizes: Sizes) -> None:
+    for source, mix in SOURCES.items():
+        labels = _caps_part(folder, "test", source, list(rows_of(f"{seed}/test/{source}", mix, sizes.caps)))
+        _lines(folder / "test" / f"{source}_out_label.json", labels)
+    for split, number in (("dev", sizes.dev), ("train", sizes.train)):
+        labels = _caps_part(folder, split, "coco", list(rows_of(f"{seed}/{split}", SOURCES["coco"], number)))
+        masked = ({**item, "valid_caption": [1] * len(item["caption"])} for item in labels)
+        _lines(folder / split / f"{split}_data.json", masked)
+
+
+def _caps_part(
+    folder: Path, split: str, source: str, found: list[tuple[Scene, dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    names = [f"MICRO_{split}_{source}_{n:06d}.jpg" for n in range(1, len(found) + 1)]
+    annotations = [{"file_path": name, **item} for name, (_, item) in zip(names, found, strict=True)]
+    _lines(folder / split / f"{source}_annotations.json", annotations)
+    for name, (drawn, _) in zip(names, found, strict=True):
+        _picture(folder / "images" / name, drawn)
+    return [shuffled(item, item["file_path"]) for item in annotations]
+
+
+def _pope(folder: Path, seed: int, number: int) -> None:
+    scenes = [scene(f"{seed}/pope/{n}", Mix(least=3)) for n in range(number)]
+    for sampling in pope.SAMPLINGS:
+        _lines(folder / f"coco_pope_{sampling}.json", pope.rows(scenes, sampling))
+    for n, drawn in enumerate(scenes, 1):
+        _picture(folder / "images" / pope.image_name(n), drawn)
+
+
+def _web(folder: Path, seed: int, number: int) -> None:
+    scenes = [scene(f"{seed}/web/{n}", Mix()) for n in range(number)]
+    names = [f"MICRO_web_{n:06d}.jpg" for n in range(1, number + 1)]
+    rows = zip(names, scenes, strict=True)
+    _lines(folder / "captions.json", ({"image": name, "caption": web_caption(drawn)} for name, drawn in rows))
+    for name, drawn in zip(names, scenes, strict=True):
+        _picture(folder / "images" / name, drawn)
+
+
+def _zero_shot(folder: Path, seed: int, number: int) -> None:
+    for name in CLASSES:
+        for n, (thing, theme) in enumerate(islice(_alone(name), number), 1):
+            path = folder / name / f"{n:03d}.jpg"
+            _save(path, picture_of(thing, theme, f"{seed}/zero_shot/{name}/{n}"))
+
+
+def _alone(name: str) -> Iterator[tuple[Thing, str]]:
+    """A class in every second colour besides its own, in every theme in turn, walking over the grid."""
+    poses, themes, colours = POSES.get(name, ("",)), tuple(THEMES), tuple(COLOURS)
+    for n in count():
+        colour = HOME_COLOUR[name] if n % 2 else colours[n // 2 % len(colours)]
+        yield Thing(name, colour, poses[n % len(poses)], 5 * n % 16), themes[n % len(themes)]
+
+
+def _picture(path: Path, drawn: Scene) -> None:
+    _save(path, draw(drawn))
+
+
+def _save(path: Path, image: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, "JPEG", quality=95, subsampling=0)
+
+
+def _json(path: Path, thing: Any) -> None:
+    _text(path, json.dumps(thing, indent=1) + "\n")
+
+
+def _lines(path: Path, items: Iterable[Any]) -> None:
+    _text(path, "".join(f"{json.dumps(item)}\n" for item in items))
+
+
+def _text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8", newline="\n")
