@@ -6,7 +6,7 @@ Legend: N captions, R rows of L nodes each, W the tower's width, D features.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ Tokens = tuple[int, ...]
 
 
 class Row(NamedTuple):
-    """A forest of captions in preorder: ``ends[i]`` is where the subtree of node i ends, ``leaves`` where captions end."""
+    """Captions as trees in preorder: ``ends[i]`` is where the subtree of node i ends, ``leaves`` the captions' ends."""
 
     tokens: list[int]
     depths: list[int]
@@ -55,7 +55,7 @@ def nodes(model: CLIPModel, token_ids: Sequence[Sequence[int]], row: int = ROW) 
 
 def _up_to_the_end(ids: Tokens, model: CLIPModel) -> Tokens:
     """The caption up to the token at which transformers pools."""
-    config = model.config.text_config
+    config: Any = model.config.text_config
     # Configurations written before transformers' PR 24773 say 2 and are pooled at the highest id.
     end = max(ids, default=0) if config.eos_token_id == 2 else config.eos_token_id
     if end not in ids:
@@ -80,7 +80,9 @@ def _rows(captions: Sequence[Tokens], limit: int) -> list[Row]:
 
 def _cut(captions: Sequence[Tokens], limit: int) -> Iterator[Row]:
     """Rows filled one after the other; each begins a new forest, so a prefix is repeated only where a row ends."""
-    one, path, previous = Row([], [], [], {}), [], ()  # type: tuple[Row, list[int], Tokens]
+    one = Row([], [], [], {})
+    path: list[int] = []
+    previous: Tokens = ()
     for caption in captions:
         shared = _shared(previous, caption)
         if len(one.tokens) + len(caption) - shared > limit:
@@ -116,10 +118,22 @@ def _states(model: CLIPModel, rows: Sequence[Row]) -> Tensor:
     depth_RL = torch.tensor([_padded(one.depths, length) for one in rows], device=device)
     # A padding node is a subtree of its own, so that no softmax is over nothing.
     end_RL = torch.tensor([[*one.ends, *range(len(one.ends) + 1, length + 1)] for one in rows], device=device)
-    state_RLW = (
-        tower.embeddings(input_ids=token_RL, position_ids=depth_RL)
-        if length <= _most(tower)
-        else _embed(tower, token_RL, depth_RL)
-    )
-    output = tower.encoder(inputs_embeds=state_RLW, attention_mask=_mask(end_RL, state_RLW, tower))
-    return tower.final_layer_norm(output.last_hidden_state)
+    # Not through ``embeddings.forward``: it refuses rows longer than the positions a single caption may have.
+    embed = tower.embeddings
+    state_RLW = embed.token_embedding(token_RL) + embed.position_embedding(depth_RL)
+    mask = _mask(end_RL, state_RLW.dtype, additive=tower.config._attn_implementation != "sdpa")
+    return tower.final_layer_norm(tower.encoder(inputs_embeds=state_RLW, attention_mask=mask).last_hidden_state)
+
+
+def _padded(values: list[int], length: int) -> list[int]:
+    return values + [0] * (length - len(values))
+
+
+def _mask(end_RL: Tensor, dtype: torch.dtype, *, additive: bool) -> Tensor:
+    """What each node may see, [R, 1, L, L]: itself and its ancestors, the nodes whose subtree it lies in."""
+    node_L = torch.arange(end_RL.shape[1], device=end_RL.device)
+    seen_RLL = (node_L <= node_L.unsqueeze(1)) & (node_L.unsqueeze(1) < end_RL.unsqueeze(1))
+    seen = seen_RLL.unsqueeze(1)
+    if not additive:
+        return seen
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, torch.finfo(dtype).min)

@@ -25,7 +25,7 @@ class ObjectContrast(NamedTuple):
 
 
 class _Scores(NamedTuple):
-    """Similarities: ``batch_BB[i, j]`` of image i and true caption j, ``false_BN`` of an image and its own false ones."""
+    """``batch_BB[i, j]`` of image i and true caption j; ``false_BN`` of an image and its own hallucinated captions."""
 
     batch_BB: Tensor
     false_BN: Tensor
