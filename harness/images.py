@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,9 +19,19 @@ class ImageError(Exception):
 def find(name: str, *folders: Path) -> Path:
     """Where the image of this name lies: in the first of these folders that holds it, or else belongs: the first."""
     for folder in folders:
-        if (folder / name).is_file():
-            return folder / name
+        for spelling in _spellings(name):
+            if (folder / spelling).is_file():
+                return folder / spelling
     return folders[0] / name
+
+
+def _spellings(name: str) -> tuple[str, ...]:
+    """COCO's images are called ``000000000042.jpg`` or ``COCO_val2014_000000000042.jpg``; data files mix both."""
+    stem = re.fullmatch(r"(?:COCO_(?:train|val)20\d\d_)?(\d{12}\.jpg)", name)
+    if not stem:
+        return (name,)
+    prefixes = ("COCO_val2014_", "COCO_val2017_", "COCO_train2014_", "COCO_train2017_", "")
+    return (name, *(prefix + stem[1] for prefix in prefixes))
 
 
 def open_image(path: Path) -> Image.Image:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,3 +24,50 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no shared data at {SHARED}: set OHD_BENCH_SHARED to run this test")
     return SHARED
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        """What it printed on stdout, read as JSON."""
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Said]:
+    """Runs an ``ohd-bench`` command in this process: ``cli("run", "--encoder", "hashing")``."""
+    from harness.cli import main
+
+    def run(*words: object) -> Said:
+        monkeypatch.setattr("sys.argv", ["ohd-bench", *map(str, words)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        said = capfd.readouterr()
+        return Said(int(end.value.code or 0), said.out, said.err)
+
+    return run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests write to a cache of their own, kept for the session."""
+    if "OHD_BENCH_CACHE" in os.environ:
+        yield
+        return
+    os.environ["OHD_BENCH_CACHE"] = str(tmp_path_factory.getbasetemp().parent / "ohd-bench-cache")
+    yield
+    del os.environ["OHD_BENCH_CACHE"]

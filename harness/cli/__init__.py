@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
+import pkgutil
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
@@ -13,49 +15,56 @@ import typer
 
 from harness.errors import OhdBenchError
 
-app = typer.Typer(
-    name="ohd-bench",
-    help="Does a better eye make a more honest vision-language model?",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+ORDER = ("run", "listing", "leaderboard", "data")
+"""The command files whose commands stand first in ``--help``; every other file follows by name."""
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, taken like Ctrl-C so that everything is flushed."""
+class Terminated(BaseException):
+    """SIGTERM, raised so that everything is flushed on the way out."""
 
 
-def _register() -> None:
-    from harness.cli import data, leaderboard, listing, run
+def build() -> typer.Typer:
+    """The whole command: every file of this package that has a ``register`` adds its commands."""
+    app = typer.Typer(
+        name="ohd-bench",
+        help="Does a better eye make a more honest vision-language model?",
+        no_args_is_help=True,
+        rich_markup_mode="markdown",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    there = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    for name in dict.fromkeys([*ORDER, *there]):
+        register = getattr(importlib.import_module(f"harness.cli.{name}"), "register", None)
+        if register:
+            register(app)
+    return app
 
-    for group in (run, listing, leaderboard, data):
-        group.register(app)
-    for name in ("score", "compare", "report", "encoder", "train", "export"):
-        if importlib.util.find_spec(f"harness.cli.{name}"):
-            importlib.import_module(f"harness.cli.{name}").register(app)
 
-
-def main() -> NoReturn:
+def main(words: Sequence[str] | None = None) -> NoReturn:
     """Run the command; errors end in one line on stderr and the documented exit code."""
+    words = sys.argv[1:] if words is None else list(words)
     signal.signal(signal.SIGTERM, _terminate)
-    _register()
-    verbose = "-v" in sys.argv or "--verbose" in sys.argv
+    verbose = "-v" in words or "--verbose" in words
     try:
-        app(standalone_mode=True)
+        build()(args=words, standalone_mode=True)
     except OhdBenchError as error:
         if verbose:
             traceback.print_exc()
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(error.code)
     except Terminated:
-        print("terminated; the same command goes on where it stopped", file=sys.stderr)
-        sys.exit(143)
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
-        sys.exit(130)
+        _goodbye("terminated", 143)
+    except SystemExit as end:  # typer ends every command so, Ctrl-C with 130
+        if end.code == 130:
+            _goodbye("interrupted", 130)
+        raise
     sys.exit(0)
+
+
+def _goodbye(how: str, code: int) -> NoReturn:
+    print(f"{how}; what was answered is kept, and the same command goes on from there", file=sys.stderr)
+    sys.exit(code)
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:

@@ -42,9 +42,8 @@ def ask(
     tasks = rig.chosen(names, where, modes, say)
     plan = rig.plan(tasks, where, results, place, **asked)
     host = registry.make_lvlm(lvlm, place) if lvlm else None
-    makers = encoders or [None]
     outcomes = []
-    for text in makers:
+    for text in list(dict.fromkeys(encoders)) or [None]:
         encoder = registry.make_encoder(text, place) if text else None
         outcomes.append(rig.perform(plan, encoder, host, ticking))
     return outcomes, tasks
@@ -63,7 +62,7 @@ def print_runs(runs: Sequence[Run], tasks: Sequence[Task], full: bool = False, a
         rows = [sheet.as_json(task, row) for task in tasks for row in every[task.name]]
         print_json({"runs": [run.manifest() for run in runs], "rows": rows})
         return
-    table = Table(title=None, caption=_caption(runs), caption_justify="left", header_style="bold")
+    table = Table(header_style="bold")
     for name in ("task", "group", "metric"):
         table.add_column(name)
     for i, run in enumerate(runs):
@@ -76,6 +75,7 @@ def print_runs(runs: Sequence[Run], tasks: Sequence[Task], full: bool = False, a
             table.add_row(row.task, row.group or task.whole, _arrow(row), *_cells(row))
         table.add_section()
     out().print(table)
+    out().print(_caption(runs), markup=False)
 
 
 def _cells(row: sheet.Row) -> list[str]:

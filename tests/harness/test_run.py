@@ -1,0 +1,214 @@
+"""The run command, through the front door, on a benchmark of six squares."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+
+def test_a_run_answers_everything_and_prints_the_value_with_its_interval(cli, bench):
+    said = cli(*bench.words(), "--json")
+    assert said.code == 0
+    row = next(row for row in said.json()["rows"] if row["group"] == "all")
+    assert row["values"][0]["value"] == 100.0
+    assert row["values"][0]["n"] == 18
+    assert row["values"][0]["images"] == 6
+
+
+def test_the_same_question_about_the_same_image_is_asked_once_and_counted_each_time(cli, bench):
+    cli(*bench.words())
+    assert len(bench.asked()) == 12
+    assert len(bench.records().read_text().splitlines()) == 18
+
+
+def test_a_second_run_asks_nothing(cli, bench):
+    first = cli(*bench.words(), "--json").json()["rows"]
+    bench.asked()
+    second = cli(*bench.words(), "--json").json()["rows"]
+    assert bench.asked() == []
+    assert first == second
+
+
+def test_an_interrupted_run_ends_with_130_and_goes_on_where_it_stopped(cli, bench):
+    said = cli(*bench.words(stop="red2"))
+    assert said.code == 130
+    assert "goes on from there" in said.err
+    before = bench.asked()
+    manifest = json.loads(next(bench.results.glob("*/run.json")).read_text())
+    assert manifest["status"] == "interrupted"
+    kept = len(bench.records().read_text().splitlines())
+    assert 0 < kept < 18
+    assert len(before) > 1
+
+
+@pytest.mark.parametrize("bite", [1, 7, 100, 101, 260])
+def test_a_torn_last_line_is_asked_again_and_the_metrics_are_those_of_a_whole_run(cli, bench, bite):
+    whole = cli(*bench.words(), "--json").json()["rows"]
+    bench.asked()
+    data = bench.records().read_bytes()
+    bench.records().write_bytes(data[:-bite])
+    assert cli(*bench.words(), "--json").json()["rows"] == whole
+    assert len(bench.asked()) >= 1
+
+
+def test_a_failed_sample_is_kept_as_failed_and_makes_the_run_partial_until_it_is_answered(cli, bench):
+    said = cli(*bench.words(fail="blue1"))
+    assert said.code == 1
+    assert "3 of 18 failed: the server said 500" in said.err
+    failed = [row for row in map(json.loads, bench.records().read_text().splitlines()) if "failed" in row]
+    assert len(failed) == 3
+    assert all("counts" not in row for row in failed)
+    bench.asked()
+    assert cli(*bench.words()).code == 0
+    assert set(bench.asked()) == {"blue1-0", "blue1-1"}
+
+
+def test_a_corrupt_image_fails_its_own_samples_only(cli, bench):
+    (bench.data / "squares" / "blue1.png").write_bytes(b"not a picture")
+    said = cli(*bench.words(), "--json")
+    assert said.code == 1
+    row = next(row for row in said.json()["rows"] if row["group"] == "all")
+    assert row["values"][0]["n"] == 15
+    assert "cannot be read as an image" in said.err
+
+
+@pytest.mark.parametrize(("what", "again"), [({"weights": "other"}, 12), ({"decoding": "beam"}, 12), ({}, 0)])
+def test_other_weights_or_decoding_are_another_run(cli, bench, what, again):
+    cli(*bench.words())
+    bench.asked()
+    cli(*bench.words(**what))
+    assert len(bench.asked()) == again
+    assert len(list(bench.results.glob("*/run.json"))) == (2 if again else 1)
+
+
+def test_one_changed_image_byte_asks_that_image_again(cli, bench):
+    from PIL import Image
+
+    from harness.images import image_digest
+
+    cli(*bench.words())
+    bench.asked()
+    Image.new("RGB", (8, 8), (250, 0, 0)).save(bench.data / "squares" / "red0.png")
+    image_digest.cache_clear()
+    cli(*bench.words())
+    assert set(bench.asked()) == {"red0-0", "red0-1"}
+
+
+def test_changed_counting_rules_count_the_kept_answers_anew_without_asking(cli, bench):
+    cli(*bench.words())
+    bench.asked()
+    plugin = bench.plugin / "squares_plugin.py"
+    changed = plugin.read_text().replace('headline = "accuracy"', 'headline, version = "accuracy", "2"')
+    plugin.write_text(changed.replace("answer.text == sample.target", "answer.text != sample.target"))
+    rows = cli(*bench.words(), "--json").json()["rows"]
+    assert bench.asked() == []
+    assert rows[0]["values"][0]["value"] == 0.0
+
+
+def test_scores_that_are_not_finite_end_with_6_and_are_not_kept(cli, bench):
+    said = cli(*bench.words(nan="1"))
+    assert said.code == 6
+    assert "not finite" in said.err
+    assert bench.records().read_text() == ""
+
+
+def test_limit_draws_images_by_seed_and_keeps_every_question_of_an_image(cli, bench):
+    cli(*bench.words(), "--limit", 2)
+    first = bench.asked()
+    assert len(first) == 4
+    cli(*bench.words(), "--limit", 2, "--seed", 5)
+    assert len({name.split("-")[0] for name in first}) == 2
+    assert bench.asked() != first
+
+
+def test_controls_are_runs_of_their_own(cli, bench):
+    cli(*bench.words(), "--control", "text-only")
+    said = cli(*bench.words(), "--control", "shuffle-image", "--json")
+    assert said.code == 0
+    names = {path.parent.name for path in bench.results.glob("*/run.json")}
+    assert len(names) == 2
+    assert any("text-only" in name for name in names)
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        (["-t", "rad"], 2, "no task is called 'rad'; did you mean red?"),
+        (["-t", "red?colour=1"], 2, "red has no option 'colour'"),
+        (["--data", "nowhere"], 3, "nowhere is not a folder"),
+        (["--lvlm", "eie"], 2, "no LVLM is called 'eie'; did you mean eye?"),
+        (["--encoder", "hashin"], 2, "did you mean hashing?"),
+        (["--control", "blind"], 2, "no control is called 'blind'"),
+        (["-t", "colour"], 2, "colour needs an --encoder"),
+        (["--results", "/dev/null/x"], 2, "cannot write to"),
+    ],
+)
+def test_bad_words_get_one_line_and_the_documented_code(cli, bench, change, code, message):
+    said = cli(*bench.words(), *change)
+    assert said.code == code
+    assert message in said.err
+    assert len(said.err.strip().splitlines()) == 1
+    assert said.out == ""
+
+
+def test_missing_images_are_counted_and_their_place_is_named(cli, bench):
+    (bench.data / "squares" / "red0.png").rename(bench.data / "squares" / "red0.png.gone")
+    (bench.plugin / "squares_plugin.py").write_text(
+        (bench.plugin / "squares_plugin.py").read_text().replace('glob("*.png")', 'glob("*.png*")').replace(
+            "yield Sample(f", "path = path.with_suffix('') if path.suffix == '.gone' else path; yield Sample(f"
+        )
+    )
+    said = cli(*bench.words())
+    assert said.code == 3
+    assert "1 of 6 images are missing" in said.err
+    assert str(bench.data / "squares") in said.err
+
+
+def test_a_run_records_what_made_it(cli, bench):
+    cli(*bench.words())
+    manifest = json.loads(next(bench.results.glob("*/run.json")).read_text())
+    assert manifest["status"] == "complete"
+    assert manifest["lvlm"]["digests"] == {"tower": "eye"}
+    assert manifest["versions"]["torch"]
+    assert manifest["tasks"]["red"]["floors"]["always yes"]["" ]["accuracy"] == 50.0
+    assert str(Path.home()) not in json.dumps(manifest)
+
+
+def test_two_processes_cannot_write_one_run(cli, bench):
+    from harness.store import Run
+
+    cli(*bench.words())
+    with Run(bench.records().parents[1]).writing():
+        said = cli(*bench.words())
+    assert said.code == 2
+    assert "another process is writing" in said.err
+
+
+def test_options_come_from_the_environment_too(cli, bench, monkeypatch):
+    monkeypatch.setenv("OHD_BENCH_LIMIT", "2")
+    cli(*bench.words())
+    assert len(bench.asked()) == 4
+
+
+def test_a_middle_line_that_is_no_record_is_named(cli, bench):
+    cli(*bench.words())
+    lines = bench.records().read_text().splitlines(keepends=True)
+    bench.records().write_text("".join([lines[0], "{broken\n", *lines[2:]]))
+    said = cli(*bench.words())
+    assert said.code == 2
+    assert "line 2 is not a record" in said.err
+
+
+def test_show_run_prints_what_run_printed(cli, bench):
+    cli(*bench.words())
+    said = cli("show", "run", "eye", "--results", bench.results, "--include", bench.plugin, "--json")
+    assert said.code == 0
+    assert said.json()["rows"][0]["values"][0]["value"] == 100.0
+
+
+def test_show_sample_prints_the_question(cli, bench):
+    said = cli("show", "sample", "red", "blue1-1", "--data", bench.data, "--include", bench.plugin)
+    assert said.json()["prompt"] == "Is it blue?"
+    assert cli("show", "sample", "red", "none", "--data", bench.data, "--include", bench.plugin).code == 2
