@@ -1,4 +1,4 @@
-"""A small drawn world in the official file formats of OHD-Caps, AMBER and POPE, so that everything runs without a download."""
+"""A small drawn world in the official formats of OHD-Caps, AMBER and POPE: everything runs without a download."""
 
 from __future__ import annotations
 

@@ -59,12 +59,14 @@ def row(scene: Scene) -> dict[str, Any]:
     rng.shuffle(true)
     absent = {kind: names[:3] for kind, names in _absent(rng, scene).items()}
     lead = true[:3]
+    # Drawn for each row, so that the true caption is the shortest, the longest or in between: its length says nothing.
+    longer = rng.random()
     return {
         **{kind: [name for pair in zip(lead, absent[kind], strict=True) for name in pair] for kind in _KINDS},
         "ground_truth": true,
         "positive_sample": said.caption(true),
-        **{f"{kind}_samples": _with_absent(rng, said, true, absent[kind]) for kind in _KINDS},
-        "delete_samples": _left_out(rng, said, true),
+        **{f"{kind}_samples": _with_absent(rng, said, true, absent[kind], longer) for kind in _KINDS},
+        "delete_samples": _left_out(rng, said, true, longer),
     }
 
 
@@ -82,31 +84,34 @@ def _subsets(names: list[str], sizes: Iterable[int]) -> list[tuple[str, ...]]:
     return [subset for size in sizes for subset in combinations(names, size)]
 
 
-def _with_absent(rng: Random, said: Wording, true: list[str], absent: list[str]) -> dict[str, str]:
-    """Each of the seven subsets of three absent classes, put beside or in the place of true ones."""
+def _with_absent(rng: Random, said: Wording, true: list[str], absent: list[str], longer: float) -> dict[str, str]:
+    """Each of the seven subsets of three absent classes, put beside true ones or in their place."""
     captions = {}
     for subset in _subsets(absent, (1, 2, 3)):
-        names = list(true)
-        replaced = min(len(subset), len(true) - 1) if rng.random() < 0.6 else rng.randint(0, 1)
-        for place in rng.sample(range(len(names)), replaced):
-            names[place] = ""
-        fresh = rng.sample(subset, len(subset))
-        names = [name or fresh.pop() for name in names]
-        for name in fresh:
+        kept = len(true) if rng.random() < longer else rng.randint(1, len(true) - 1)
+        names = _kept(rng, true, kept)
+        for name in rng.sample(subset, len(subset)):
             names.insert(rng.randint(0, len(names)), name)
         captions[", ".join(subset)] = said.caption(names)
     return captions
 
 
-def _left_out(rng: Random, said: Wording, true: list[str]) -> dict[str, str]:
-    """Six captions without one or two of three true classes: left out, or another object put there."""
+def _left_out(rng: Random, said: Wording, true: list[str], longer: float) -> dict[str, str]:
+    """Six captions without one or two of three true classes; some tell of other objects instead."""
     captions = {}
     for subset in _subsets(true[:3], (1, 2)):
-        absent = rng.sample([name for name in CLASSES if name not in true], len(subset))
-        swap = dict(zip(subset, absent, strict=True)) if rng.random() < 0.5 else {}
-        names = [swap.get(name, name) for name in true if name not in subset or name in swap]
+        names = [name for name in true if name not in subset]
+        added = len(subset) + rng.randint(0, 2) if rng.random() < longer else rng.randint(0, len(subset) - 1)
+        for name in rng.sample([name for name in CLASSES if name not in true], added):
+            names.insert(rng.randint(0, len(names)), name)
         captions[", ".join(subset)] = said.caption(names)
     return captions
+
+
+def _kept(rng: Random, names: list[str], number: int) -> list[str]:
+    """This many of the names, in their order."""
+    places = sorted(rng.sample(range(len(names)), number))
+    return [names[place] for place in places]
 
 
 def shuffled(annotation: Mapping[str, Any], name: str) -> dict[str, Any]:
