@@ -88,6 +88,8 @@ def run(
     from harness.cli.console import say
     from harness.types import Place
 
+    if not verbose:
+        showing.quiet()
     registry.load(include or ())
     asked = {"control": control, "limit": limit, "seed": seed}
     outcomes, tasks = showing.ask(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,6 @@ from harness.data import resolve
 from harness.errors import UsageError
 from harness.store import Run
 from harness.types import Place, Task
-
-MICRO_NOTE = "Micro world: a bundled procedural bench, not a benchmark of real models."
 
 
 def ask(
@@ -57,25 +55,36 @@ def quiet() -> None:
 
 def print_runs(runs: Sequence[Run], tasks: Sequence[Task], full: bool = False, as_json: bool = False) -> None:
     """The runs side by side: the first run's values, and each later run's with its paired difference to the first."""
+    manifests = [run.manifest() for run in runs]
     every = {task.name: sheet.rows(task, runs) for task in tasks}
     if as_json:
         rows = [sheet.as_json(task, row) for task in tasks for row in every[task.name]]
-        print_json({"runs": [run.manifest() for run in runs], "rows": rows})
+        print_json({"runs": manifests, "rows": rows})
         return
+    floors = {task.name: _floors(manifests, task.name) for task in tasks}
+    names = list(dict.fromkeys(name for by_name in floors.values() for name in by_name))
+    table = _table([_title(manifest) for manifest in manifests], names)
+    for task in tasks:
+        for row in every[task.name] if full else sheet.summary(task, every[task.name]):
+            pictureless = [_floor(floors[task.name].get(name, {}), row) for name in names]
+            table.add_row(row.task, row.group or task.whole, _arrow(row), *_cells(row), *pictureless)
+        table.add_section()
+    out().print(table)
+    for line in _notes(manifests, bool(names)):
+        out().print(line, markup=False, soft_wrap=True)
+
+
+def _table(titles: Sequence[str], floors: Sequence[str]) -> Table:
     table = Table(header_style="bold")
     for name in ("task", "group", "metric"):
         table.add_column(name)
-    for i, run in enumerate(runs):
-        table.add_column(_title(run), justify="right")
+    for i, title in enumerate(titles):
+        table.add_column(title, justify="right")
         if i:
             table.add_column("Δ to the first", justify="right")
-    for task in tasks:
-        chosen = every[task.name] if full else sheet.summary(task, every[task.name])
-        for row in chosen:
-            table.add_row(row.task, row.group or task.whole, _arrow(row), *_cells(row))
-        table.add_section()
-    out().print(table)
-    out().print(_caption(runs), markup=False)
+    for name in floors:
+        table.add_column(name, justify="right", style="dim")
+    return table
 
 
 def _cells(row: sheet.Row) -> list[str]:
@@ -91,38 +100,30 @@ def _arrow(row: sheet.Row) -> str:
     return row.metric + {"higher": " ↑", "lower": " ↓", "neither": ""}[row.better]
 
 
-def _title(run: Run) -> str:
-    manifest = run.manifest()
+def _title(manifest: Mapping[str, Any]) -> str:
     models = [manifest[part]["spec"] for part in ("encoder", "lvlm") if manifest.get(part)]
     control = manifest.get("control", "none")
     return " + ".join(models) + ("" if control == "none" else f"\n({control})")
 
 
-def _caption(runs: Sequence[Run]) -> str:
-    lines = ["95 % intervals resample images; * marks a paired difference whose interval leaves out 0."]
-    manifests = [run.manifest() for run in runs]
+def _notes(manifests: Sequence[Mapping[str, Any]], floors: bool) -> Iterator[str]:
+    yield "95 % intervals resample images; * marks a paired difference whose interval leaves out 0."
+    if floors:
+        yield "Dim columns are floors: what the same questions give to answers that never look at a picture."
     if any(manifest.get("world") == "micro" for manifest in manifests):
-        lines.append(MICRO_NOTE)
+        yield "Micro world: a bundled procedural bench, not a benchmark of real models."
+    limits = {(manifest["limit"], manifest["seed"]) for manifest in manifests if manifest.get("limit")}
+    for limit, seed in sorted(limits):
+        yield f"Only {limit} images a task (--limit), drawn by seed {seed}."
+
+
+def _floors(manifests: Sequence[Mapping[str, Any]], task: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for manifest in manifests:
-        if manifest.get("limit"):
-            lines.append(f"Only {manifest['limit']} images a task (--limit), drawn by seed {manifest['seed']}.")
-            break
-    for task, entry in manifests[0].get("tasks", {}).items():
-        if floors := _floors(task, entry):
-            lines.append(f"Floors of {task}: {floors}.")
-    return "\n".join(lines)
+        found |= manifest.get("tasks", {}).get(task, {}).get("floors", {})
+    return found
 
 
-def _floors(name: str, entry: Mapping[str, Any]) -> str:
-    cls = registry.tasks.get(name)
-    if cls is None or not entry.get("floors"):
-        return ""
-    parts = []
-    for floor, groups in entry["floors"].items():
-        wanted = [(g, m) for g, m in (list(cls.summary) or [("", cls.headline)]) if m in groups.get(g, {})]
-        digits = {m: metric.digits for m, metric in cls.metrics.items()}
-        shown = [
-            f"{g.split('/')[-1] or cls.whole} {m} {sheet.number(groups[g][m], digits.get(m, 1))}" for g, m in wanted
-        ]
-        parts.append(f"{floor}: " + ", ".join(shown))
-    return "; ".join(parts)
+def _floor(groups: Mapping[str, Mapping[str, float]], row: sheet.Row) -> str:
+    value = groups.get(row.group, {}).get(row.metric)
+    return "" if value is None else sheet.number(value, row.digits)
