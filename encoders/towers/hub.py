@@ -18,10 +18,11 @@ from transformers import (
     CLIPVisionModel,
 )
 
-from encoders.towers import bare, checkpoint, pixels
+from encoders.towers import bare, pixels
 from encoders.towers.clip_encoder import ClipEncoder
 from encoders.towers.foreign import HubForeign
 from encoders.towers.words import HubWords
+from harness import weights
 from harness.errors import ModelError, UsageError
 from harness.types import Encoder, Place, Spec
 
@@ -34,7 +35,7 @@ def load(spec: Spec, place: Place) -> Encoder:
     check_activation(spec)
     location = spec.location or DEFAULT
     if Path(location).is_file():
-        return bare.load(spec, checkpoint.read(Path(location)), place)
+        return bare.load(spec, weights.read(Path(location)), place)
     where = {"revision": spec.options["revision"]} if "revision" in spec.options else {}
     config = _config(location, where)
     if config.model_type == "clip":

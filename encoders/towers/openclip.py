@@ -16,13 +16,14 @@ from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preproc
 from torch import Tensor
 from transformers import CLIPModel
 
-from encoders.towers import bare, checkpoint, convert, pixels
+from encoders.towers import bare, convert, pixels
 from encoders.towers.clip_encoder import ClipEncoder
 from encoders.towers.foreign import OpenClipForeign
 from encoders.towers.hub import check_activation
 from encoders.towers.words import OpenClipWords
 from harness.errors import ModelError, UsageError
 from harness.types import Encoder, Place, Spec
+from harness.weights import read
 
 FOLDER_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "open_clip_pytorch_model.safetensors")
 
@@ -41,7 +42,7 @@ def load(spec: Spec, place: Place) -> Encoder:
     """The encoder this spec names; ModelError where architecture and weights do not go together."""
     check_activation(spec)
     if Path(spec.location).is_file() and "weights" not in spec.options:
-        return bare.load(spec, checkpoint.read(Path(spec.location)), place)
+        return bare.load(spec, read(Path(spec.location)), place)
     found = _found(spec)
     activation = spec.options.get("activation", "quick_gelu" if found.config.get("quick_gelu") else "gelu")
     found.config["quick_gelu"] = activation == "quick_gelu"
@@ -113,7 +114,7 @@ def _in_folder(spec: Spec, folder: Path) -> Found:
 
 
 def _standard(spec: Spec, found: Found, activation: str, place: Place) -> ClipEncoder:
-    named = bare.hub_names(checkpoint.read(found.weights))
+    named = bare.hub_names(read(found.weights))
     text = found.config["text_cfg"]
     end = text["eos_id"] if text.get("pool_type") == "eos" else text.get("vocab_size", bare.OPENAI_VOCABULARY) - 1
     config = convert.hub_config(found.config, activation, end)
@@ -143,7 +144,7 @@ def _foreign(spec: Spec, found: Found, why: str, place: Place) -> OpenClipForeig
     # open_clip's own loader resizes positions that do not fit without a word; load_state_dict below does not.
     kind = factory.CustomTextCLIP if _custom_text(found.config) else factory.CLIP
     model = kind(**{key: value for key, value in found.config.items() if key != "custom_text"})
-    tensors = checkpoint.read(found.weights)
+    tensors = read(found.weights)
     if "positional_embedding" in tensors and not hasattr(model, "positional_embedding"):
         tensors = factory.convert_to_custom_text_state_dict(tensors)
     try:

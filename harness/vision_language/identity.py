@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,6 +47,12 @@ def tower_digest(tower: Module) -> str:
 def part_digest(part: Module) -> str:
     """SHA-256 of another part (projector, language model) as it lies in memory, dtype included."""
     return digest.of_tensors({n: t for n, t in part.state_dict().items() if "position_ids" not in n})
+
+
+def text_digest(tokenizer: Any) -> str:
+    """SHA-256 of how a tokenizer turns text into ids: its vocabulary and its special tokens."""
+    special = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
+    return digest.of_json([sorted(tokenizer.get_vocab().items()), special])
 
 
 def check_finite(model: Module, what: str) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from harness.errors import ModelError
 
 _WRAPPERS = ("module.", "_orig_mod.", "model.", "clip.")
+NOT_WEIGHTS = ("training_args.bin", "optimizer.bin", "scheduler.bin", "non_lora_trainables.bin", "mm_projector.bin")
 _NESTS = ("state_dict", "model_state_dict", "model", "module")
 
 
@@ -22,6 +23,10 @@ def read(path: Path) -> dict[str, Tensor]:
 
     Pickles are read with ``weights_only=True``: a file that wants to run code is refused.
     """
+    return without_wrappers(_tensors(path))
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ModelError(f"no checkpoint at {path}")
     loaded = _loaded(path)
@@ -32,7 +37,7 @@ def read(path: Path) -> dict[str, Tensor]:
     tensors = {name: value for name, value in loaded.items() if isinstance(value, Tensor)}
     if not tensors:
         raise ModelError(f"{path} holds no weights: its entries are {', '.join(map(str, list(loaded)[:6])) or 'none'}")
-    return without_wrappers(tensors)
+    return tensors
 
 
 def _loaded(path: Path) -> Mapping[str, Any]:
@@ -58,3 +63,12 @@ def without_wrappers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if all(name.startswith(wrapper) for name in tensors):
             return without_wrappers({name.removeprefix(wrapper): tensor for name, tensor in tensors.items()})
     return dict(tensors)
+
+
+def read_folder(folder: Path) -> dict[str, Tensor]:
+    """All weights of a folder, whether in one file or in shards; safetensors before pickles."""
+    for pattern in ("*.safetensors", "*.bin"):
+        files = sorted(path for path in folder.glob(pattern) if path.name not in NOT_WEIGHTS)
+        if files:
+            return {name: tensor for file in files for name, tensor in _tensors(file).items()}
+    raise ModelError(f"{folder} holds no weights, neither *.safetensors nor *.bin")

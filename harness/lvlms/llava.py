@@ -1,0 +1,21 @@
+"""``llava``: LLaVA-1.5 and its kin, as they came or with another tower, projector or adapter."""
+
+from __future__ import annotations
+
+from harness import registry
+from harness.types import LvlmHost, Place, Spec
+
+DEFAULT = "llava-hf/llava-1.5-7b-hf"
+OPTIONS = (
+    "template", "pad", "dtype", "attention", "path", "device_map", "quantize", "projector", "lora", "base", "tower",
+    "align",
+)  # fmt: skip
+
+
+@registry.lvlm("llava")
+def llava(spec: Spec, place: Place) -> LvlmHost:
+    """``llava[:HUB_ID|FOLDER][?template=vicuna-v1|chat&pad=pad|crop&projector=FILE&lora=DIR&base=DIR…]``."""
+    from harness.vision_language.host import Host
+
+    registry.no_more_options(spec, *OPTIONS)
+    return Host(spec, place)

@@ -1,0 +1,92 @@
+"""A LLaVA held in memory, into which one tower after another is put; its language model is loaded once."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from torch.nn import Module
+from transformers import CLIPVisionModel
+
+from harness.errors import ModelError
+from harness.types import Encoder, Place, Spec
+from harness.vision_language import checkpoint, fits, identity, preprocess, template, yes_no_tokens
+from harness.vision_language.speaker import Speaker
+
+
+class Host:
+    """Called with an encoder, gives the LVLM that sees through that encoder's tower."""
+
+    def __init__(self, spec: Spec, place: Place) -> None:
+        self.spec, self.place = spec, place
+        loaded = checkpoint.load(spec, place)
+        self.model, self.processor, self.notes = loaded.model, loaded.processor, loaded.notes
+        identity.check_finite(self.model, spec.text)
+        self.render = template.named(spec.options.get("template", "vicuna-v1"), self.processor)
+        self.pixels = preprocess.pipeline(self.processor.image_processor, spec.options.get("pad", "pad"))
+        self.yes_no = yes_no_tokens.of_tokenizer(self.processor.tokenizer)
+        self.own: Any = self.model.model.vision_tower
+        self.own_digest = identity.tower_digest(self.own)
+
+    def __call__(self, encoder: Encoder | None) -> Speaker:
+        """The LVLM with this encoder's tower, or as it came; ModelError where the tower does not fit."""
+        if encoder is None:
+            return Speaker(self, self.own, {"tower": self.own_digest}, {"tower": "own"})
+        asked = encoder.tower()
+        about = encoder.describe()
+        fits.require(encoder.spec, asked, about, self.model.config.vision_config, self.processor.image_processor)
+        assert isinstance(asked, CLIPVisionModel)
+        tower, digests = self._carried(encoder.spec, asked)
+        swapped = digests["tower"] != self.own_digest
+        return Speaker(self, tower, digests, {"tower": "swapped" if swapped else "own tower"})
+
+    def _carried(self, spec: str, asked: CLIPVisionModel) -> tuple[Module, dict[str, str]]:
+        """A copy of the asked tower in this LVLM's precision, put in, and the digests of both."""
+        weight = next(self.own.parameters())
+        asked_digest = identity.tower_digest(asked)
+        tower = CLIPVisionModel._from_config(
+            self.model.config.vision_config, attn_implementation=self.own.config._attn_implementation
+        ).to(weight.device, weight.dtype)
+        tower.load_state_dict(asked.state_dict())
+        self.put(tower.eval().requires_grad_(False))
+        expected = identity.values(
+            identity.canonical({name: tensor.to(weight.dtype) for name, tensor in asked.state_dict().items()})
+        )
+        found = identity.tower_digest(self.model.model.vision_tower)
+        if found != expected:
+            raise ModelError(
+                f"the swap failed: the tower in memory ({found[:12]}) is not that of {spec} ({expected[:12]})"
+            )
+        return tower, {"tower": found, "tower_asked": asked_digest}
+
+    def put(self, tower: Module) -> None:
+        """Makes this the tower that the LVLM sees through."""
+        self.model.model.vision_tower = tower
+
+    @functools.cached_property
+    def part_digests(self) -> dict[str, str]:
+        """SHA-256 of what no swap of a tower changes."""
+        inner = self.model.model
+        language = torch.nn.ModuleDict({"language_model": inner.language_model, "lm_head": self.model.lm_head})
+        return {
+            "projector": identity.part_digest(inner.multi_modal_projector),
+            "language_model": identity.part_digest(language),
+            "tokenizer": identity.text_digest(self.processor.tokenizer),
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """What else decides the answers: template, pixels, precision, layer of the tower that is read."""
+        config, processor = self.model.config, self.processor.image_processor
+        return {
+            "template": self.spec.options.get("template", "vicuna-v1"),
+            "pad": self.spec.options.get("pad", "pad"),
+            "mean": list(processor.image_mean),
+            "std": list(processor.image_std),
+            "resolution": config.vision_config.image_size,
+            "tower_layer": config.vision_feature_layer,
+            "tower_tokens": config.vision_feature_select_strategy,
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "decoding": "greedy",
+            **self.notes,
+        }

@@ -1,0 +1,44 @@
+"""Images as LLaVA's tower reads them: padded to a square with the mean colour, or cropped at the centre."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from harness.errors import UsageError
+
+Pixels = Callable[[Image.Image], Tensor]
+
+
+def expand_to_square(image: Image.Image, colour: tuple[int, ...]) -> Image.Image:
+    """The image in the middle of a square of this colour, as LLaVA's own code has it."""
+    width, height = image.size
+    if width == height:
+        return image
+    side = max(width, height)
+    square = Image.new("RGB", (side, side), colour)
+    square.paste(image, ((side - width) // 2, (side - height) // 2))
+    return square
+
+
+def mean_colour(processor: Any) -> tuple[int, ...]:
+    """The colour that the processor's normalisation turns into (nearly) nothing."""
+    # int, not round: LLaVA's code truncates, and 104 is not 105.
+    return tuple(int(channel * 255) for channel in processor.image_mean)
+
+
+def pipeline(processor: Any, how: str) -> Pixels:
+    """What turns an image into pixels [3, H, W] by this image processor, ``pad`` or ``crop``."""
+    if how not in ("pad", "crop"):
+        raise UsageError(f"?pad={how}: there is pad (as LLaVA was trained) and crop (the processor's own default)")
+    colour = mean_colour(processor)
+
+    def pixels(image: Image.Image) -> Tensor:
+        square = expand_to_square(image, colour) if how == "pad" else image
+        tensor: Tensor = processor(images=[square], return_tensors="pt")["pixel_values"][0]
+        return tensor
+
+    return pixels

@@ -1,0 +1,100 @@
+"""An LVLM that answers: samples in, rendered and tokenised; new tokens out, read as words and as p(yes)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch.nn import Module
+
+from harness.types import Answer, Asked, Reply
+from harness.vision_language import identity
+from harness.vision_language.pages import Page, Prompt, Said
+from harness.vision_language.plain import PlainDecoder
+from harness.vision_language.template import IMAGE
+
+if TYPE_CHECKING:
+    from harness.vision_language.host import Host
+
+
+class Speaker:
+    """A host's language model and projector, seeing through one tower."""
+
+    def __init__(self, host: Host, tower: Module, digests: Mapping[str, str], about: Mapping[str, Any]) -> None:
+        self.host, self.tower = host, tower
+        self.spec = host.spec.text
+        self._digests, self._about = digests, about
+        self.tokenizer = host.processor.tokenizer
+        self.image_token = self.tokenizer.convert_ids_to_tokens(host.model.config.image_token_id)
+        self.ends = ends(host.model, self.tokenizer)
+
+    def answers(self, asked: Iterable[Asked]) -> Iterator[Reply]:
+        """A reply for every sample, as they come."""
+        self.host.put(self.tower)
+        for said in self.decoder().answers(self.page(one) for one in asked):
+            yield said.prompt.key, self.answer(said)
+
+    def decoder(self) -> PlainDecoder:
+        """What turns pages into tokens."""
+        return PlainDecoder(self.host.model, self.finished, max(1, self.host.place.batch_size))
+
+    def page(self, one: Asked) -> Page:
+        """An image and its questions as the model reads them."""
+        picture = one.image is not None
+        prompts = tuple(
+            Prompt(sample, self.tokens(self.host.render(sample.prompt, picture)), sample.tokens, sample.until)
+            for sample in one.samples
+        )
+        return Page(self.host.pixels(one.image) if one.image is not None else None, prompts)
+
+    def tokens(self, text: str) -> tuple[int, ...]:
+        """Token ids of a rendered prompt, one image token for each patch token of the tower."""
+        places = self.image_token * patch_tokens(self.host.model.config)
+        patches = text.replace(IMAGE, self.image_token).replace(self.image_token, places)
+        begun = bool(self.tokenizer.bos_token) and text.startswith(self.tokenizer.bos_token)
+        return tuple(self.tokenizer(patches, add_special_tokens=not begun)["input_ids"])
+
+    def finished(self, tokens: Sequence[int], prompt: Prompt) -> bool:
+        """Whether an answer ends with these tokens."""
+        if tokens and tokens[-1] in self.ends:
+            return True
+        return bool(prompt.until) and prompt.until in self.text(tokens)
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """The words of these tokens."""
+        words: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
+        return words.strip()
+
+    def answer(self, said: Said) -> Answer:
+        """What was said, up to and with the text that ends it."""
+        identity.finite(said.first, self.spec)
+        words, until = self.text(said.tokens), said.prompt.until
+        if until and until in words:
+            words = words[: words.index(until) + len(until)]
+        return Answer(words, self.host.yes_no.p_yes(said.first))
+
+    def render(self, prompt: str) -> str:
+        """The prompt as the model reads it, template and image placeholder included."""
+        return self.host.render(prompt, True)
+
+    def digests(self) -> Mapping[str, str]:
+        """SHA-256 by part, of what is in memory; ``tower_asked`` is the encoder's own."""
+        return {**self._digests, **self.host.part_digests}
+
+    def describe(self) -> Mapping[str, Any]:
+        """What else is part of its identity."""
+        return {**self.host.describe(), **self._about}
+
+
+def patch_tokens(config: Any) -> int:
+    """How many tokens an image takes in the prompt."""
+    vision = config.vision_config
+    patches: int = (vision.image_size // vision.patch_size) ** 2
+    return patches + (config.vision_feature_select_strategy == "full")
+
+
+def ends(model: Any, tokenizer: Any) -> frozenset[int]:
+    """The tokens that end an answer, by the model's generation settings and its tokenizer."""
+    told = model.generation_config.eos_token_id
+    listed = told if isinstance(told, list) else [told]
+    return frozenset(token for token in (*listed, tokenizer.eos_token_id) if token is not None)
