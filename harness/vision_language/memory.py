@@ -33,6 +33,7 @@ class Layer(CacheLayerMixin):
         self.memory = memory
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Lay out this layer's rows, once."""
         rows, width = self.memory.rows, self.memory.width + ALIGN
         _, heads, _, features = key_states.shape
         # Zeros, not empty: a column not yet written is masked, but still multiplied by 0, so it must be finite.
@@ -41,6 +42,7 @@ class Layer(CacheLayerMixin):
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Write where the memory says; the keys and values this call may see."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         assert self.keys is not None
@@ -55,12 +57,15 @@ class Layer(CacheLayerMixin):
         return self.keys[:rows, :, : at.visible], self.values[:rows, :, : at.visible]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """What a mask of this call spans."""
         return self.memory.visible or query_length, 0
 
     def get_seq_length(self) -> int:
+        """Columns in sight."""
         return self.memory.visible or 0
 
     def get_max_length(self) -> int:
+        """Columns a row can hold."""
         return self.memory.width
 
 
@@ -80,13 +85,16 @@ class Memory(Cache):
         return self.width
 
     def write(self, row: Tensor, columns: Tensor, visible: int | None) -> Memory:
-        """The cache, told where the next call's tokens go [R], [R, A] and how many columns it may see (None: itself)."""
+        """The cache, told where the next tokens go ([R], [R, A]) and how many columns they see (None: each other)."""
         self.row, self.columns, self.visible = row, columns, visible
         return self
 
     def move(self, source: int, target: int, length: int) -> None:
         """Put the first columns of one row into another."""
         for layer in self.layers:
+            assert isinstance(layer, Layer)
+            assert layer.keys is not None
+            assert layer.values is not None
             layer.keys[target, :, :length] = layer.keys[source, :, :length]
             layer.values[target, :, :length] = layer.values[source, :, :length]
 

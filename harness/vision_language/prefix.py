@@ -60,7 +60,7 @@ def tree(prompts: Sequence[Tokens], image_token: int) -> Tree:
         before = prompts[n]
     for node in path:
         ends[node] = len(tokens)
-    return Tree(*(np.asarray(values, dtype=np.int64) for values in (tokens, positions, ends, picture)), leaves)
+    return Tree(np.array(tokens), np.array(positions), np.array(ends), np.array(picture), leaves)
 
 
 def _shared(left: Tokens, right: Tokens) -> int:
