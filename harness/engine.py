@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import random
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -32,6 +33,7 @@ class Questions:
     samples: tuple[Sample, ...]
     digest: str
     rules: str
+    labels: Mapping[Path, str]
 
     @property
     def images(self) -> set[Path]:
@@ -43,8 +45,15 @@ def questions(task: Task, samples: Iterable[Sample]) -> Questions:
     """These samples of a task, with the digest of what is asked and of the rules that count it."""
     chosen = tuple(samples)
     asked = [[s.id, s.image.name if s.image else None, s.target, s.prompt, s.texts, s.group] for s in chosen]
-    data = digest.of_json(asked)
-    return Questions(task, chosen, data, digest.of_json([task.name, task.rules()])[:12])
+    labels = _labels({sample.image for sample in chosen if sample.image is not None})
+    return Questions(task, chosen, digest.of_json(asked), digest.of_json([task.name, task.rules()])[:12], labels)
+
+
+def _labels(images: Iterable[Path]) -> dict[Path, str]:
+    """What each image is called in records: its file name, with its folder where two files share the name."""
+    every = sorted(images)
+    named = Counter(path.name for path in every)
+    return {path: path.name if named[path.name] == 1 else f"{path.parent.name}/{path.name}" for path in every}
 
 
 def limited(samples: Iterable[Sample], images: int, seed: int) -> list[Sample]:
@@ -125,7 +134,7 @@ def _recounted(asked: Questions, kept: dict[str, Record]) -> list[Record]:
 
 def _record(asked: Questions, sample: Sample, reply: Answer | Failure, key: str) -> Record:
     counts = asked.task.count(sample, reply) if isinstance(reply, Answer) else {}
-    image = sample.image.name if sample.image else sample.id
+    image = asked.labels[sample.image] if sample.image else sample.id
     return Record(sample.id, image, sample.group, key, asked.rules, reply, counts)
 
 

@@ -149,7 +149,7 @@ def floor_values(asked: engine.Questions) -> dict[str, dict[str, dict[str, float
     found = {}
     for name, reply in asked.task.floors().items():
         counted = [
-            Record(s.id, s.image.name if s.image else s.id, s.group, "", "", reply, asked.task.count(s, reply))
+            Record(s.id, asked.labels[s.image] if s.image else s.id, s.group, "", "", reply, asked.task.count(s, reply))
             for s in asked.samples
         ]
         found[name] = {
