@@ -156,9 +156,10 @@ def test_bad_words_get_one_line_and_the_documented_code(cli, bench, change, code
 def test_missing_images_are_counted_and_their_place_is_named(cli, bench):
     (bench.data / "squares" / "red0.png").rename(bench.data / "squares" / "red0.png.gone")
     (bench.plugin / "squares_plugin.py").write_text(
-        (bench.plugin / "squares_plugin.py").read_text().replace('glob("*.png")', 'glob("*.png*")').replace(
-            "yield Sample(f", "path = path.with_suffix('') if path.suffix == '.gone' else path; yield Sample(f"
-        )
+        (bench.plugin / "squares_plugin.py")
+        .read_text()
+        .replace('glob("*.png")', 'glob("*.png*")')
+        .replace("yield Sample(f", "path = path.with_suffix('') if path.suffix == '.gone' else path; yield Sample(f")
     )
     said = cli(*bench.words())
     assert said.code == 3
@@ -172,7 +173,7 @@ def test_a_run_records_what_made_it(cli, bench):
     assert manifest["status"] == "complete"
     assert manifest["lvlm"]["digests"] == {"tower": "eye"}
     assert manifest["versions"]["torch"]
-    assert manifest["tasks"]["red"]["floors"]["always yes"]["" ]["accuracy"] == 50.0
+    assert manifest["tasks"]["red"]["floors"]["always yes"][""]["accuracy"] == 50.0
     assert str(Path.home()) not in json.dumps(manifest)
 
 
