@@ -30,18 +30,17 @@ def ask(
     """One run for each encoder (or one of the LVLM as it came), each kept in its folder."""
     if not encoders and not lvlm:
         raise UsageError("nothing to ask: name an --encoder, an --lvlm or both; 'ohd-bench list' says what there is")
-    for text, table, kind in [
-        *((e, registry.encoders, "encoder") for e in encoders),
-        *([(lvlm, registry.lvlms, "LVLM")] if lvlm else []),
-    ]:
-        registry.find(table, registry.parse_spec(text).name, kind)
+    for text in encoders:
+        registry.find(registry.encoders, registry.parse_spec(text).name, "encoder")
+    if lvlm:
+        registry.find(registry.lvlms, registry.parse_spec(lvlm).name, "LVLM")
     where = resolve(data)
     modes = ({"rank"} if encoders else set()) | ({"generate"} if lvlm else set())
     tasks = rig.chosen(names, where, modes, say)
     plan = rig.plan(tasks, where, results, place, **asked)
     host = registry.make_lvlm(lvlm, place) if lvlm else None
     outcomes = []
-    for text in list(dict.fromkeys(encoders)) or [None]:
+    for text in dict.fromkeys(encoders or [""]):
         encoder = registry.make_encoder(text, place) if text else None
         outcomes.append(rig.perform(plan, encoder, host, ticking))
     return outcomes, tasks
