@@ -120,22 +120,28 @@ def _rejections(totals: Totals) -> Any:
     return divide(totals["right_no"], totals["no"])
 
 
-def _z(right: Any, asked: Any) -> Any:
-    """The normal quantile of a rate, log-linear corrected (Hautus 1995); nan where nothing was asked."""
+def _z(totals: Totals, answer: str) -> Any:
+    """The normal quantile of the share of this answer's questions got right; nan where nothing was asked.
+
+    Log-linear correction (Hautus 1995), in proportion to how many questions have this answer: so a model that always
+    says the same has d′ 0 whatever the mix of questions; with as many of both it adds 0.5 to 1 as usual.
+    """
     from scipy.special import ndtri
 
-    rate = divide(np.asarray(right, float) + 0.5, np.asarray(asked, float) + 1)
-    return np.where(np.asarray(asked) > 0, ndtri(rate), np.nan)[()]
+    asked = np.asarray(totals[answer], float)
+    share = divide(asked, asked + np.asarray(totals["no" if answer == "yes" else "yes"], float))
+    rate = divide(np.asarray(totals[f"right_{answer}"], float) + share, asked + 2 * share)
+    return np.where(asked > 0, ndtri(rate), np.nan)[()]
 
 
 def d_prime(totals: Totals) -> Any:
     """How far apart the model holds presence and absence, in standard deviations: z(hits) + z(correct rejections)."""
-    return _z(totals["right_yes"], totals["yes"]) + _z(totals["right_no"], totals["no"])
+    return _z(totals, "yes") + _z(totals, "no")
 
 
 def criterion(totals: Totals) -> Any:
     """Where the model puts the line: above 0 it leans to no, below 0 to yes."""
-    return (_z(totals["right_no"], totals["no"]) - _z(totals["right_yes"], totals["yes"])) / 2
+    return (_z(totals, "no") - _z(totals, "yes")) / 2
 
 
 def mcc(totals: Totals) -> Any:
