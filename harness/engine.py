@@ -7,7 +7,7 @@ import random
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from harness.types import Answer, Asked, Failure, Reply, Sample, Task
 
 See = Callable[[Path], Image.Image | None]
 Progress = Callable[[int], None]
+
+GONE = Failure("no longer part of the data")
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,11 @@ def answer(
     """
     path = run.records_path(asked.task.name)
     keys = {sample.id: model.key(sample) if _there(sample) else "" for sample in asked.samples}
-    kept = {id: r for id, r in latest(path).items() if keys.get(id) == r.key and r.scored}
+    before = latest(path)
+    kept = {id: r for id, r in before.items() if keys.get(id) == r.key and r.scored}
+    gone = [replace(r, reply=GONE) for id, r in before.items() if id not in keys and r.reply != GONE]
     with Journal(path) as journal:
-        journal.append(_recounted(asked, kept))
+        journal.append([*_recounted(asked, kept), *gone])
         tick(len(kept))
         todo = [sample for sample in asked.samples if sample.id not in kept]
         for records in _asked(todo, asked, keys, ask, see):

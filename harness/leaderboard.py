@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import published, registry, sheet
+from harness import published, rig, sheet
 from harness.metrics import Metric
 from harness.stats import Estimate
 from harness.store import Run, runs
@@ -42,8 +42,7 @@ def render(results: Path) -> str:
 
 def _table(kept: Sequence[tuple[Run, Mapping[str, Any]]]) -> str:
     """A row for each run, a column for each summary metric of each task that any of them answered."""
-    names = sorted({name for _, manifest in kept for name in manifest.get("tasks", {})} & set(registry.tasks))
-    tasks = [registry.tasks[name](Path()) for name in names]
+    tasks = rig.kept_tasks(run for run, _ in kept)
     columns = [(task, group, name) for task in tasks for group, name in (list(task.summary) or [("", task.headline)])]
     head = ["encoder", "LVLM", "data", *(_column(*column) for column in columns)]
     rows = [

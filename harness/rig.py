@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -42,7 +42,16 @@ def open_task(text: str, data: Path) -> Task:
     cls = registry.find(registry.tasks, spec.name, "task")
     known = [name for name in inspect.signature(cls).parameters if name != "data"]
     registry.no_more_options(spec, *known)
-    return cls(data, **spec.options)
+    task = cls(data, **spec.options)
+    task.spec = text
+    task.name = "-".join([spec.name, *(slug(f"{key}={value}") for key, value in sorted(spec.options.items()))])
+    return task
+
+
+def kept_tasks(runs: Iterable[Run]) -> list[Task]:
+    """The tasks these runs were asked, by name: enough to count and to measure, without the data."""
+    specs = {name: entry.get("spec") or name for run in runs for name, entry in run.manifest().get("tasks", {}).items()}
+    return [open_task(specs[name], Path()) for name in sorted(specs)]
 
 
 def chosen(names: Sequence[str], data: Data, modes: set[str], say: Callable[[str], None]) -> list[Task]:
@@ -56,7 +65,7 @@ def chosen(names: Sequence[str], data: Data, modes: set[str], say: Callable[[str
         return tasks
     tasks = []
     for name in sorted(registry.tasks):
-        task = registry.tasks[name](data.root)
+        task = open_task(name, data.root)
         if task.mode in modes:
             try:
                 next(iter(task.samples()))
@@ -135,6 +144,7 @@ def _ask(
     kept = run.manifest().get("tasks", {})
     seconds = kept.get(asked.task.name, {}).get("seconds", 0.0) + time.perf_counter() - began
     entry = asdict(standing) | {
+        "spec": asked.task.spec,
         "samples_digest": asked.digest,
         "rules": asked.task.rules(),
         "floors": floors,

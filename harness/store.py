@@ -204,7 +204,7 @@ def slug(text: str) -> str:
     """A file name made of a spec: letters, digits, dots and dashes; a path or hub id keeps its last part."""
     name, _, location = text.partition("?")[0].partition(":")
     parts = [name, *([location.rstrip("/").split("/")[-1]] if location else [])]
-    return re.sub(r"[^A-Za-z0-9.-]+", "-", "-".join(parts)).strip("-.") or "model"
+    return re.sub(r"[^A-Za-z0-9.=-]+", "-", "-".join(parts)).strip("-.") or "model"
 
 
 def pick(results: Path, name: str) -> Run:

@@ -71,11 +71,13 @@ Mode = Literal["rank", "generate"]
 class Task(ABC):
     """A benchmark: questions in, counts out. No model, no device, no averaging.
 
-    ``mode`` says whom it asks: ``rank`` an encoder (similarities to ``Sample.texts``), ``generate`` an LVLM.
+    ``name`` is the registered one, options added where the user gave any (``pope-source=flickr``); ``spec`` what was
+    written. ``mode`` says whom it asks: ``rank`` an encoder (similarities to ``Sample.texts``), ``generate`` an LVLM.
     ``whole`` is what all groups together are called in tables; ``summary`` the (group, metric) pairs of a short one.
     """
 
-    name: ClassVar[str] = ""
+    name: str = ""
+    spec: str = ""
     mode: ClassVar[Mode]
     metrics: ClassVar[Mapping[str, Metric]]
     headline: ClassVar[str]

@@ -84,11 +84,10 @@ def show_run(
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Print every metric of kept runs, side by side."""
-    from harness import registry
+    from harness import registry, rig
     from harness.cli import showing
     from harness.store import pick
 
     registry.load(include or ())
     runs = [pick(results, id) for id in ids]
-    names = dict.fromkeys(name for run in runs for name in run.manifest().get("tasks", {}))
-    showing.print_runs(runs, [registry.tasks[name](Path()) for name in names], full=True, as_json=as_json)
+    showing.print_runs(runs, rig.kept_tasks(runs), full=True, as_json=as_json)

@@ -41,7 +41,11 @@ class Amber(Task):
         **measures.captions("official"),
         **measures.questions("official", ""),
     }
-    summary = (("", "AMBER"), ("generative", "CHAIR"), ("generative", "Hal"), ("discriminative", "f1"))
+    summary = (
+        *(("generative", name) for name in ("CHAIR", "Cover", "Hal", "Cog")),
+        *(("discriminative", name) for name in ("accuracy", "f1", "balanced_accuracy")),
+        ("", "AMBER"),
+    )
     rule_sets: ClassVar[tuple[str, ...]] = RULES
     positive: ClassVar[str] = "no"
 

@@ -213,3 +213,28 @@ def test_show_sample_prints_the_question(cli, bench):
     said = cli("show", "sample", "red", "blue1-1", "--data", bench.data, "--include", bench.plugin)
     assert said.json()["prompt"] == "Is it blue?"
     assert cli("show", "sample", "red", "none", "--data", bench.data, "--include", bench.plugin).code == 2
+
+
+def test_a_question_that_left_the_data_no_longer_counts(cli, bench):
+    cli(*bench.words())
+    (bench.data / "squares" / "red0.png").unlink()
+    said = cli(*bench.words(), "--json")
+    assert said.code == 0
+    assert said.json()["rows"][0]["values"][0]["n"] == 15
+
+
+def test_a_task_with_options_keeps_its_answers_apart(cli, tmp_path):
+    data = tmp_path / "data" / "pope"
+    data.mkdir(parents=True)
+    for source in ("coco", "flickr"):
+        row = {"question_id": 1, "image": f"{source}.png", "text": "Is there a dog?", "label": "no"}
+        (data / f"{source}_pope_random.json").write_text(json.dumps(row))
+        (data / "images").mkdir(exist_ok=True)
+        from PIL import Image
+
+        Image.new("RGB", (4, 4)).save(data / "images" / f"{source}.png")
+    words = ["run", "-l", "parrot", "--data", data.parent, "--results", tmp_path / "r", "--json"]
+    for task in ("pope", "pope?source=flickr"):
+        assert {row["values"][0]["n"] for row in cli(*words, "-t", task).json()["rows"]} == {1}
+    names = {path.parent.name for path in (tmp_path / "r").glob("*/*/records.jsonl")}
+    assert names == {"pope", "pope-source=flickr"}
