@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import importlib.util
 import pkgutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
-from harness.errors import ModelError, UsageError
+from harness.errors import ModelError, OhdBenchError, UsageError
 from harness.types import Encoder, LvlmHost, Place, Recipe, Spec, Task
 
 EncoderMaker = Callable[[Spec, Place], Encoder]
@@ -70,10 +71,19 @@ def load(include: Iterable[Path] = ()) -> None:
 
 
 def _imported(name: str, whose: str) -> Any:
-    try:
+    with _named(f"{whose}: {name}"):
         return importlib.import_module(name)
-    except ImportError as error:
-        raise UsageError(f"{whose} cannot be imported: {name}: {error}") from error
+
+
+@contextlib.contextmanager
+def _named(plugin: str) -> Iterator[None]:
+    """Whatever goes wrong in a plugin is told with the plugin's name; nothing is swallowed."""
+    try:
+        yield
+    except OhdBenchError:
+        raise
+    except Exception as error:
+        raise UsageError(f"{plugin} cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def _load_folder(folder: Path) -> None:
@@ -85,10 +95,8 @@ def _load_folder(folder: Path) -> None:
         assert spec and spec.loader
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
-        try:
+        with _named(f"--include {path}"):
             spec.loader.exec_module(module)
-        except (ImportError, SyntaxError) as error:
-            raise UsageError(f"--include {path} cannot be imported: {error}") from error
 
 
 def find(table: dict[str, T], name: str, kind: str) -> T:
