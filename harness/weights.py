@@ -18,12 +18,13 @@ NOT_WEIGHTS = ("training_args.bin", "optimizer.bin", "scheduler.bin", "non_lora_
 _NESTS = ("state_dict", "model_state_dict", "model", "module")
 
 
-def read(path: Path) -> dict[str, Tensor]:
+def read(path: Path, wrapped: bool = False) -> dict[str, Tensor]:
     """The weights in a ``.safetensors``, ``.pt`` or ``.bin`` file by name; optimizer, EMA and epoch are left out.
 
-    Pickles are read with ``weights_only=True``: a file that wants to run code is refused.
+    Pickles are read with ``weights_only=True``: a file that wants to run code is refused. Names lose what training
+    wrappers put before every one of them, unless they are asked for as they are (``wrapped``).
     """
-    return without_wrappers(_tensors(path))
+    return _tensors(path) if wrapped else without_wrappers(_tensors(path))
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
@@ -72,3 +73,11 @@ def read_folder(folder: Path) -> dict[str, Tensor]:
         if files:
             return {name: tensor for file in files for name, tensor in _tensors(file).items()}
     raise ModelError(f"{folder} holds no weights, neither *.safetensors nor *.bin")
+
+
+def quietly() -> None:
+    """Keeps transformers' load reports and bars off stderr: what is missing is an error here, in one line."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()

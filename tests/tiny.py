@@ -167,3 +167,35 @@ def save_llava(model: LlavaForConditionalGeneration, folder: Path) -> Path:
         vision_feature_select_strategy="default", num_additional_image_tokens=1, chat_template=CHAT,
     ).save_pretrained(folder)  # fmt: skip
     return folder
+
+
+def save_original(model: LlavaForConditionalGeneration, folder: Path, tower: Path, inside: bool = True) -> Path:
+    """LLaVA's own folder of the same weights: mm_projector.*, no image token, the tower inside or only named."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = language_tokenizer(image=False)
+    rows = len(tokenizer)
+    rules = [("model.vision_tower.", "model.vision_tower.vision_tower.vision_model."),
+             ("model.multi_modal_projector.linear_1.", "model.mm_projector.0."),
+             ("model.multi_modal_projector.linear_2.", "model.mm_projector.2."),
+             ("model.language_model.", "model.")]  # fmt: skip
+    out = {}
+    for name, tensor in model.state_dict().items():
+        if "vision_tower" in name and not inside:
+            continue
+        new = next((new + name.removeprefix(old) for old, new in rules if name.startswith(old)), name)
+        out[new] = tensor[:rows].clone() if "embed_tokens" in name or "lm_head" in name else tensor
+    half = len(out) // 2
+    torch.save(dict(list(out.items())[:half]), folder / "pytorch_model-00001-of-00002.bin")
+    torch.save(dict(list(out.items())[half:]), folder / "pytorch_model-00002-of-00002.bin")
+    text = model.config.text_config.to_dict()
+    keys = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
+            "max_position_embeddings", "rms_norm_eps", "bos_token_id", "eos_token_id")  # fmt: skip
+    config = {key: text[key] for key in keys} | {
+        "architectures": ["LlavaLlamaForCausalLM"], "model_type": "llava_llama", "vocab_size": rows,
+        "mm_hidden_size": 64, "mm_projector_type": "mlp2x_gelu", "mm_vision_select_feature": "patch",
+        "mm_vision_select_layer": -2, "mm_vision_tower": str(tower),
+        "image_aspect_ratio": "pad", "mm_use_im_start_end": False,
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config))
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -93,9 +93,9 @@ class ClipEncoder:
 
     def save(self, folder: Path, to: str) -> None:
         """Writes the encoder in the layout of ``hf`` or ``open-clip``."""
-        from encoders.towers import saving
+        from encoders.towers.saving import save
 
-        saving.save(self, folder, to)
+        save(self, folder, to)
 
 
 def digest_of(model: CLIPModel) -> str:

@@ -33,6 +33,7 @@ ACTIVATIONS = ("quick_gelu", "gelu")
 def load(spec: Spec, place: Place) -> Encoder:
     """The encoder at this location; ModelError where it is none or is incomplete."""
     check_activation(spec)
+    weights.quietly()
     location = spec.location or DEFAULT
     if Path(location).is_file():
         return bare.load(spec, weights.read(Path(location)), place)

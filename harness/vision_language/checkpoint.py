@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +9,23 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoProcessor, LlavaForConditionalGeneration
 
-from harness import devices, registry
+from harness import devices, registry, weights
 from harness.errors import ModelError, UsageError
 from harness.lvlms.llava import DEFAULT
 from harness.types import Place, Spec
-from harness.vision_language import overlay
-
-
-@dataclass
-class Loaded:
-    """A LLaVA in memory, its processor, and what of its making belongs to its identity."""
-
-    model: Any
-    processor: Any
-    notes: dict[str, Any] = field(default_factory=dict)
+from harness.vision_language import lora, original, overlay
+from harness.vision_language.loaded import Loaded, first_line, local, read_json
 
 
 def load(spec: Spec, place: Place) -> Loaded:
     """The LVLM this spec names, overlays applied; ModelError where something is missing or does not belong."""
+    weights.quietly()
     folder = local(spec.location or DEFAULT)
+    base = local(spec.options["base"]) if "base" in spec.options else None
     how = loading(spec, place, folder)
-    loaded = hub_layout(folder, how)
+    loaded = of_folder(folder, base, spec.options.get("tower", ""), how)
+    for adapter in filter(None, (spec.options.get("lora"),)):
+        lora.lay(loaded.model, local(adapter))
     if "projector" in spec.options:
         overlay.lay_projector(loaded.model, spec.options["projector"])
     if "device_map" not in how and "quantization_config" not in how:
@@ -40,18 +34,33 @@ def load(spec: Spec, place: Place) -> Loaded:
     return loaded
 
 
-def local(location: str) -> Path:
-    """The folder of this location, fetched from the hub (or its cache) where it is no folder."""
-    if Path(location).is_dir():
-        return Path(location)
-    if location.startswith((".", "/", "~")):
-        raise ModelError(f"no folder at {location}")
-    from huggingface_hub import snapshot_download
+def of_folder(folder: Path, base: Path | None, tower: str, how: dict[str, Any]) -> Loaded:
+    """The LLaVA in this folder, by the layout the folder has."""
+    if (folder / "adapter_config.json").is_file():
+        return _adapted(folder, base, tower, how)
+    config = read_json(folder / "config.json")
+    if original.is_original(config):
+        return original.load(folder, base, tower, how)
+    if config.get("model_type") == "llava":
+        return hub_layout(folder, how)
+    raise ModelError(f"{folder} is a '{config.get('model_type')}', no LLaVA")
 
-    try:
-        return Path(snapshot_download(location, ignore_patterns=["*.gguf", "*.h5", "*.msgpack", "original/*"]))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{location} is no folder and cannot be fetched: {first_line(error)}") from error
+
+def _adapted(folder: Path, base: Path | None, tower: str, how: dict[str, Any]) -> Loaded:
+    """A LoRA folder laid over its base: a LLaVA, or the bare language model under LLaVA's own LoRA layout."""
+    named = base or read_json(folder / "adapter_config.json").get("base_model_name_or_path")
+    if not named:
+        raise ModelError(f"{folder} is a LoRA that names no base; say which with ?base=FOLDER")
+    under = local(str(named))
+    config = read_json(under / "config.json")
+    if original.is_original(config) or config.get("model_type") == "llava":
+        loaded = of_folder(under, None, tower, how)
+    elif (folder / "config.json").is_file():
+        loaded = original.load(folder, under, tower, how)
+    else:
+        raise ModelError(f"{folder} is a LoRA over '{named}', which is a '{config.get('model_type')}' and no LLaVA")
+    lora.lay(loaded.model, folder)
+    return loaded
 
 
 def loading(spec: Spec, place: Place, folder: Path) -> dict[str, Any]:
@@ -69,7 +78,7 @@ def loading(spec: Spec, place: Place, folder: Path) -> dict[str, Any]:
 
 def stored_dtype(folder: Path) -> torch.dtype:
     """The dtype a folder says it is stored in; half precision where it does not say."""
-    config = read_json(folder / "config.json")
+    config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
     name = config.get("dtype") or config.get("torch_dtype") or "float16"
     return getattr(torch, name)  # type: ignore[no-any-return]
 
@@ -99,14 +108,10 @@ def hub_layout(folder: Path, how: dict[str, Any]) -> Loaded:
         model, told = LlavaForConditionalGeneration.from_pretrained(folder, output_loading_info=True, **how)
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise ModelError(f"{folder} cannot be loaded: {first_line(error)}") from error
-    wrong = sorted(n for n in told["missing_keys"] if "position_ids" not in n) or sorted(
-        map(str, told["mismatched_keys"])
-    )
-    if wrong:
-        raise ModelError(f"{folder} lacks {len(wrong)} weights of a LLaVA, '{wrong[0]}' the first")
-    strange = sorted(name for name in told["unexpected_keys"] if "position_ids" not in name)
-    if strange:
-        raise ModelError(f"{folder} holds {len(strange)} weights that a LLaVA does not have, '{strange[0]}' the first")
+    missing = {name for name in told["missing_keys"] if "position_ids" not in name}
+    strange = {name for name in told["unexpected_keys"] if "position_ids" not in name}
+    original.check_names(str(folder), missing | set(map(str, told["mismatched_keys"])), set())
+    original.check_names(str(folder), set(), strange)
     return Loaded(model, processor_of(folder))
 
 
@@ -116,18 +121,3 @@ def processor_of(folder: Path) -> Any:
         return AutoProcessor.from_pretrained(folder, backend="pil")
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder} has no processor that can be loaded: {first_line(error)}") from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A folder's JSON file; ModelError where it is missing or broken."""
-    try:
-        return json.loads(path.read_text())  # type: ignore[no-any-return]
-    except FileNotFoundError as error:
-        raise ModelError(f"{path.parent} has no {path.name}") from error
-    except ValueError as error:
-        raise ModelError(f"{path} is no JSON: {error}") from error
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,238 @@
+"""One CLIP, however it was saved: one digest, the same rows; and what cannot be loaded says why."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
+
+from harness import registry
+from harness.errors import DegenerateError, ModelError, UsageError
+from harness.types import Place
+from harness.vision_language import identity
+
+registry.load()
+PLACE = Place(device="cpu")
+
+
+def load(text):
+    return registry.make_encoder(text, PLACE)
+
+
+@pytest.fixture(scope="module")
+def saved(tiny, tmp_path_factory) -> dict[str, str]:
+    """One random CLIP: open_clip's folder and its bare .pt, and transformers' folder, converted by the product."""
+    root = tmp_path_factory.mktemp("formats")
+    model = tiny.open_clip_model()
+    tiny.save_open_clip(model, root / "oc")
+    tiny.save_pt(model, root / "epoch_3.pt")
+    load(f"open-clip:{root / 'oc'}").save(root / "hf", "hf")
+    load(f"clip:{root / 'hf'}").save(root / "back", "open-clip")
+    return {
+        "folder": f"open-clip:{root / 'oc'}",
+        "pt": f"open-clip:{root / 'epoch_3.pt'}?activation=quick_gelu",
+        "hf": f"clip:{root / 'hf'}",
+        "back": f"open-clip:{root / 'back'}",
+        "padded": f"clip:{root / 'hf'}?text=padded",
+    }
+
+
+@pytest.mark.parametrize("form", ["pt", "hf", "back", "padded"])
+def test_every_format_of_one_clip_has_one_digest_and_the_same_rows(saved, tiny, form):
+    first, other = load(saved["folder"]), load(saved[form])
+    assert other.digest() == first.digest()
+    assert other.tower_digest == first.tower_digest
+    images, texts = tiny.pictures(4), tiny.TEXTS
+    torch.testing.assert_close(other.encode_images(images), first.encode_images(images), atol=1e-6, rtol=0)
+    torch.testing.assert_close(other.encode_texts(texts), first.encode_texts(texts), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_converted_clip_computes_what_open_clip_computes(tiny, tmp_path, quick):
+    model = tiny.open_clip_model(3, quick_gelu=quick)
+    tiny.save_pt(model, tmp_path / "x.pt")
+    encoder = load(f"open-clip:{tmp_path / 'x.pt'}?activation={'quick_gelu' if quick else 'gelu'}")
+    squares = [image.resize((32, 32)) for image in tiny.pictures()]
+    transform = image_transform_v2(PreprocessCfg(size=32), is_train=False)
+    ids = open_clip.SimpleTokenizer(context_length=24)(list(tiny.TEXTS))
+    with torch.no_grad():
+        pixels = torch.stack([transform(image) for image in squares])
+        image_rows = model.encode_image(pixels, normalize=True)
+        text_rows = model.encode_text(ids, normalize=True)
+        blocks = model.visual.forward_intermediates(pixels, output_fmt="NLC", output_extra_tokens=True)
+        ours = encoder.tower()(pixels, output_hidden_states=True).hidden_states
+    torch.testing.assert_close(encoder.encode_images(squares), image_rows, atol=1e-5, rtol=0)
+    torch.testing.assert_close(encoder.encode_texts(tiny.TEXTS), text_rows, atol=1e-5, rtol=0)
+    for patches, hidden in zip(blocks["image_intermediates"], ours[1:], strict=True):
+        torch.testing.assert_close(hidden[:, 1:], patches, atol=1e-5, rtol=0)
+
+
+def test_vit_b32_keeps_its_hidden_states(tmp_path):
+    torch.manual_seed(0)
+    model = open_clip.create_model("ViT-B-32-quickgelu").eval()
+    torch.save(model.state_dict(), tmp_path / "b32.pt")
+    encoder = load(f"open-clip:ViT-B-32-quickgelu?weights={tmp_path / 'b32.pt'}")
+    pixels = torch.randn(1, 3, 224, 224)
+    with torch.no_grad():
+        patches = model.visual.forward_intermediates(pixels, output_fmt="NLC")["image_intermediates"]
+        hidden = encoder.tower()(pixels, output_hidden_states=True).hidden_states
+    worst = max((h[:, 1:] - p).abs().max() for h, p in zip(hidden[1:], patches, strict=True))
+    assert worst < 1e-5
+    assert encoder.describe()["activation"] == "quick_gelu"
+
+
+def test_pixels_are_those_of_transformers_own_processor(tiny, saved):
+    encoder = load(saved["hf"])
+    images = tiny.pictures(4)
+    reference = tiny.image_processor()(images=images, return_tensors="pt")["pixel_values"]
+    assert torch.equal(encoder.pixels(images), reference)
+
+
+def test_a_changed_weight_changes_the_digest_and_half_precision_of_the_same_values_does_not(tiny):
+    tower = tiny.clip_model().vision_model
+    halved = {name: tensor.half() for name, tensor in tower.state_dict().items()}
+    wide = {name: tensor.float() for name, tensor in halved.items()}
+    same = [identity.values(identity.canonical(tensors)) for tensors in (halved, wide)]
+    assert same[0] == same[1] != identity.tower_digest(tower)
+    with torch.no_grad():
+        tower.embeddings.class_embedding[0] += 1e-6
+    assert identity.values(identity.canonical(tower.state_dict())) != same[0]
+
+
+def test_a_lone_vision_tower_can_be_carried_and_has_no_words(tiny, tmp_path):
+    model = tiny.open_clip_model(4)
+    whole = load(f"open-clip:{tiny.save_pt(model, tmp_path / 'all.pt')}?activation=quick_gelu")
+    torch.save(model.visual.state_dict(), tmp_path / "visual.pt")
+    lone = load(f"open-clip:{tmp_path / 'visual.pt'}?activation=quick_gelu")
+    assert lone.tower_digest == whole.tower_digest
+    with pytest.raises(ModelError, match="no text tower"):
+        lone.encode_texts(["a dog"])
+
+
+def test_bare_weights_of_unknown_activation_are_refused(tiny, tmp_path):
+    path = tiny.save_pt(tiny.open_clip_model(), tmp_path / "x.pt")
+    with pytest.raises(ModelError, match=r"QuickGELU.*\?activation=quick_gelu or \?activation=gelu"):
+        load(f"open-clip:{path}")
+
+
+def test_nan_weights_are_degenerate(tiny, tmp_path):
+    model = tiny.open_clip_model()
+    model.visual.conv1.weight.data[0, 0, 0, 0] = float("nan")
+    path = tiny.save_pt(model, tmp_path / "x.pt")
+    with pytest.raises(DegenerateError, match="patch_embedding"):
+        load(f"open-clip:{path}?activation=gelu")
+
+
+def test_a_pickle_that_wants_to_run_code_is_refused(tmp_path):
+    torch.save({"state_dict": Path("x")}, tmp_path / "evil.pt")
+    with pytest.raises(ModelError, match="cannot be read as weights"):
+        load(f"open-clip:{tmp_path / 'evil.pt'}?activation=gelu")
+
+
+def test_missing_weights_are_no_random_numbers(tiny, tmp_path):
+    folder = tiny.save_clip(tiny.clip_model(), tmp_path / "hf")
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["vision_model.post_layernorm.bias"]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"lacks 1 weights.*post_layernorm"):
+        load(f"clip:{folder}")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "says"),
+    [
+        ("open-clip:ViT-B-33?weights=x.pt", UsageError, "near it are ViT-B-32"),
+        ("open-clip:ViT-B-32", UsageError, r"\?pretrained=TAG; ViT-B-32 has the tags openai"),
+        ("open-clip:ViT-B-32?pretrained=openai", ModelError, "trained with quick_gelu, ViT-B-32 computes the other"),
+        ("open-clip:ViT-B-32?weights=none.pt", ModelError, "no checkpoint at none.pt"),
+        ("clip:/nowhere/at/all?activation=relu", UsageError, "quick_gelu or gelu"),
+    ],
+)
+def test_what_cannot_be_loaded_says_why(text, kind, says):
+    with pytest.raises(kind, match=says):
+        load(text)
+
+
+def test_a_folder_of_the_other_library_is_told_apart(saved, tmp_path):
+    folder = saved["folder"].removeprefix("open-clip:")
+    with pytest.raises(ModelError, match="write open-clip:"):
+        load(f"clip:{folder}")
+    with pytest.raises(ModelError, match="write clip:"):
+        load(f"open-clip:{saved['hf'].removeprefix('clip:')}")
+
+
+def test_another_resolution_is_an_error_and_not_an_interpolation(tiny, tmp_path):
+    folder = tiny.save_open_clip(tiny.open_clip_model(), tmp_path / "oc")
+    config = folder / "open_clip_config.json"
+    config.write_text(config.read_text().replace('"image_size": 32', '"image_size": 48'))
+    with pytest.raises(ModelError, match=r"position_embedding.*\(17, 64\).*\(37, 64\)"):
+        load(f"open-clip:{folder}")
+
+
+def test_a_timm_tower_keeps_open_clips_own_code_and_fits_no_llava(tmp_path):
+    from encoders.towers import convert
+
+    config = open_clip.get_model_config("EVA02-B-16")
+    assert "timm_model_name" in convert.why_not_standard(config)
+    assert "timm" in convert.why_not_standard(open_clip.get_model_config("ViT-B-16-SigLIP"))
+    assert convert.why_not_standard(open_clip.get_model_config("ViT-L-14-336-quickgelu")) == ""
+    shutil.rmtree(tmp_path)
+
+
+def test_an_open_clip_model_that_is_no_standard_clip_is_computed_by_open_clip(tiny, tmp_path):
+    import json
+
+    config = {**tiny.OPEN_CLIP, "vision_cfg": {**tiny.OPEN_CLIP["vision_cfg"], "pool_type": "avg"}}
+    torch.manual_seed(0)
+    model = open_clip.CLIP(**config).eval()
+    folder = tiny.save_open_clip(model, tmp_path / "oc")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+    encoder = load(f"open-clip:{folder}")
+    rows = encoder.encode_images(tiny.pictures())
+    assert rows.shape == (3, 32)
+    torch.testing.assert_close(rows.norm(dim=-1), torch.ones(3))
+    texts = open_clip.SimpleTokenizer(context_length=24)(list(tiny.TEXTS))
+    with torch.no_grad():
+        torch.testing.assert_close(encoder.encode_texts(tiny.TEXTS), model.encode_text(texts, normalize=True))
+    with pytest.raises(ModelError, match="avg pooling of patches"):
+        encoder.tower()
+
+
+def test_siglip_of_transformers_is_an_encoder_whose_tower_fits_no_llava(tiny, tmp_path):
+    from transformers import SiglipConfig, SiglipModel, SiglipProcessor
+    from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    tokenizer = tiny.language_tokenizer()
+    torch.manual_seed(0)
+    model = SiglipModel(
+        SiglipConfig(
+            vision_config={**small, "image_size": 32, "patch_size": 8},
+            text_config={**small, "vocab_size": len(tokenizer), "max_position_embeddings": 16},
+        )
+    )
+    model.save_pretrained(tmp_path)
+    SiglipProcessor(SiglipImageProcessorPil(size={"height": 32, "width": 32}), tokenizer).save_pretrained(tmp_path)
+    encoder = load(f"clip:{tmp_path}")
+    assert encoder.encode_images(tiny.pictures()).shape == (3, 32)
+    assert encoder.encode_texts(["a dog", "a cat"]).shape == (2, 32)
+    with pytest.raises(ModelError, match="siglip"):
+        encoder.tower()
+
+
+def test_hashing_needs_no_weights_and_gives_unit_rows_that_depend_on_every_word(tiny):
+    encoder = load("hashing")
+    texts = encoder.encode_texts(["a dog", "a dog", "a cat"])
+    torch.testing.assert_close(texts.norm(dim=-1), torch.ones(3))
+    assert torch.equal(texts[0], texts[1])
+    assert not torch.equal(texts[0], texts[2])
+    images = encoder.encode_images(tiny.pictures())
+    assert len({tuple(row.tolist()) for row in images}) == 3
+    with pytest.raises(ModelError, match="no vision tower"):
+        encoder.tower()
