@@ -45,7 +45,7 @@ class PackedDecoder:
         while live or waiting:
             short: list[str] = []
             done: list[Said] = []
-            with mem.out_of_memory(short), torch.inference_mode():
+            with mem.out_of_memory(short), torch.inference_mode(), self.forward.linear():
                 if not live:
                     memory = self._laid_out(waiting, memory)
                 assert memory

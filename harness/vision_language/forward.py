@@ -6,6 +6,7 @@ Legend: R rows (images), N nodes of a tree, A tokens of a step in a row, L colum
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import DegenerateError, ModelError
+from harness.linear import fast_linear
 from harness.vision_language.memory import Memory, aligned
 from harness.vision_language.pages import Page, Prompt, Work
 from harness.vision_language.prefix import Tree
@@ -69,6 +71,10 @@ class Forward:
         self.language_model = model.model.language_model
         self.embed = model.get_input_embeddings()
         self.device, self.dtype = self.embed.weight.device, self.embed.weight.dtype
+
+    def linear(self) -> AbstractContextManager[Any]:
+        """The fastest linear layers for where the model is."""
+        return fast_linear(self.device, self.dtype)
 
     def prefill(self, memory: Memory, rows: Sequence[Row], start: int) -> Tensor:
         """Put the trees of these rows into the cache from row ``start`` on; logits [prompts, V]."""

@@ -191,7 +191,7 @@ class Scarce:
 
     def __init__(self, real, most_rows: int, most_branches: int) -> None:
         self.real, self.most_rows, self.most_branches = real, most_rows, most_branches
-        self.device, self.dtype = real.device, real.dtype
+        self.device, self.dtype, self.linear = real.device, real.dtype, real.linear
 
     def prefill(self, cache, rows, start):
         if sum(len(row.page.prompts) for row in rows) > self.most_branches:

@@ -1,0 +1,62 @@
+"""Linear layers in fp32 on a CPU that is not Intel's, by oneDNN instead of MKL.
+
+MKL, torch's default, takes a slow path on other makers' CPUs: on an AMD EPYC oneDNN multiplies 630 tokens 1.6-2.4
+times and 14 tokens 1.3-6 times as fast, equal to rounding. The choice hangs on the maker alone, never on a clock, so
+that the same machine gives the same bits.
+"""
+
+from __future__ import annotations
+
+import platform
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+# oneDNN's kernels for 28 rows and more are as fast for 32 rows as MKL is for 4.
+FEWEST_ROWS = 32
+
+
+def fast_linear(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[Any]:
+    """A context in which linear layers are computed the fast way, where this machine has one."""
+    suits = device.type == "cpu" and dtype == torch.float32 and _has_slow_mkl()
+    return OneDnnLinear() if suits else nullcontext()
+
+
+@cache
+def _has_slow_mkl() -> bool:
+    if platform.machine().lower() not in ("x86_64", "amd64") or not torch.backends.mkl.is_available():
+        return False
+    cpus = Path("/proc/cpuinfo")
+    return torch.backends.mkldnn.is_available() and cpus.is_file() and "GenuineIntel" not in cpus.read_text()
+
+
+class OneDnnLinear(TorchFunctionMode):
+    """Linear layers of two rows and more by oneDNN; a single row is bound by reading weights either way."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """The function's result, by oneDNN where it is such a linear layer."""
+        if func is torch.nn.functional.linear and not kwargs and _suits(args[0], args[1]):
+            return _linear(*args)
+        return func(*args, **(kwargs or {}))
+
+
+def _suits(rows: Tensor, weight: Tensor) -> bool:
+    return (
+        rows.dtype == weight.dtype == torch.float32
+        and rows.device.type == weight.device.type == "cpu"
+        and rows.numel() > rows.shape[-1]
+        and not (torch.is_grad_enabled() and (rows.requires_grad or weight.requires_grad))
+    )
+
+
+def _linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    flat = rows.reshape(-1, rows.shape[-1])
+    missing = FEWEST_ROWS - len(flat)
+    padded = torch.cat([flat, flat.new_zeros(missing, flat.shape[1])]) if missing > 0 else flat
+    product = torch.ops.mkldnn._linear_pointwise(padded, weight, bias, "none", [], "")
+    return product[: len(flat)].reshape(*rows.shape[:-1], len(weight))
