@@ -24,7 +24,7 @@ Tagged = list[tuple[str, str]]
 def missing(error: LookupError | str) -> DataError:
     """What to raise where NLTK's data is not there: what is needed, and the one command that fetches it."""
     lines = [line.strip() for line in str(error).splitlines()]
-    name = next((line.split()[1] for line in lines if line.startswith("Resource ")), "data")
+    name = next((line.split()[1].strip("'") for line in lines if line.startswith("Resource ")), "data")
     return DataError(
         f"NLTK's {name} is not on this machine: `ohd-bench data prepare nltk` fetches it "
         "(offline: --from DIR), or set NLTK_DATA to the folder that holds it"
@@ -35,6 +35,12 @@ def missing(error: LookupError | str) -> DataError:
 def tagged(text: str) -> Tagged:
     """Each token of the text with its Penn Treebank tag; DataError where NLTK's data is absent."""
     return [(token, tag) for token, tag in remembered("tags", text, _tag)]
+
+
+@cache
+def nouns(text: str) -> list[str]:
+    """The tokens of the text that are tagged as nouns; DataError where NLTK's data is absent."""
+    return remembered("nouns", text, lambda text: [token for token, tag in _tag(text) if tag.startswith("NN")])
 
 
 def _tag(text: str) -> Tagged:

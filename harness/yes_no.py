@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
@@ -88,6 +89,11 @@ KEYS = ("n", "right", "yes", "no", "said_yes", "said_no", "right_yes", "right_no
 
 def counts(truth: str, said: Said) -> dict[str, int]:
     """What one answer adds: how many were asked, meant, said and right, of yes and of no."""
+    return dict(_counts(truth, said))
+
+
+@lru_cache(maxsize=16)
+def _counts(truth: str, said: Said) -> dict[str, int]:
     yes, right = truth == "yes", said == truth
     return {
         "n": 1,
@@ -126,12 +132,14 @@ def _z(totals: Totals, answer: str) -> Any:
     Log-linear correction (Hautus 1995), in proportion to how many questions have this answer: so a model that always
     says the same has d′ 0 whatever the mix of questions; with as many of both it adds 0.5 to 1 as usual.
     """
-    from scipy.special import ndtri
-
     asked = np.asarray(totals[answer], float)
     share = divide(asked, asked + np.asarray(totals["no" if answer == "yes" else "yes"], float))
     rate = divide(np.asarray(totals[f"right_{answer}"], float) + share, asked + 2 * share)
-    return np.where(asked > 0, ndtri(rate), np.nan)[()]
+    if np.ndim(rate) == 0:
+        return np.float64(NormalDist().inv_cdf(float(rate)) if asked > 0 else np.nan)
+    from scipy.special import ndtri
+
+    return np.where(asked > 0, ndtri(rate), np.nan)
 
 
 def d_prime(totals: Totals) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -62,6 +63,7 @@ class Pope(Task):
         if not files:
             raise DataError(f"{root} holds no {self.source}_pope_random.json, _popular or _adversarial")
         nested = [at / name for name in SOURCES[self.source] for at in (root, self.data / "images")]
+        images = cache(lambda name: find(name, root / "images", *nested, self.data / "images"))
         for sampling, path in files.items():
             for number, row in enumerate(rows(path), 1):
                 try:
@@ -69,8 +71,7 @@ class Pope(Task):
                 except KeyError as error:
                     raise DataError(f"{path}, line {number}: not a POPE question ({error!r})") from error
                 id = f"{self.source}/{sampling}/{row.get('question_id', number)}"
-                image = find(name, root / "images", *nested, self.data / "images")
-                yield Sample(id, image, label, prompt=text + suffix, group=sampling, until=".")
+                yield Sample(id, images(name), label, prompt=text + suffix, group=sampling, until=".")
 
     def count(self, sample: Sample, answer: Answer) -> Counts:
         """What the answer says against what is there."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -95,6 +95,8 @@ class Amber(Task):
 
     def samples(self) -> Iterator[Sample]:
         """Every caption and every question, in the order of the query file."""
+        folders = (self.root / "image", self.root / "images", self.data / "images" / "amber")
+        images = cache(lambda name: find(name, *folders))
         for row in self._queries():
             try:
                 id, name, query = str(row["id"]), row["image"], row["query"]
@@ -102,8 +104,7 @@ class Amber(Task):
                 kind, truth = note["type"], note["truth"]
             except KeyError as error:
                 raise DataError(f"{self.root}: query {row.get('id')} has no {error.args[0]!r}") from error
-            image = find(name, self.root / "image", self.root / "images", self.data / "images" / "amber")
-            group = GROUPS.get(kind, kind.replace("-", "/"))
+            image, group = images(name), GROUPS.get(kind, kind.replace("-", "/"))
             if group == "generative":
                 yield Sample(id, image, ", ".join(truth), prompt=query, group=group, tokens=512)
             else:

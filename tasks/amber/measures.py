@@ -9,38 +9,41 @@ from typing import Any
 import numpy as np
 
 from harness import yes_no
-from harness.metrics import Metric, Totals, divide, ratio
+from harness.metrics import Metric, Totals, divide, f1, ratio
 
 # metrics.txt starts every denominator of the official script at this.
 START = 0.001
 
 
-def _rounded(value: Any) -> Any:
-    """To one decimal as the script prints it; resamples are left as they are."""
-    return round(float(value), 1) if np.ndim(value) == 0 else value
-
-
 def _percent(totals: Totals, top: str, bottom: str, starts: int = 1) -> Any:
-    return _rounded(np.asarray(totals[top], float) / (np.asarray(totals[bottom], float) + starts * START) * 100)
+    """A share in per cent, to one decimal. Of resamples the plain share: an interval knows no constant, no rounding."""
+    if np.ndim(totals[bottom]):
+        return divide(totals[top], totals[bottom]) * 100
+    return round(float(totals[top]) / (float(totals[bottom]) + starts * START) * 100, 1)
 
 
 def _hal(totals: Totals) -> Any:
-    clean = np.asarray(totals["captions"], float) - totals["hallucinated"]
-    return _rounded(100 - clean / (np.asarray(totals["captions"], float) + START) * 100)
+    if np.ndim(totals["captions"]):
+        return divide(totals["hallucinated"], totals["captions"]) * 100
+    clean = float(totals["captions"]) - float(totals["hallucinated"])
+    return round(100 - clean / (float(totals["captions"]) + START) * 100, 1)
 
 
 def _f1(totals: Totals, starts: int, constant: float) -> Any:
     """F1 of precision and recall that are already rounded, with a constant in the denominator."""
     precision = _percent(totals, "right_no", "said_no", starts) / 100
     recall = _percent(totals, "right_no", "no", starts) / 100
-    return _rounded(2 * precision * recall / (precision + recall + constant) * 100)
+    if np.ndim(precision):
+        return f1(precision, recall) * 100
+    return round(2 * precision * recall / (precision + recall + constant) * 100, 1)
 
 
 def _score(totals: Totals) -> Any:
     """(100 - CHAIR + F1) / 2, nan where captions or questions are missing."""
     value = (100 - _percent(totals, "invented", "nouns") + _f1(totals, 1, 0.0001)) / 2
     both = (np.asarray(totals["captions"]) > 0) & (np.asarray(totals["n"]) > 0)
-    return _rounded(np.where(both, value, np.nan)[()]) if np.all(both) else np.where(both, value, np.nan)[()]
+    found = np.where(both, value, np.nan)
+    return found if np.ndim(found) else round(float(found), 1)
 
 
 def _official(of: Any, better: Any = "higher") -> Metric:

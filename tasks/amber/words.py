@@ -102,13 +102,10 @@ class Nouns:
         words = set(re.findall(r"[^\W\d_]+", text.lower() if self._fold else text))
         if words.isdisjoint(self._parts):  # no form occurs in it: nothing to tag
             return []
-        nouns = self._tagged(text) if self._by_tagger else re.findall(r"[^\W\d_]+(?:-[^\W\d_]+)*", text)
+        nouns = tagging.nouns(text) if self._by_tagger else re.findall(r"[^\W\d_]+(?:-[^\W\d_]+)*", text)
         if self._fold:
             nouns = [noun.lower() for noun in nouns]
         return [self._forms[noun] for noun in nouns if noun in self._forms]
-
-    def _tagged(self, text: str) -> list[str]:
-        return [token for token, tag in tagging.tagged(text) if tag.startswith("NN")]
 
 
 def _refuse_unknown(vocabulary: frozenset[str]) -> None:

@@ -1,0 +1,83 @@
+"""``ohd-bench score`` and ``ohd-bench data synonyms``: answers from any tool, without a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DataFolder = Annotated[str, typer.Option("--data", "-d", help="The data folder, or micro.", envvar="OHD_BENCH_DATA")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``score``."""
+    app.command()(score)
+
+
+def register_data(data: typer.Typer) -> None:
+    """Add ``data synonyms`` and ``data nltk``."""
+    data.command()(synonyms)
+    data.command()(nltk)
+
+
+def score(
+    task: Annotated[str, typer.Argument(help="amber, pope or chair, with options: pope?source=flickr")],
+    files: Annotated[list[Path], typer.Argument(help="Answers; several files are compared with the first.")],
+    data: Annotated[
+        str, typer.Option("--data", "-d", help="The data folder, or micro.", envvar="OHD_BENCH_DATA")
+    ] = "data",
+    rules: Annotated[
+        str, typer.Option(help="official: as the papers count. strict: without its accidents.")
+    ] = "official",
+    synonyms: Annotated[str, typer.Option(help="AMBER's word pairs: md-3.7.1, certain, none, or a file.")] = "",
+    reference: Annotated[str, typer.Option(help="The published model to stand beside.")] = "",
+    repeats: Annotated[bool, typer.Option("--repeats", help="Count a question each time it is answered.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks.")] = False,
+) -> None:
+    """Score answers that any tool has written, as the official scripts do.
+
+    Reads AMBER's JSON, POPE's and LLaVA's lines, CHAIR's captions, our records, lmms-eval's samples and VLMEvalKit's
+    tables; which it is, the content tells.
+    """
+    from harness import registry, scoreboard
+    from harness.cli.console import out, print_json, say
+
+    registry.load()
+    asked = {"reference": reference, "repeats": repeats}
+    board = scoreboard.board(task, files, data, rules, {"synonyms": synonyms}, asked)
+    for remark in board.remarks():
+        say(remark)
+    if as_json:
+        print_json(board.as_json())
+    else:
+        for part in board.tables():
+            out().print(part)
+
+
+def synonyms(
+    model: Annotated[str, typer.Option(help="An installed spaCy model with word vectors, e.g. en_core_web_lg.")],
+    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("synonyms.json"),
+    data: DataFolder = "data",
+) -> None:
+    """Build AMBER's table of synonyms from a spaCy model's vectors."""
+    from harness import similar_words
+    from harness.data import resolve
+
+    table = similar_words.table(model, resolve(data).root / "amber" / "relation.json")
+    similar_words.write(table, out)
+    print(f"{len(table['pairs'])} pairs of {table['name']} in {out}")
+    print(f"now: ohd-bench score amber FILE --synonyms {out}")
+
+
+def nltk(
+    source: Annotated[
+        Path | None, typer.Option("--from", help="A folder that holds NLTK's packages; no network.")
+    ] = None,
+    to: Annotated[Path | None, typer.Option(help="Where to put them; by default ~/nltk_data.")] = None,
+) -> None:
+    """Fetch the tokenizer, tagger and WordNet that AMBER's and CHAIR's counting needs."""
+    from harness import nltk_packages
+
+    print(nltk_packages.prepare(source, to))
