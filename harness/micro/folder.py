@@ -113,6 +113,7 @@ def _web(folder: Path, seed: int, number: int) -> None:
 
 
 def _zero_shot(folder: Path, seed: int, number: int) -> None:
+    _text(folder / "template.txt", "a picture of a {}\n")
     folder.mkdir(parents=True)
     (folder / "template.txt").write_text("a picture of a {}\n", encoding="utf-8")
     for name in CLASSES:
