@@ -1,0 +1,77 @@
+"""Image features kept between runs, under the digests of the tower, of the image and of how it was preprocessed."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness import digest
+from harness.data import cache_dir
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+
+def of_image(image: Image) -> str:
+    """SHA-256 of an image's pixels, as the encoder is shown them."""
+    return digest.of_bytes(f"{image.mode}{image.size}".encode() + image.tobytes())
+
+
+Encode = Callable[[Sequence["Image"]], "Tensor"]
+
+
+class ImageFeatures:
+    """Unit rows of images by digest, in one file for each tower and preprocessing; safe for several processes."""
+
+    def __init__(self, tower: str, preprocessing: Mapping[str, Any], folder: Path | None = None) -> None:
+        folder = folder or cache_dir() / "features"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / f"{digest.of_json([tower, dict(preprocessing)])[:32]}.sqlite"
+        with self._open() as file:
+            file.execute("create table if not exists features (image text primary key, row blob not null)")
+            file.commit()
+
+    def _open(self) -> closing[sqlite3.Connection]:
+        return closing(sqlite3.connect(self.path, timeout=60))
+
+    def known(self, images: Iterable[str]) -> dict[str, np.ndarray]:
+        """The rows kept of these image digests."""
+        found = {}
+        with self._open() as file:
+            for image in dict.fromkeys(images):
+                kept = file.execute("select row from features where image = ?", (image,)).fetchone()
+                if kept:
+                    found[image] = np.frombuffer(kept[0], dtype=np.float32)
+        return found
+
+    def keep(self, rows: Mapping[str, np.ndarray]) -> None:
+        """Keep these rows; what is kept already stays as it is."""
+        values = [(image, np.ascontiguousarray(row, dtype=np.float32).tobytes()) for image, row in rows.items()]
+        with self._open() as file:
+            file.executemany("insert or ignore into features values (?, ?)", values)
+            file.commit()
+
+    def of(self, images: Sequence[Image], encode: Encode) -> Tensor:
+        """A row [D] for every image, those not known encoded together; what is known is not encoded again."""
+        import torch
+
+        digests = [of_image(image) for image in images]
+        found = self.rows(dict(zip(digests, images, strict=True)), encode)
+        return torch.from_numpy(np.stack([found[one] for one in digests]))
+
+    def rows(self, images: Mapping[str, Image], encode: Encode) -> dict[str, np.ndarray]:
+        """A row for every image digest: those kept, and the others encoded together and kept."""
+        found = self.known(images)
+        new = [image for image in images if image not in found]
+        if new:
+            rows = encode([images[image] for image in new]).float().cpu().numpy()
+            fresh = dict(zip(new, rows, strict=True))
+            self.keep(fresh)
+            found |= fresh
+        return found
