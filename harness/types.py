@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -128,6 +128,17 @@ class Encoder(Protocol):
 
     def describe(self) -> Mapping[str, Any]:
         """What else is part of its identity: activation, mean, std, resize, resolution, patch, pooling."""
+
+
+@runtime_checkable
+class Convertible(Protocol):
+    """An encoder whose weights can be read by name and written in another layout."""
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """The weights of both towers under the hub's names."""
+
+    def save(self, folder: Path, to: str) -> None:
+        """Writes the encoder in the layout of ``hf`` or ``open-clip``."""
 
 
 class LVLM(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,7 @@ def save_clip(model: CLIPModel, folder: Path) -> Path:
     return folder
 
 
+@functools.cache
 def clip_tokenizer() -> CLIPTokenizer:
     """OpenAI's vocabulary in transformers' tokenizer, written down from open_clip's independently of the product."""
     simple = open_clip.SimpleTokenizer()

@@ -91,6 +91,10 @@ class ClipEncoder:
             **self.origin,
         }
 
+    def tensors(self) -> Mapping[str, Tensor]:
+        """The weights of both towers under the hub's names."""
+        return {n: t.detach().cpu() for n, t in self.model.state_dict().items() if "position_ids" not in n}
+
     def save(self, folder: Path, to: str) -> None:
         """Writes the encoder in the layout of ``hf`` or ``open-clip``."""
         from encoders.towers.saving import save

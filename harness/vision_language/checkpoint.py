@@ -24,14 +24,26 @@ def load(spec: Spec, place: Place) -> Loaded:
     base = local(spec.options["base"]) if "base" in spec.options else None
     how = loading(spec, place, folder)
     loaded = of_folder(folder, base, spec.options.get("tower", ""), how)
-    for adapter in filter(None, (spec.options.get("lora"),)):
-        lora.lay(loaded.model, local(adapter))
-    if "projector" in spec.options:
-        overlay.lay_projector(loaded.model, spec.options["projector"])
+    for kind, where in overlays(spec):
+        if kind == "lora":
+            lora.lay(loaded.model, local(where))
+        else:
+            overlay.lay_projector(loaded.model, where)
     if "device_map" not in how and "quantization_config" not in how:
         loaded.model.to(devices.device(place))
     loaded.model.eval()
     return loaded
+
+
+def overlays(spec: Spec) -> list[tuple[str, str]]:
+    """What is laid over the LVLM, in order: ``?lora=``, ``?projector=``, and what ``?align=`` names."""
+    found = [(kind, spec.options[kind]) for kind in ("lora", "projector") if kind in spec.options]
+    how, _, where = spec.options.get("align", "none").partition(":")
+    if how in ("lora", "projector") and where:
+        return [*found, (how, where)]
+    if how not in ("none", "stats", "ridge"):
+        raise UsageError(f"?align={spec.options['align']}: there is none, stats, ridge, projector:DIR and lora:DIR")
+    return found
 
 
 def of_folder(folder: Path, base: Path | None, tower: str, how: dict[str, Any]) -> Loaded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from typing import Any
 
@@ -11,8 +12,8 @@ from transformers import CLIPVisionModel
 
 from harness.errors import ModelError
 from harness.types import Encoder, Place, Spec
-from harness.vision_language import checkpoint, fits, identity, preprocess, template, yes_no_tokens
-from harness.vision_language.speaker import Speaker
+from harness.vision_language import align, checkpoint, fits, identity, inference, preprocess, template, yes_no_tokens
+from harness.vision_language.speaker import Speaker, View
 
 
 class Host:
@@ -28,18 +29,41 @@ class Host:
         self.yes_no = yes_no_tokens.of_tokenizer(self.processor.tokenizer)
         self.own: Any = self.model.model.vision_tower
         self.own_digest = identity.tower_digest(self.own)
+        self.own_projector: Any = self.projector
+
+    @property
+    def projector(self) -> Any:
+        """The projector that is in use."""
+        return self.model.model.multi_modal_projector
 
     def __call__(self, encoder: Encoder | None) -> Speaker:
         """The LVLM with this encoder's tower, or as it came; ModelError where the tower does not fit."""
+        self.put(self.own)
         if encoder is None:
-            return Speaker(self, self.own, {"tower": self.own_digest}, {"tower": "own"})
+            return Speaker(self, View(self.own, self.own_projector, {"tower": self.own_digest}, {"tower": "own"}))
         asked = encoder.tower()
         about = encoder.describe()
         fits.require(encoder.spec, asked, about, self.model.config.vision_config, self.processor.image_processor)
         assert isinstance(asked, CLIPVisionModel)
         tower, digests = self._carried(encoder.spec, asked)
         swapped = digests["tower"] != self.own_digest
-        return Speaker(self, tower, digests, {"tower": "swapped" if swapped else "own tower"})
+        told = {"tower": "swapped" if swapped else "own tower", "align": self.align}
+        return Speaker(self, View(tower, self._aligned(tower) if swapped else self.own_projector, digests, told))
+
+    @property
+    def align(self) -> str:
+        """The rung of the alignment ladder that this LVLM was asked to stand on."""
+        how = self.spec.options.get("align", "none")
+        return how if how in align.CLOSED else "none"
+
+    def _aligned(self, tower: Module) -> Module:
+        """The projector for this tower: the own one, or one into which a closed-form map was folded."""
+        if self.align == "none":
+            return self.own_projector  # type: ignore[no-any-return]
+        projector = copy.deepcopy(self.own_projector)
+        images = align.unlabelled(self.spec.options.get("images", ""))
+        projector.load_state_dict(align.closed(self, tower, self.align, images))
+        return projector  # type: ignore[no-any-return]
 
     def _carried(self, spec: str, asked: CLIPVisionModel) -> tuple[Module, dict[str, str]]:
         """A copy of the asked tower in this LVLM's precision, put in, and the digests of both."""
@@ -60,17 +84,17 @@ class Host:
             )
         return tower, {"tower": found, "tower_asked": asked_digest}
 
-    def put(self, tower: Module) -> None:
-        """Makes this the tower that the LVLM sees through."""
+    def put(self, tower: Module, projector: Module | None = None) -> None:
+        """Makes this the tower that the LVLM sees through, and this the projector (the own one where none is given)."""
         self.model.model.vision_tower = tower
+        self.model.model.multi_modal_projector = projector or self.own_projector
 
     @functools.cached_property
     def part_digests(self) -> dict[str, str]:
-        """SHA-256 of what no swap of a tower changes."""
+        """SHA-256 of what no swap changes."""
         inner = self.model.model
         language = torch.nn.ModuleDict({"language_model": inner.language_model, "lm_head": self.model.lm_head})
         return {
-            "projector": identity.part_digest(inner.multi_modal_projector),
             "language_model": identity.part_digest(language),
             "tokenizer": identity.text_digest(self.processor.tokenizer),
         }
@@ -88,5 +112,6 @@ class Host:
             "tower_tokens": config.vision_feature_select_strategy,
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "decoding": "greedy",
+            "inference": inference.way(self.model, self.spec),
             **self.notes,
         }

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
 from torch.nn import Module
 
+from harness.ahead import ahead
 from harness.types import Answer, Asked, Reply
-from harness.vision_language import identity
+from harness.vision_language import identity, inference
+from harness.vision_language.decode import PackedDecoder
 from harness.vision_language.pages import Page, Prompt, Said
 from harness.vision_language.plain import PlainDecoder
 from harness.vision_language.template import IMAGE
@@ -17,35 +21,55 @@ if TYPE_CHECKING:
     from harness.vision_language.host import Host
 
 
-class Speaker:
-    """A host's language model and projector, seeing through one tower."""
+@dataclass(frozen=True)
+class View:
+    """What a host's language model sees through: a tower and a projector, and how they came to be there."""
 
-    def __init__(self, host: Host, tower: Module, digests: Mapping[str, str], about: Mapping[str, Any]) -> None:
-        self.host, self.tower = host, tower
+    tower: Module
+    projector: Module
+    digests: Mapping[str, str]
+    about: Mapping[str, Any]
+
+
+class Speaker:
+    """A host's language model, seeing through one tower and projector."""
+
+    def __init__(self, host: Host, view: View) -> None:
+        self.host, self.view = host, view
         self.spec = host.spec.text
-        self._digests, self._about = digests, about
         self.tokenizer = host.processor.tokenizer
         self.image_token = self.tokenizer.convert_ids_to_tokens(host.model.config.image_token_id)
         self.ends = ends(host.model, self.tokenizer)
 
     def answers(self, asked: Iterable[Asked]) -> Iterator[Reply]:
         """A reply for every sample, as they come."""
-        self.host.put(self.tower)
-        for said in self.decoder().answers(self.page(one) for one in asked):
+        self.look()
+        yield from self._answers(
+            inference.decoder(self.host.model, self.finished, self.host.spec, self.host.place), asked
+        )
+
+    def one_by_one(self, asked: Iterable[Asked]) -> Iterator[Reply]:
+        """A reply for every sample, each by a ``generate`` of its own: what other ways are verified against."""
+        self.look()
+        yield from self._answers(PlainDecoder(self.host.model, self.finished), asked)
+
+    def _answers(self, decoder: PackedDecoder | PlainDecoder, asked: Iterable[Asked]) -> Iterator[Reply]:
+        seen = ahead(lambda one: (one, None if one.image is None else self.host.pixels(one.image)), asked)
+        for said in decoder.answers(self.page(one, pixels) for one, pixels in seen):
             yield said.prompt.key, self.answer(said)
 
-    def decoder(self) -> PlainDecoder:
-        """What turns pages into tokens."""
-        return PlainDecoder(self.host.model, self.finished, max(1, self.host.place.batch_size))
+    def look(self) -> None:
+        """Puts this tower and this projector into the host, where another speaker's may be."""
+        self.host.put(self.view.tower, self.view.projector)
 
-    def page(self, one: Asked) -> Page:
-        """An image and its questions as the model reads them."""
+    def page(self, one: Asked, pixels: Tensor | None) -> Page:
+        """An image, as its pixels, and its questions as the model reads them."""
         picture = one.image is not None
         prompts = tuple(
             Prompt(sample, self.tokens(self.host.render(sample.prompt, picture)), sample.tokens, sample.until)
             for sample in one.samples
         )
-        return Page(self.host.pixels(one.image) if one.image is not None else None, prompts)
+        return Page(pixels, prompts)
 
     def tokens(self, text: str) -> tuple[int, ...]:
         """Token ids of a rendered prompt, one image token for each patch token of the tower."""
@@ -79,11 +103,12 @@ class Speaker:
 
     def digests(self) -> Mapping[str, str]:
         """SHA-256 by part, of what is in memory; ``tower_asked`` is the encoder's own."""
-        return {**self._digests, **self.host.part_digests}
+        projector = identity.part_digest(self.view.projector)
+        return {**self.view.digests, "projector": projector, **self.host.part_digests}
 
     def describe(self) -> Mapping[str, Any]:
         """What else is part of its identity."""
-        return {**self.host.describe(), **self._about}
+        return {**self.host.describe(), **self.view.about}
 
 
 def patch_tokens(config: Any) -> int:

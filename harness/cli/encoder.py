@@ -1,0 +1,174 @@
+"""``ohd-bench encoder`` and ``ohd-bench align``: look at a tower, check it, convert it, hand the swapped model on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harness.cli.run import Include
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps …", envvar="OHD_BENCH_DEVICE")]
+Images = Annotated[Path | None, typer.Option(help="A folder of sample images; bundled patterns where none is named.")]
+Count = Annotated[int, typer.Option(min=1, help="How many sample images.")]
+SpecText = Annotated[str, typer.Argument(metavar="SPEC", help="An encoder, NAME[:LOCATION][?key=value].")]
+Out = Annotated[Path, typer.Option(help="A folder that is not there yet, or is empty.")]
+Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.", envvar="OHD_BENCH_DTYPE")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the ``encoder`` group and ``align``."""
+    group = typer.Typer(help="Look at encoders; check, convert, compare and merge their towers.", no_args_is_help=True)
+    for command in (inspect, check, convert, diff, merge):
+        group.command()(command)
+    app.add_typer(group, name="encoder")
+    app.command()(align)
+
+
+def inspect(spec: SpecText, device: Device = "auto", include: Include = None, as_json: Json = False) -> None:
+    """Say what an encoder is: digests, architecture, activation, pixels."""
+    from harness import compare_encoders
+
+    _show(compare_encoders.inspect(_encoder(spec, device, include)), as_json)
+
+
+def check(
+    spec: SpecText,
+    lvlm: Annotated[str, typer.Option("--lvlm", "-l", help="The LVLM that is to carry the tower.")],
+    images: Images = None,
+    count: Count = 16,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    include: Include = None,
+    as_json: Json = False,
+) -> None:
+    """Say whether a tower fits an LVLM (exit 4 where not), and how far it drifted from the LVLM's own."""
+    from harness import compare_encoders, registry
+    from harness.types import Place
+
+    encoder = _encoder(spec, device, include)
+    host = registry.make_lvlm(lvlm, Place(device=device, dtype=dtype))
+    _show(compare_encoders.check(host, encoder, compare_encoders.sample_images(images, count)), as_json)
+
+
+def convert(
+    spec: SpecText,
+    to: Annotated[str, typer.Option(help="hf or open-clip.")],
+    out: Out,
+    device: Device = "auto",
+    include: Include = None,
+    as_json: Json = False,
+) -> None:
+    """Write an encoder in another layout, load it again, and print how equal the two are."""
+    from harness import compare_encoders
+    from harness.types import Place
+
+    encoder = _encoder(spec, device, include)
+    found = compare_encoders.convert(encoder, to, out, Place(device=device))
+    _show(found, as_json, f"ohd-bench run --encoder {found['spec']}")
+
+
+def diff(
+    one: SpecText,
+    other: Annotated[str, typer.Argument(metavar="SPEC", help="Another encoder.")],
+    images: Images = None,
+    count: Count = 16,
+    device: Device = "auto",
+    include: Include = None,
+    as_json: Json = False,
+) -> None:
+    """Say how two encoders differ: settings, weights by part, rows."""
+    from harness import compare_encoders
+
+    both = [_encoder(text, device, include) for text in (one, other)]
+    _show(compare_encoders.diff(both[0], both[1], compare_encoders.sample_images(images, count)), as_json)
+
+
+def merge(
+    spec: SpecText,
+    into: Annotated[str, typer.Option(help="The LVLM to put the tower into.")],
+    out: Out,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    include: Include = None,
+    as_json: Json = False,
+) -> None:
+    """Write an LVLM with this encoder's tower as a standard LLaVA folder that other tools load."""
+    from harness import registry
+    from harness.types import Place
+    from harness.vision_language import merge as merging
+
+    encoder = _encoder(spec, device, include)
+    host = registry.make_lvlm(into, Place(device=device, dtype=dtype))
+    _show(merging.merge(host, encoder, out), as_json, f"ohd-bench run --lvlm llava:{out}")
+
+
+def align(
+    spec: SpecText,
+    lvlm: Annotated[str, typer.Option("--lvlm", "-l", help="The LVLM whose projector is to learn the tower.")],
+    captions: Annotated[Path, typer.Option(help="JSON lines with 'image' and 'text', images beside the file.")],
+    out: Out,
+    steps: Annotated[int, typer.Option(min=1)] = 1000,
+    rate: Annotated[float, typer.Option(help="Learning rate of the projector.")] = 1e-3,
+    batch_size: Annotated[int, typer.Option(min=1)] = 16,
+    lora_rank: Annotated[int, typer.Option(min=0, help="Also train a LoRA of this rank; 0 is none.")] = 0,
+    seed: int = 0,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    include: Include = None,
+    as_json: Json = False,
+) -> None:
+    """Train an LVLM's projector (and a LoRA) to read another tower, on captions; the tower stays as it is."""
+    from harness import registry
+    from harness.types import Place
+    from harness.vision_language import align as aligning
+
+    encoder = _encoder(spec, device, include)
+    host = registry.make_lvlm(lvlm, Place(device=device, dtype=dtype))
+    plan = aligning.Plan(steps, rate, batch_size, lora_rank, seed)
+    found = aligning.train(host, encoder, captions, out, plan)
+    mark = "&" if "?" in lvlm else "?"
+    _show(found, as_json, f"ohd-bench run --encoder {spec} --lvlm '{lvlm}{mark}{found['option']}'")
+
+
+def _encoder(spec: str, device: str, include: list[Path] | None) -> Any:
+    from harness import registry
+    from harness.types import Place
+
+    registry.load(include or ())
+    return registry.make_encoder(spec, Place(device=device))
+
+
+def _show(found: Mapping[str, Any], as_json: bool, following: str = "") -> None:
+    """The result as JSON or as a table on stdout, and what to do next on stderr."""
+    from harness.cli.console import out, print_json, say
+
+    if as_json:
+        print_json(_plain(found))
+    else:
+        for name, value in _flat(found):
+            out().print(f"{name:<34} {value}", markup=False)
+    if following:
+        say(f"now: {following}")
+
+
+def _plain(thing: Any) -> Any:
+    """The same with null for what is not a number."""
+    if isinstance(thing, Mapping):
+        return {key: _plain(value) for key, value in thing.items()}
+    if isinstance(thing, list | tuple):
+        return [_plain(value) for value in thing]
+    return None if isinstance(thing, float) and thing != thing else thing
+
+
+def _flat(found: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for key, value in found.items():
+        if isinstance(value, Mapping):
+            rows += _flat(value, f"{before}{key} · ")
+        else:
+            rows.append((before + key, f"{value:.4g}" if isinstance(value, float) else str(value)))
+    return rows
