@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageStat
 
 from harness.engine import See
 from harness.errors import UsageError
 from harness.images import open_image
-from harness.types import Sample
+from harness.stats import Difference, Estimate, compared, paired_tallies
+from harness.store import Run, runs
+from harness.types import Sample, Task
 
 NAMES = ("none", "shuffle-image", "blank-image", "text-only")
 
@@ -26,7 +29,7 @@ def samples(every: Sequence[Sample], control: str, seed: int) -> list[Sample]:
         raise UsageError(f"no control is called '{control}'; there is {', '.join(NAMES)}")
     if control != "shuffle-image":
         return list(every)
-    order = sorted({sample.image for sample in every if sample.image})
+    order = sorted({sample.image for sample in every if sample.image}, key=lambda path: (path.name, path))
     if len(order) < 2:
         raise UsageError("--control shuffle-image needs at least two images")
     random.Random(f"{seed}/shuffle-image").shuffle(order)
@@ -48,3 +51,44 @@ def _blank(path: Path) -> Image.Image:
 
 def _nothing(path: Path) -> None:
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageDependent:
+    """What a score owes to the picture: the score, the control's on the same questions, and their difference."""
+
+    score: Estimate
+    control: Estimate
+    part: Difference
+
+
+def image_dependent(run: Run, control: Run, task: Task) -> dict[tuple[str, str], ImageDependent]:
+    """By (group, metric): score, control and the part that the picture makes, paired by question, images as clusters.
+
+    The part is score minus control in the metric's own direction: for a metric where lower is better, a picture that
+    helps makes it negative.
+    """
+    pairs = paired_tallies(run.records(task.name), control.records(task.name))
+    return {
+        (group, name): ImageDependent(*found)
+        for group, (seen, unseen) in pairs.items()
+        for name, found in compared(task.metrics_of(group), seen, unseen).items()
+        if found[0].value == found[0].value and found[1].value == found[1].value
+    }
+
+
+def of(run: Run, results: Path) -> dict[str, Run]:
+    """The kept control runs of the same models, data and limit, by the control's name."""
+    ours = _models(run.manifest())
+    found = {}
+    for other in runs(results):
+        manifest = other.manifest()
+        if manifest.get("control", "none") != "none" and _models(manifest) == ours:
+            found[str(manifest["control"])] = other
+    return dict(sorted(found.items(), key=lambda pair: NAMES.index(pair[0])))
+
+
+def _models(manifest: Mapping[str, Any]) -> list[Any]:
+    """What a run and its controls have in common."""
+    parts = [{k: v for k, v in (manifest.get(part) or {}).items() if k != "spec"} for part in ("encoder", "lvlm")]
+    return [*parts, manifest.get("data"), manifest.get("limit")]

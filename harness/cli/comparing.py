@@ -1,0 +1,207 @@
+"""What the comparing commands print: comparisons, published arithmetic, attribution, effects, object classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from harness.cli.console import out, print_json, say
+from harness.comparison import bias, compare, sides
+from harness.comparison.compare import Comparison, Line, OneTask
+from harness.errors import GateError, UsageError
+from harness.sheet import cell, gap, number
+
+ARROW = {"higher": " ↑", "lower": " ↓", "neither": ""}
+
+
+def opened(names: Sequence[str], results: Path, task: str, data: str) -> list[Comparison]:
+    """The first of these compared with each other one."""
+    from harness.data import resolve
+
+    if len(names) < 2:
+        raise UsageError("compare takes a base and at least one more: runs by id or encoder, or files of answers")
+    where = resolve(data) if any(Path(name).is_file() for name in names) else None
+    every, tasks = sides.open_sides(names, results, task, where)
+    return [compare.compare(every[0], other, tasks) for other in every[1:]]
+
+
+def gates(found: Sequence[Comparison], wanted: Sequence[str]) -> list[Line]:
+    """The lines that --fail-if-worse names; UsageError where it names none."""
+    lines = [line for one in found for line in one.lines(full=True)]
+    chosen = []
+    for name in wanted:
+        hits = [line for line in lines if _is_called(line, name)]
+        if not hits:
+            known = ", ".join(dict.fromkeys(line.metric for line in lines))
+            raise UsageError(f"--fail-if-worse {name}: no such metric was compared; there is {known}")
+        chosen += hits
+    return chosen
+
+
+def _is_called(line: Line, name: str) -> bool:
+    *where, metric = name.split(":")
+    return metric == line.metric and all(part in (line.task, line.group, line.group.split("/")[-1]) for part in where)
+
+
+def enforce(lines: Sequence[Line]) -> None:
+    """GateError where a line is worse than the base, and its interval leaves out 0."""
+    worse = [line for line in lines if line.worse]
+    if worse:
+        told = ", ".join(f"{'/'.join(filter(None, (w.task, w.group)))} {w.metric} {gap(w.gap, w.digits)}" for w in worse)
+        raise GateError(f"worse than the base: {told}")
+
+
+def print_comparisons(found: Sequence[Comparison], results: Path, full: bool, as_json: bool) -> None:
+    """Each comparison: its lines, its flips, what it is, and what is left of it under each control."""
+    if as_json:
+        print_json([as_plain(one, results, full) for one in found])
+        return
+    for one in found:
+        out().print(f"[bold]{_escaped(one.base.name)}[/bold]  →  [bold]{_escaped(one.candidate.name)}[/bold]")
+        out().print(_lines(one, full))
+        for task in one.tasks:
+            _print_task(task)
+        if one.joint:
+            out().print(f"Mean change of the tasks' headlines for the better, images drawn across tasks: {gap(one.joint, 1)}")
+        for name, table in controlled(one, results).items():
+            out().print(_control_table(one, name, table))
+
+
+def _lines(one: Comparison, full: bool) -> Table:
+    table = Table(header_style="bold", caption_justify="left", caption=(
+        "95 % intervals and p by resampling images; p (Holm) allows for every line of this table; "
+        "* leaves out 0; detectable: the smallest true difference found in 4 of 5 cases."
+    ))  # fmt: skip
+    for name in ("task", "group", "metric"):
+        table.add_column(name)
+    for name in ("base", "candidate", "Δ", "p", "p (Holm)", "detectable"):
+        table.add_column(name, justify="right")
+    last = ""
+    for line in one.lines(full):
+        if last and line.task != last:
+            table.add_section()
+        last = line.task
+        d = line.digits
+        table.add_row(line.task, line.group or "all", line.metric + ARROW[line.better], cell(line.base, d), cell(line.candidate, d), gap(line.gap, d), p_value(line.gap.p), p_value(line.adjusted), number(line.detectable, d))
+    return table
+
+
+def p_value(p: float) -> str:
+    """As printed: three digits, never 0."""
+    return "–" if p != p else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _print_task(one: OneTask) -> None:
+    left_out = f"; {one.unpaired} answered by one side only are left out" if one.unpaired else ""
+    out().print(f"[bold]{one.task.name}[/bold]: {one.samples} samples on {one.images} images{left_out}")
+    tops = [group for group in one.readings if len(one.readings) == 1 or group.count("/") < 2]
+    for group, reading in one.readings.items():
+        if group in tops:
+            style = "bold red" if reading.flagged else ""
+            out().print(f"  {group or one.task.whole}: {reading.sentence()}", style=style, markup=False)
+    for group, flips in one.flips.items():
+        if group.count("/") == 0:
+            out().print(
+                f"  {group or one.task.whole}: {flips.fixed} put right, {flips.broken} broken (exact McNemar p {p_value(flips.p)}; "
+                f"images better {flips.images_better}, worse {flips.images_worse}, p {p_value(flips.p_images)})",
+                markup=False,
+            )
+
+
+def controlled(one: Comparison, results: Path) -> dict[str, list[tuple[Line, Any, Any]]]:
+    """By control that both sides were run under: each line with both sides' image-dependent part."""
+    from harness import controls
+
+    runs = [side.run for side in (one.base, one.candidate)]
+    if not runs[0] or not runs[1]:
+        return {}
+    kept = [controls.of(run, results) for run in runs if run]
+    found: dict[str, list[tuple[Line, Any, Any]]] = {}
+    for name in (name for name in kept[0] if name in kept[1]):
+        for task in one.tasks:
+            parts = [controls.image_dependent(r, k[name], task.task) for r, k in zip(runs, kept, strict=True) if r]
+            for line in task.short():
+                at = (line.group, line.metric)
+                if at in parts[0] and at in parts[1]:
+                    found.setdefault(name, []).append((line, parts[0][at], parts[1][at]))
+    return found
+
+
+def _control_table(one: Comparison, name: str, rows: Sequence[tuple[Line, Any, Any]]) -> Table:
+    table = Table(title=f"Control: {name}", header_style="bold", title_justify="left")
+    for head in ("task", "group", "metric"):
+        table.add_column(head)
+    for head in ("base: control", "base: image-dependent", "candidate: control", "candidate: image-dependent"):
+        table.add_column(head, justify="right")
+    for line, first, second in rows:
+        d = line.digits
+        table.add_row(line.task, line.group or "all", line.metric + ARROW[line.better], cell(first.control, d), gap(first.part, d), cell(second.control, d), gap(second.part, d))
+    return table
+
+
+def as_plain(one: Comparison, results: Path, full: bool) -> dict[str, Any]:
+    """The comparison as plain data; what is not a number is null."""
+    controls = controlled(one, results)
+    return plain({
+        "base": one.base.name,
+        "candidate": one.candidate.name,
+        "lines": [asdict(line) | {"detectable": line.detectable} for line in one.lines(full)],
+        "tasks": {
+            t.task.name: {
+                "samples": t.samples,
+                "images": t.images,
+                "unpaired": t.unpaired,
+                "flips": {g or t.task.whole: asdict(f) for g, f in t.flips.items()},
+                "readings": {g or t.task.whole: asdict(r) | {"sentence": r.sentence(), "flagged": r.flagged} for g, r in t.readings.items()},
+            }
+            for t in one.tasks
+        },
+        "joint": asdict(one.joint) if one.joint else None,
+        "controls": {
+            name: [{"task": line.task, "group": line.group, "metric": line.metric, "base": asdict(a), "candidate": asdict(b)} for line, a, b in rows]
+            for name, rows in controls.items()
+        },
+    })  # fmt: skip
+
+
+def plain(thing: Any) -> Any:
+    """The same with every number that is none as null."""
+    if isinstance(thing, dict):
+        return {str(key): plain(value) for key, value in thing.items()}
+    if isinstance(thing, list | tuple):
+        return [plain(value) for value in thing]
+    if isinstance(thing, float) and (thing != thing or thing in (float("inf"), float("-inf"))):
+        return None
+    return thing.item() if hasattr(thing, "item") else thing
+
+
+def print_published(as_json: bool) -> None:
+    """The bias reading of every published pair."""
+    from harness.comparison import from_print
+
+    found = [from_print.reading(*pair) for pair in from_print.pairs()]
+    if as_json:
+        print_json(plain(found))
+        return
+    table = Table(title=f"Computed from the precision and recall printed in {from_print.PAPER}", title_justify="left", header_style="bold", caption_justify="left", caption=(
+        "LLaVA-1.5 → with the tuned tower. By criterion / by d′: how the change of accuracy splits. bias: accuracy rises, balanced accuracy does not; "
+        "criterion: both rise and d′ does not; rounding to one decimal is allowed for. POPE is taken as half yes, half no."
+    ))  # fmt: skip
+    table.add_column("table")
+    for name in ("accuracy", "recall of no", "recall of yes", "balanced accuracy", "d′", "criterion", "yes %", "by criterion", "by d′", "reading"):
+        table.add_column(name, justify="right")
+    for row in found:
+        values: Any = row["values"]
+        cells = [f"{values[n][0][0]:.{d}f} → {values[n][1][0]:.{d}f}" for n, d in zip(from_print.SHOWN, (1, 1, 1, 1, 2, 2, 1), strict=True)]
+        table.add_row(str(row["table"]), *cells, f"{row['by_criterion']:+.1f}", f"{row['by_d_prime']:+.1f}", str(row["reading"]))
+    out().print(table)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,201 @@
+"""Two sides over the same questions: every difference paired by image, flips, and whether it is sight or bias."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from harness import stats
+from harness.comparison import bias, inference, probabilities, sides
+from harness.comparison.inference import Flips
+from harness.comparison.sides import Side
+from harness.metrics import Metric
+from harness.stats import Difference, Estimate, Tally
+from harness.store import Record
+from harness.types import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One metric of one group: the base, the candidate, their difference; p adjusted for all lines looked at."""
+
+    task: str
+    group: str
+    metric: str
+    better: str
+    digits: int
+    base: Estimate
+    candidate: Estimate
+    gap: Difference
+    adjusted: float = float("nan")
+
+    @property
+    def detectable(self) -> float:
+        """The smallest true difference this data finds in four of five cases."""
+        return inference.detectable(self.gap.se, self.gap_images)
+
+    @property
+    def gap_images(self) -> int:
+        """The images that the difference rests on."""
+        return max(self.base.images, self.candidate.images)
+
+    @property
+    def worse(self) -> bool:
+        """Whether the candidate is worse and the interval leaves out 0."""
+        way = bias.moved(self.gap)
+        return way != 0 and self.better != "neither" and (way < 0) == (self.better == "higher")
+
+
+@dataclass(frozen=True)
+class OneTask:
+    """What a comparison found in one task: its lines by group, flips, and the reading of its yes-no questions."""
+
+    task: Task
+    samples: int
+    images: int
+    unpaired: int
+    lines: tuple[Line, ...]
+    flips: Mapping[str, Flips]
+    readings: Mapping[str, bias.Reading]
+    signal: Mapping[str, tuple[dict[str, float], dict[str, float]]]
+    beliefs: tuple[probabilities.Believed, probabilities.Believed] | None
+
+    def short(self) -> list[Line]:
+        """The lines of a short table: the task's own choice, discrimination and bias, and what p(yes) adds."""
+        chosen = [*(self.task.summary or [("", self.task.headline)])]
+        tops = [group for group in self.readings if not any(_above(other, group) for other in self.readings)]
+        chosen += [(group, name) for group in tops for name in bias.SHOWN]
+        beliefs = {line.metric for line in self.lines} - set(self.task.metrics)
+        chosen += [(line.group, line.metric) for line in self.lines if line.metric in beliefs and not line.group]
+        by_name = {(line.group, line.metric): line for line in self.lines}
+        return [by_name[pair] for pair in dict.fromkeys(chosen) if pair in by_name]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A base and a candidate over all the tasks both have."""
+
+    base: Side
+    candidate: Side
+    tasks: tuple[OneTask, ...]
+    joint: Difference | None
+
+    def lines(self, full: bool = False) -> list[Line]:
+        """The lines to look at, their p-values adjusted for looking at all of them (Holm)."""
+        shown = [line for one in self.tasks for line in (one.lines if full else one.short())]
+        adjusted = inference.holm({str(i): line.gap.p for i, line in enumerate(shown)})
+        return [replace(line, adjusted=adjusted[str(i)]) for i, line in enumerate(shown)]
+
+
+def compare(base: Side, candidate: Side, tasks: Sequence[Task]) -> Comparison:
+    """What changed from base to candidate; UsageError where the two do not compare."""
+    ours = [task for task in tasks if task.name in base.records and task.name in candidate.records]
+    sides.require_comparable(base, candidate, ours)
+    found = tuple(_one_task(task, base.records[task.name], candidate.records[task.name]) for task in ours)
+    return Comparison(base, candidate, found, _joint(ours, base, candidate))
+
+
+def _one_task(task: Task, base: Sequence[Record], candidate: Sequence[Record]) -> OneTask:
+    first, second = stats.common(base, candidate)
+    pairs = stats.paired_tallies(first, second)
+    lines: list[Line] = []
+    readings, signal = {}, {}
+    for group, (before, after) in pairs.items():
+        changes = stats.compared(_finite(task.metrics_of(group), before, after), before, after)
+        lines += [_line(task, group, name, task.metrics_of(group)[name], pair) for name, pair in changes.items()]
+        if "balanced_accuracy" in task.metrics_of(group) and before.totals().get("n"):
+            gaps = {name: gap for name, (_, _, gap) in changes.items()}
+            readings[group] = bias.read(gaps, before.totals(), after.totals())
+            signal[group] = (before.totals(), after.totals())
+    beliefs = _beliefs(first, second)
+    if beliefs:
+        lines += _belief_lines(task, beliefs)
+    unpaired = len({r.id for r in (*base, *candidate) if r.scored}) - len(first)
+    images = len({record.image for record in first})
+    flips = _flips(first, second)
+    return OneTask(task, len(first), images, unpaired, tuple(lines), flips, readings, signal, beliefs)
+
+
+def _finite(metrics: Mapping[str, Metric], *tallies: Tally) -> dict[str, Metric]:
+    """The metrics that have a value on both sides."""
+    totals = [one.totals() for one in tallies]
+    return {name: metric for name, metric in metrics.items() if all(np.isfinite(metric(one)) for one in totals)}
+
+
+def _line(task: Task, group: str, name: str, metric: Metric, pair: stats.Pair) -> Line:
+    return Line(task.name, group, name, metric.better, metric.digits, *pair)
+
+
+def _flips(first: Sequence[Record], second: Sequence[Record]) -> dict[str, Flips]:
+    """The flips of every group."""
+    members: dict[str, list[int]] = {}
+    for i, record in enumerate(first):
+        for group in stats.groups_of(record.group):
+            members.setdefault(group, []).append(i)
+    found = {g: inference.flips([first[i] for i in at], [second[i] for i in at]) for g, at in members.items()}
+    return {group: one for group, one in found.items() if one}
+
+
+def _beliefs(
+    first: Sequence[Record], second: Sequence[Record]
+) -> tuple[probabilities.Believed, probabilities.Believed] | None:
+    """Both sides' p(yes) on the same questions, where both have it and the questions have both answers."""
+    both = [
+        (a, replace(b, image=a.image))
+        for a, b in zip(first, second, strict=True)
+        if getattr(a.reply, "p_yes", None) is not None and getattr(b.reply, "p_yes", None) is not None
+    ]
+    images = tuple(sorted({a.image for a, _ in both if probabilities.truth(a) is not None}))
+    before, after = (probabilities.believed([pair[i] for pair in both], images) for i in (0, 1))
+    if not before.yes.any() or before.yes.all():
+        return None
+    return before, after
+
+
+def _belief_lines(task: Task, beliefs: tuple[probabilities.Believed, probabilities.Believed]) -> list[Line]:
+    ratio = float((beliefs[0].p >= 0.5).mean())
+    chosen = probabilities.measures(ratio)
+    found = probabilities.estimates(list(beliefs), chosen)
+    return [
+        Line(task.name, "", name, chosen[name].better, chosen[name].digits, values[0], values[1], gaps[1])
+        for name, (values, gaps) in found.items()
+        if gaps[1] is not None
+    ]
+
+
+def _joint(tasks: Sequence[Task], base: Side, candidate: Side) -> Difference | None:
+    """The mean change of the tasks' headlines for the better; one draw of images for all tasks, as tasks share them."""
+    parts: list[tuple[Metric, list[Record], list[Record]]] = []
+    for task in tasks:
+        first, second = stats.common(base.records[task.name], candidate.records[task.name])
+        group, name = _headline(task)
+        metric = task.metrics_of(group)[name]
+        parts.append((metric, _clustered(first), _clustered(second)))
+    if len(parts) < 2:
+        return None
+    images = sorted({record.image for _, *both in parts for records in both for record in records})
+    drawn = stats.weights(len(images))
+    value, spread = 0.0, np.zeros(len(drawn))
+    for metric, before, after in parts:
+        sign = -1.0 if metric.better == "lower" else 1.0
+        tallies = [stats.tally(records, images)[""] for records in (before, after)]
+        value += sign * float(metric(tallies[1].totals()) - metric(tallies[0].totals())) / len(parts)
+        resampled = [np.asarray(metric(one.resampled(drawn)), float) for one in tallies]
+        spread += sign * (resampled[1] - resampled[0]) / len(parts)
+    return stats.difference(value, spread, len(images))
+
+
+def _headline(task: Task) -> tuple[str, str]:
+    """The group and name of the metric that stands for the task."""
+    named = [pair for pair in task.summary if pair[1] == task.headline]
+    return named[0] if named else ("", task.headline)
+
+
+def _clustered(records: Iterable[Record]) -> list[Record]:
+    return [replace(record, image=sides.cluster(record.image)) for record in records]
+
+
+def _above(other: str, group: str) -> bool:
+    return other != group and (not other or group.startswith(f"{other}/"))
