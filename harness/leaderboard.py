@@ -6,11 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import published, rig, sheet
+from harness import controls, published_tables, rig, sheet
+from harness.markdown import table as markdown
 from harness.metrics import Metric
 from harness.stats import Estimate
 from harness.store import Run, runs
 from harness.types import Task
+
+Kept = tuple[Run, Mapping[str, Any]]
+Column = tuple[Task, str, str]
 
 HEAD = """# Leaderboard
 
@@ -34,22 +38,26 @@ def render(results: Path) -> str:
     parts = [HEAD]
     for world, (title, note) in SECTIONS.items():
         ours = [(run, manifest) for run, manifest in kept if manifest.get("world") == world]
-        body = _table(ours) if ours else "Nothing kept yet.\n"
+        body = _table(ours) + _pictures(ours, results) if ours else "Nothing kept yet.\n"
         parts.append(f"## {title}\n\n{note}\n\n{body}")
-    parts.append(_published())
+    parts.append(published_tables.render())
     return "\n".join(parts)
 
 
-def _table(kept: Sequence[tuple[Run, Mapping[str, Any]]]) -> str:
+def _table(kept: Sequence[Kept]) -> str:
     """A row for each run, a column for each summary metric of each task that any of them answered."""
     tasks = rig.kept_tasks(run for run, _ in kept)
-    columns = [(task, group, name) for task in tasks for group, name in (list(task.summary) or [("", task.headline)])]
+    columns = _columns(tasks)
     head = ["encoder", "LVLM", "data", *(_column(*column) for column in columns)]
     rows = [
         [_model(manifest, "encoder"), _model(manifest, "lvlm"), _data(manifest), *_cells(run, tasks, columns)]
         for run, manifest in sorted(kept, key=lambda pair: _order(pair[1]))
     ]
     return markdown(head, rows) + _floors(kept, columns)
+
+
+def _columns(tasks: Sequence[Task]) -> list[Column]:
+    return [(task, group, name) for task in tasks for group, name in (list(task.summary) or [("", task.headline)])]
 
 
 def _order(manifest: Mapping[str, Any]) -> tuple[str, ...]:
@@ -82,7 +90,7 @@ def _column(task: Task, group: str, name: str) -> str:
     return f"{task.name} {group.split('/')[-1]} {name}{arrow}".replace("  ", " ")
 
 
-def _cells(run: Run, tasks: Sequence[Task], columns: Iterable[tuple[Task, str, str]]) -> list[str]:
+def _cells(run: Run, tasks: Sequence[Task], columns: Iterable[Column]) -> list[str]:
     values = {task.name: sheet.scores(task, run.records(task.name)) for task in tasks}
     return [
         _cell(values[task.name].get(group, {}).get(name), task.metrics_of(group)[name]) for task, group, name in columns
@@ -93,7 +101,30 @@ def _cell(value: Estimate | None, metric: Metric) -> str:
     return sheet.cell(value, metric.digits)
 
 
-def _floors(kept: Sequence[tuple[Run, Mapping[str, Any]]], columns: Sequence[tuple[Task, str, str]]) -> str:
+def _pictures(kept: Sequence[Kept], results: Path) -> str:
+    """For each run with controls, the part of each value that the picture makes."""
+    tasks = rig.kept_tasks(run for run, _ in kept)
+    columns = _columns(tasks)
+    rows = []
+    for run, manifest in sorted(kept, key=lambda pair: _order(pair[1])):
+        if manifest.get("control", "none") == "none":
+            for name, control in controls.of(run, results).items():
+                parts = {task.name: controls.image_dependent(run, control, task) for task in tasks}
+                cells = [
+                    _part(parts[task.name].get((group, metric)), task, group, metric) for task, group, metric in columns
+                ]
+                rows.append([_model(manifest, "encoder"), _model(manifest, "lvlm"), name, *cells])
+    if not rows:
+        return ""
+    head = ["encoder", "LVLM", "control", *(_column(*column) for column in columns)]
+    return "\nWhat the picture is worth (score minus control, paired):\n\n" + markdown(head, rows)
+
+
+def _part(found: controls.ImageDependent | None, task: Task, group: str, name: str) -> str:
+    return sheet.gap(found.part, task.metrics_of(group)[name].digits) if found else "–"
+
+
+def _floors(kept: Sequence[Kept], columns: Sequence[Column]) -> str:
     """One row for each answer that needs no picture, as stored with the runs."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for _, manifest in kept:
@@ -110,25 +141,3 @@ def _floors(kept: Sequence[tuple[Run, Mapping[str, Any]]], columns: Sequence[tup
 def _floor(by_task: Mapping[str, Mapping[str, Any]], task: Task, group: str, name: str) -> str:
     value = by_task.get(task.name, {}).get(group, {}).get(name)
     return "–" if value is None else sheet.number(value, task.metrics_of(group)[name].digits)
-
-
-def _published() -> str:
-    """The published tables as facts, each with its source."""
-    parts = ["## Published numbers\n\nQuoted from the papers named; not measured here.\n"]
-    for table in published.leaderboard_tables():
-        rows = [[name, *("–" if v is None else str(v) for v in values)] for name, values in table.rows.items()]
-        note = f"\n{table.note}\n" if table.note else ""
-        parts.append(
-            f"### {table.title}\n\nSource: {table.source}\n\n{markdown(['model', *table.columns], rows)}{note}"
-        )
-    return "\n".join(parts)
-
-
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; pipes and line breaks in cells are made harmless."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join("| " + " | ".join(_safe(cell) for cell in line) + " |\n" for line in lines)
-
-
-def _safe(cell: str) -> str:
-    return cell.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
