@@ -7,8 +7,8 @@ from harness.types import LvlmHost, Place, Spec
 
 DEFAULT = "llava-hf/llava-1.5-7b-hf"
 OPTIONS = (
-    "template", "pad", "dtype", "attention", "inference", "device_map", "quantize", "projector", "lora", "base", "tower",
-    "align", "images",
+    "template", "pad", "dtype", "attention", "inference", "device_map", "quantize", "projector", "lora", "base",
+    "tower", "align", "images",
 )  # fmt: skip
 
 

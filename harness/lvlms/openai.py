@@ -1,0 +1,61 @@
+"""``openai``: any server that speaks OpenAI's chat completions (vLLM, SGLang, ``transformers serve``, hosted ones)."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import urlsplit
+
+from harness import registry
+from harness.errors import ModelError, UsageError
+from harness.types import LVLM, Encoder, LvlmHost, Place, Spec
+
+OPTIONS = ("model", "key_env", "concurrency", "retries", "timeout", "backoff", "logprobs")
+NUMBERS = {"concurrency": "8", "retries": "5", "timeout": "120", "backoff": "1"}
+
+
+@registry.lvlm("openai")
+def openai(spec: Spec, place: Place) -> LvlmHost:
+    """``openai:http://host/v1?model=NAME[&key_env=VARIABLE&concurrency=8&retries=5&timeout=120&logprobs=no]``."""
+    if "key" in spec.options or "api_key" in spec.options:
+        raise UsageError("a key does not belong in a spec, which is recorded: set OPENAI_API_KEY, or ?key_env=VARIABLE")
+    address = urlsplit(spec.location)
+    if "@" in address.netloc:
+        raise UsageError("a password does not belong in the address, which is recorded: set OPENAI_API_KEY")
+    registry.no_more_options(spec, *OPTIONS)
+    if address.scheme not in ("http", "https") or not address.netloc:
+        raise UsageError(f"'{spec.text}': write openai:http://host:port/v1?model=NAME")
+    if not spec.options.get("model"):
+        raise UsageError(f"'{spec.text}': say which model the server is to use: ?model=NAME")
+    from harness.vision_language.remote import Remote
+
+    remote = Remote(spec, key(spec), **{name: number(spec, name) for name in NUMBERS})
+    remote.require_server()
+
+    def host(encoder: Encoder | None) -> LVLM:
+        if encoder is not None:
+            raise ModelError(
+                f"{spec.name}: a server's tower cannot be swapped from here; write the swapped model with "
+                "ohd-bench encoder merge, serve that folder, and run without --encoder"
+            )
+        return remote
+
+    return host
+
+
+def key(spec: Spec) -> str:
+    """The key from the environment: $OPENAI_API_KEY, or the variable that the spec names, which then must be set."""
+    name = spec.options.get("key_env", "")
+    if name and not os.environ.get(name):
+        raise UsageError(f"?key_env={name}: the environment has no such variable")
+    return os.environ.get(name or "OPENAI_API_KEY", "")
+
+
+def number(spec: Spec, name: str) -> float:
+    """A number among the options; UsageError where it is none."""
+    try:
+        value = float(spec.options.get(name, NUMBERS[name]))
+    except ValueError as error:
+        raise UsageError(f"?{name}={spec.options[name]} is no number") from error
+    if value < 0 or (name == "concurrency" and value < 1):
+        raise UsageError(f"?{name}={spec.options[name]} is too small")
+    return value

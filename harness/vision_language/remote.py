@@ -1,0 +1,177 @@
+"""Ask an LVLM behind a server, many questions at once, the questions on one image after one another."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import httpx
+from PIL.Image import Image
+
+from harness import digest
+from harness.errors import DegenerateError, ModelError
+from harness.types import Answer, Asked, Failure, Reply, Sample, Spec
+
+AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
+LONGEST_WAIT = 60.0
+TOP = 20
+
+
+class Remote:
+    """An OpenAI-compatible server as an LVLM."""
+
+    def __init__(
+        self, spec: Spec, key: str, concurrency: float, retries: float, timeout: float, backoff: float
+    ) -> None:  # fmt: skip
+        self.spec, self.url, self.model = spec.text, spec.location.rstrip("/"), spec.options["model"]
+        self.concurrency, self.retries, self.backoff = int(concurrency), int(retries), backoff
+        self.logprobs = spec.options.get("logprobs", "yes") != "no"
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self.client = httpx.Client(headers=headers, timeout=timeout)
+
+    def require_server(self) -> None:
+        """ModelError where no server answers at the address, or it does not take the key."""
+        try:
+            response = self.client.get(f"{self.url}/models")
+        except httpx.TransportError as error:
+            raise ModelError(f"no server answers at {self.url}: {error}") from error
+        self._require_access(response)
+
+    def _require_access(self, response: httpx.Response) -> None:
+        if response.status_code in (401, 403):
+            raise ModelError(
+                f"{self.url} refuses the key (HTTP {response.status_code}): set OPENAI_API_KEY, or ?key_env=VARIABLE"
+            )
+
+    def answers(self, asked: Iterable[Asked]) -> Iterator[Reply]:
+        """A reply for every sample; so many are under way at once that the server can batch, in the order asked."""
+        under_way: deque[tuple[Sample, Future[Answer | Failure]]] = deque()
+        with ThreadPoolExecutor(self.concurrency) as pool:
+            try:
+                for sample, url in self._questions(asked):
+                    under_way.append((sample, pool.submit(self.ask, sample, url)))
+                    if len(under_way) >= 2 * self.concurrency:
+                        first, reply = under_way.popleft()
+                        yield first, reply.result()
+                while under_way:
+                    first, reply = under_way.popleft()
+                    yield first, reply.result()
+            finally:
+                for _, waiting in under_way:
+                    waiting.cancel()
+
+    def _questions(self, asked: Iterable[Asked]) -> Iterator[tuple[Sample, str]]:
+        for one in asked:
+            url = data_url(one.image) if one.image is not None else ""
+            for sample in one.samples:
+                yield sample, url
+
+    def ask(self, sample: Sample, url: str) -> Answer | Failure:
+        """The answer to one question, or why there is none."""
+        response = self._post(self.body(sample, url, self.logprobs))
+        if isinstance(response, httpx.Response) and response.status_code == 400 and self.logprobs:
+            # Some servers give no log-probabilities and refuse the request that asks for them.
+            response = self._post(self.body(sample, url, False))
+            self.logprobs = not (isinstance(response, httpx.Response) and response.is_success)
+        if isinstance(response, Failure):
+            return response
+        self._require_access(response)
+        if response.status_code == 404:
+            raise ModelError(f"{self.url} has no chat completions of a model '{self.model}' (HTTP 404)")
+        if not response.is_success:
+            return Failure(f"HTTP {response.status_code}: {response.text[:200]}")
+        return read(response, sample.until)
+
+    def body(self, sample: Sample, url: str, logprobs: bool) -> dict[str, Any]:
+        """The request: one user turn, the image before the words, greedy."""
+        content: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": url}}] if url else []
+        content.append({"type": "text", "text": sample.prompt})
+        asked = {"logprobs": True, "top_logprobs": TOP} if logprobs else {}
+        return {
+            "model": self.model,
+            "messages": [{"role": "user", "content": content}],
+            "max_tokens": sample.tokens,
+            "temperature": 0,
+            "seed": 0,
+            "stream": False,
+            **asked,
+        }
+
+    def _post(self, body: Mapping[str, Any]) -> httpx.Response | Failure:
+        """The server's response; it is asked again, ever more patiently, while it is busy or out of reach."""
+        wait, reason = 0.0, ""
+        for attempt in range(self.retries + 1):
+            time.sleep(wait)
+            wait = min(LONGEST_WAIT, self.backoff * 2**attempt)
+            try:
+                response = self.client.post(f"{self.url}/chat/completions", json=body)
+            except httpx.TransportError as error:
+                reason = f"{type(error).__name__}: {error}"
+                continue
+            if response.status_code not in AGAIN:
+                return response
+            reason = f"HTTP {response.status_code}: {response.text[:200]}"
+            wait = max(wait, min(LONGEST_WAIT, told_to_wait(response)))
+        return Failure(f"no answer after {self.retries + 1} attempts; the last: {reason}")
+
+    def render(self, prompt: str) -> str:
+        """The prompt as it is sent; the template is the server's own."""
+        return prompt
+
+    def digests(self) -> Mapping[str, str]:
+        """What is known of the weights: where they are served and under which name."""
+        return {"server": digest.of_json([self.url, self.model])}
+
+    def describe(self) -> Mapping[str, Any]:
+        """How it is asked."""
+        return {"url": self.url, "model": self.model, "decoding": "greedy", "seed": 0, "image": "png, as a data URL"}
+
+
+def data_url(image: Image) -> str:
+    """The image as a data URL, to the pixel."""
+    file = io.BytesIO()
+    image.save(file, "PNG", compress_level=1)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def told_to_wait(response: httpx.Response) -> float:
+    """How many seconds the server asks to be left alone."""
+    try:
+        return float(response.headers.get("retry-after", 0))
+    except ValueError:  # a date
+        return 0.0
+
+
+def read(response: httpx.Response, until: str) -> Answer | Failure:
+    """The answer in a response, and p(yes) where it holds log-probabilities."""
+    try:
+        choice = response.json()["choices"][0]
+        words = choice["message"]["content"]
+    except (ValueError, LookupError, TypeError):
+        return Failure(f"the server's response is no chat completion: {response.text[:200]}")
+    if not isinstance(words, str) or not words.strip():
+        return Failure(f"the server gave no words (finish_reason {choice.get('finish_reason')})")
+    words = words.strip()
+    if until and until in words:
+        words = words[: words.index(until) + len(until)]
+    return Answer(words, p_yes(choice.get("logprobs")))
+
+
+def p_yes(told: Mapping[str, Any] | None) -> float | None:
+    """Mass of yes by mass of yes and no among the first token's likeliest; None where neither is among them."""
+    content = (told or {}).get("content") or [{}]
+    mass = {"yes": 0.0, "no": 0.0}
+    for one in content[0].get("top_logprobs") or ():
+        word = one["token"].strip("▁Ġ \n\t").lower()
+        if word in mass:
+            mass[word] += math.exp(one["logprob"])
+    total = sum(mass.values())
+    if math.isnan(total):
+        raise DegenerateError("the server's log-probabilities are not finite")
+    return mass["yes"] / total if total else None
