@@ -56,9 +56,9 @@ def drawn(sample: Sample, share: float, seed: int) -> bool:
 
 def alone(lvlm: LVLM) -> tuple[Ask, str]:
     """How to ask this LVLM one question at a time, by its reference way where it has one; and what that is called."""
-    reference = getattr(lvlm, "reference", None)
+    reference = getattr(lvlm, "one_by_one", None)
     if reference is not None:
-        return reference().answers, "alone by generate"
+        return reference, "alone by generate"
     return lvlm.answers, "alone"
 
 

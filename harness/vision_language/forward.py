@@ -50,6 +50,8 @@ class Row:
 def why_not_packed(model: Any) -> str:
     """Why this model must be asked one by one, or "" where packed trees give its answers."""
     text = model.config.get_text_config()
+    if len(set((getattr(model, "hf_device_map", None) or {}).values())) > 1:
+        return "it is spread over several devices"
     if text._attn_implementation not in TREE_ATTENTION:
         return f"its attention '{text._attn_implementation}' takes no tree mask"
     if text.model_type not in TREE_MODELS:

@@ -54,16 +54,22 @@ class Speaker:
         yield from self._answers(PlainDecoder(self.host.model, self.finished), asked)
 
     def _answers(self, decoder: PackedDecoder | PlainDecoder, asked: Iterable[Asked]) -> Iterator[Reply]:
-        seen = ahead(lambda one: (one, None if one.image is None else self.host.pixels(one.image)), asked)
-        for said in decoder.answers(self.page(one, pixels) for one, pixels in seen):
+        seen = ahead(lambda one: (one, self._pixels(one)), asked)
+        for said in decoder.answers(self._page(one, pixels) for one, pixels in seen):
             yield said.prompt.key, self.answer(said)
 
     def look(self) -> None:
         """Puts this tower and this projector into the host, where another speaker's may be."""
         self.host.put(self.view.tower, self.view.projector)
 
-    def page(self, one: Asked, pixels: Tensor | None) -> Page:
-        """An image, as its pixels, and its questions as the model reads them."""
+    def page(self, one: Asked) -> Page:
+        """An image and its questions as the model reads them."""
+        return self._page(one, self._pixels(one))
+
+    def _pixels(self, one: Asked) -> Tensor | None:
+        return None if one.image is None else self.host.pixels(one.image)
+
+    def _page(self, one: Asked, pixels: Tensor | None) -> Page:
         picture = one.image is not None
         prompts = tuple(
             Prompt(sample, self.tokens(self.host.render(sample.prompt, picture)), sample.tokens, sample.until)

@@ -20,7 +20,8 @@ def ask(lvlm, images, tokens=8, until="") -> list[Answer]:
         Asked(image, tuple(Sample(f"{n}-{q}", None, "", prompt=q, tokens=tokens, until=until) for q in QUESTIONS))
         for n, image in enumerate(images)
     ]  # fmt: skip
-    return [reply for _, reply in lvlm.answers(asked)]
+    replies = {sample.id: reply for sample, reply in lvlm.answers(asked)}  # they come as they end
+    return [replies[sample.id] for one in asked for sample in one.samples]
 
 
 @pytest.fixture(scope="module")
