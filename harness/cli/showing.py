@@ -36,6 +36,9 @@ def ask(
         registry.find(registry.lvlms, registry.parse_spec(lvlm).name, "LVLM")
     where = resolve(data)
     modes = ({"rank"} if encoders else set()) | ({"generate"} if lvlm else set())
+    if asked.get("control") == "text-only" and "rank" in modes and lvlm:
+        modes.discard("rank")
+        say("not asked: what ranks captions by an image; --control text-only shows none")
     tasks = rig.chosen(names, where, modes, say)
     plan = rig.plan(tasks, where, results, place, **asked)
     host = registry.make_lvlm(lvlm, place) if lvlm else None
