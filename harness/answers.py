@@ -261,7 +261,7 @@ def _vlmevalkit(path: Path, line: int, row: Row) -> Given:
 
 
 def _own(path: Path, line: int, row: Row) -> Given:
-    known = {"id": str(row.get("id")), "image": str(row.get("image"))}
+    known: dict[str, Any] = {"id": str(row.get("id")), "image": str(row.get("image"))}
     if "failed" in row:
         return Given(line, "", **known, failed=str(row["failed"]))
     kept = row.get("answer")

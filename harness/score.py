@@ -73,6 +73,10 @@ class Scored:
         """What was counted in this group, 0 where nothing was."""
         return self._totals[path]
 
+    def answered(self, path: str) -> int:
+        """How many answers count in this group."""
+        return int(self.tallies[path].n.sum()) if path in self.tallies else 0
+
     def value(self, path: str, metric: Metric) -> float:
         """A metric's value in this group."""
         return float(metric(self.totals(path)))

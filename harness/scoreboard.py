@@ -124,6 +124,8 @@ def _headline(made: Mapping[str, Any]) -> Any:
     table = _table(title, ["group", "metric", made["rules"], "95 % interval", *(["strict"] if strict else [])])
     for part, spreads in ((metrics, intervals), (made["whole"], made["whole_intervals"])):
         for group, values in part.items():
+            if not made["n"].get(group, 1):  # the official script prints a value for a group without answers
+                continue
             for metric, value in values.items():
                 low, high = spreads[group][metric]
                 beside = [_number(strict.get(group, {}).get(metric), 1)] if strict else []
@@ -141,7 +143,7 @@ def _optional(made: Mapping[str, Any]) -> Iterator[Any]:
         yield _by_group("signal: discrimination and bias (unread answers count as wrong)", made["signal"])
     if made["readings"]:
         yield _readings(made["readings"])
-    if made["floors"]:
+    if any(made["floors"].values()):
         yield _floors(made["floors"])
     if made["reference"]:
         yield _reference(made["reference"])

@@ -20,7 +20,7 @@ def as_json(scored: Scored, strict: Scored | None, reference: str = "") -> dict[
     paths = {group: path for group, path in scored.groups.items() if scored.named(path)}
     values = {g: {k: scored.value(p, m) for k, m in scored.named(p).items()} for g, p in paths.items()}
     intervals = {g: {k: scored.interval(p, m) for k, m in scored.named(p).items()} for g, p in paths.items()}
-    rest = {k: m for k, m in scored.task.metrics_of("").items() if k not in {*yes_no.SIGNAL, *scored.named("")}}
+    rest = {key: metric for key, metric in _whole(scored).items() if key not in scored.named("")}
     name = scored.task.whole
     whole = {name: {k: scored.value("", m) for k, m in rest.items()}} if rest else {}
     whole_intervals = {name: {k: scored.interval("", m) for k, m in rest.items()}} if rest else {}
@@ -29,7 +29,7 @@ def as_json(scored: Scored, strict: Scored | None, reference: str = "") -> dict[
         "rules": rules.get("rules"),
         "n_expected": len(scored.samples),
         "n_scored": len(scored.records),
-        "data_digest": data_digest(scored.samples),
+        "data_digest": data_digest(scored.samples, rules.get("data", "")),
         "synonyms": rules.get("synonyms"),
         "metrics": _plain(values, 1 if official else None),
         "intervals": _plain(intervals, 2),
@@ -40,6 +40,7 @@ def as_json(scored: Scored, strict: Scored | None, reference: str = "") -> dict[
         "rules_digest": digest.of_json([scored.task.name, dict(rules)])[:12],
         "whole": _plain(whole, 1 if official else None),
         "whole_intervals": _plain(whole_intervals, 2),
+        "n": {group: scored.answered(path) for group, path in paths.items()},
         "strict": _plain(_values(strict), None) if strict else None,
         "signal": _plain(scored.signal(), None),
         "readings": _plain(scored.readings(), None),
@@ -55,11 +56,17 @@ def _joined(groups: Mapping[str, Any], whole: Mapping[str, Any]) -> dict[str, An
 
 
 def _values(scored: Scored) -> dict[str, dict[str, float]]:
-    return {
-        group: {key: scored.value(path, metric) for key, metric in scored.named(path).items()}
-        for group, path in scored.groups.items()
-        if scored.named(path)
-    }
+    found: dict[str, dict[str, float]] = {}
+    for group, path in scored.groups.items():
+        metrics = scored.named(path) if path else _whole(scored)
+        for key, metric in metrics.items():
+            found.setdefault(group, {})[key] = scored.value(path, metric)
+    return found
+
+
+def _whole(scored: Scored) -> dict[str, Metric]:
+    """Every metric of the whole, the signal aside."""
+    return {key: metric for key, metric in scored.task.metrics_of("").items() if key not in yes_no.SIGNAL}
 
 
 def _plain(thing: Any, digits: int | None) -> Any:
@@ -74,9 +81,10 @@ def _plain(thing: Any, digits: int | None) -> Any:
     return thing
 
 
-def data_digest(samples: Sequence[Sample]) -> str:
-    """SHA-256 over what is asked: ids, image names, prompts, truths and groups."""
-    return digest.of_json([[s.id, s.image.name if s.image else None, s.target, s.prompt, s.group] for s in samples])
+def data_digest(samples: Sequence[Sample], words: str) -> str:
+    """SHA-256 over what is asked (ids, image names, prompts, truths, groups) and the words it is counted by."""
+    asked = [[s.id, s.image.name if s.image else None, s.target, s.prompt, s.group] for s in samples]
+    return digest.of_json([asked, words])
 
 
 def differences(base: Scored, other: Scored) -> dict[str, dict[str, dict[str, float]]]:

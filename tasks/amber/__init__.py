@@ -7,18 +7,19 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from harness import yes_no
+from harness import digest, yes_no
 from harness.errors import DataError, UsageError
 from harness.images import find
 from harness.metrics import Metric
 from harness.registry import task
 from harness.rows import json_of, text_of
 from harness.types import Answer, Counts, Sample, Task
-from tasks.amber import measures
+from tasks.amber import measures, words
 from tasks.amber.rules import Language, Scene, official, strict
-from tasks.amber.words import Nouns, Synonyms, synonyms
+from tasks.amber.words import Nouns, Synonyms
 
 RULES = ("official", "strict")
+WORDS = ("annotations.json", "relation.json", "safe_words.txt")
 GROUPS = {
     "generative": "generative",
     "discriminative-hallucination": "discriminative/existence",
@@ -55,6 +56,8 @@ class Amber(Task):
         super().__init__(data)
         if rules not in RULES:
             raise UsageError(f"amber has the rules {' and '.join(RULES)}, not '{rules}'")
+        if synonyms:
+            words.synonyms(synonyms)
         self._rules = rules
         self._asked_for = {"synonyms": synonyms, "nouns": nouns}
 
@@ -73,7 +76,7 @@ class Amber(Task):
     @cached_property
     def synonyms(self) -> Synonyms:
         """The table of words that pass for one another."""
-        return synonyms(self._reading["synonyms"])
+        return words.synonyms(self._reading["synonyms"])
 
     @cached_property
     def _annotations(self) -> dict[str, dict[str, Any]]:
@@ -86,8 +89,8 @@ class Amber(Task):
     @cached_property
     def _language(self) -> Language:
         safe = self.root / "safe_words.txt"
-        words = frozenset(text_of(safe).splitlines()) if safe.is_file() else frozenset()
-        return Language(json_of(self.root / "relation.json"), words, self.synonyms)
+        skipped = frozenset(text_of(safe).splitlines()) if safe.is_file() else frozenset()
+        return Language(json_of(self.root / "relation.json"), skipped, self.synonyms)
 
     @cached_property
     def _nouns(self) -> Nouns:
@@ -146,6 +149,9 @@ class Amber(Task):
             "synonyms": self.synonyms.name,
             "synonyms_digest": self.synonyms.digest(),
             "nouns": self._reading["nouns"],
+            "data": digest.of_json(
+                [digest.of_file(self.root / name) for name in WORDS if (self.root / name).is_file()]
+            ),
         }
 
     def floors(self) -> Mapping[str, Answer]:

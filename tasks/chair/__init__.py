@@ -20,6 +20,7 @@ from harness.types import Answer, Counts, Sample, Task
 from tasks.chair.words import Vocabulary, by_lemma, by_pattern
 
 WORDS = {"official": by_lemma, "strict": by_lemma, "original": by_pattern}
+WORD_FILES = ("chair_vocab.json", "coco_imid_to_objects_nltk.json")
 UNFINISHED = ("keep", "drop")
 BUDGETS = ("512", "64")
 
@@ -130,6 +131,7 @@ class Chair(Task):
             "rules": self._rules,
             "unfinished": self._unfinished,
             "images": self._list if self._list == "adaiat-500" else Path(self._list).name,
+            "data": digest.of_json([digest.of_file(self.root / name) for name in WORD_FILES]),
             "images_digest": digest.of_json(list(self.image_ids)),
         }
 
