@@ -32,13 +32,18 @@ class Remote:
         self.spec, self.url, self.model = spec.text, spec.location.rstrip("/"), spec.options["model"]
         self.concurrency, self.retries, self.backoff = int(concurrency), int(retries), backoff
         self.logprobs = spec.options.get("logprobs", "yes") != "no"
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self.client = httpx.Client(headers=headers, timeout=timeout)
+        self.headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self.timeout = timeout
+
+    def client(self) -> httpx.Client:
+        """A connection to the server, with the key."""
+        return httpx.Client(headers=self.headers, timeout=self.timeout)
 
     def require_server(self) -> None:
         """ModelError where no server answers at the address, or it does not take the key."""
         try:
-            response = self.client.get(f"{self.url}/models")
+            with self.client() as client:
+                response = client.get(f"{self.url}/models")
         except httpx.TransportError as error:
             raise ModelError(f"no server answers at {self.url}: {error}") from error
         self._require_access(response)
@@ -52,10 +57,10 @@ class Remote:
     def answers(self, asked: Iterable[Asked]) -> Iterator[Reply]:
         """A reply for every sample; so many are under way at once that the server can batch, in the order asked."""
         under_way: deque[tuple[Sample, Future[Answer | Failure]]] = deque()
-        with ThreadPoolExecutor(self.concurrency) as pool:
+        with self.client() as client, ThreadPoolExecutor(self.concurrency) as pool:
             try:
                 for sample, url in self._questions(asked):
-                    under_way.append((sample, pool.submit(self.ask, sample, url)))
+                    under_way.append((sample, pool.submit(self.ask, client, sample, url)))
                     if len(under_way) >= 2 * self.concurrency:
                         first, reply = under_way.popleft()
                         yield first, reply.result()
@@ -72,12 +77,12 @@ class Remote:
             for sample in one.samples:
                 yield sample, url
 
-    def ask(self, sample: Sample, url: str) -> Answer | Failure:
+    def ask(self, client: httpx.Client, sample: Sample, url: str) -> Answer | Failure:
         """The answer to one question, or why there is none."""
-        response = self._post(self.body(sample, url, self.logprobs))
+        response = self._post(client, self.body(sample, url, self.logprobs))
         if isinstance(response, httpx.Response) and response.status_code == 400 and self.logprobs:
             # Some servers give no log-probabilities and refuse the request that asks for them.
-            response = self._post(self.body(sample, url, False))
+            response = self._post(client, self.body(sample, url, False))
             self.logprobs = not (isinstance(response, httpx.Response) and response.is_success)
         if isinstance(response, Failure):
             return response
@@ -103,14 +108,14 @@ class Remote:
             **asked,
         }
 
-    def _post(self, body: Mapping[str, Any]) -> httpx.Response | Failure:
+    def _post(self, client: httpx.Client, body: Mapping[str, Any]) -> httpx.Response | Failure:
         """The server's response; it is asked again, ever more patiently, while it is busy or out of reach."""
         wait, reason = 0.0, ""
         for attempt in range(self.retries + 1):
             time.sleep(wait)
             wait = min(LONGEST_WAIT, self.backoff * 2**attempt)
             try:
-                response = self.client.post(f"{self.url}/chat/completions", json=body)
+                response = client.post(f"{self.url}/chat/completions", json=body)
             except httpx.TransportError as error:
                 reason = f"{type(error).__name__}: {error}"
                 continue
