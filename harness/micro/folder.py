@@ -114,8 +114,6 @@ def _web(folder: Path, seed: int, number: int) -> None:
 
 def _zero_shot(folder: Path, seed: int, number: int) -> None:
     _text(folder / "template.txt", "a picture of a {}\n")
-    folder.mkdir(parents=True)
-    (folder / "template.txt").write_text("a picture of a {}\n", encoding="utf-8")
     for name in CLASSES:
         for n, (thing, theme) in enumerate(islice(_alone(name), number), 1):
             path = folder / name / f"{n:03d}.jpg"
