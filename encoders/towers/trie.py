@@ -14,8 +14,8 @@ from transformers import CLIPModel
 
 from harness.errors import ModelError, UsageError
 
-ROW = 384
-"""Nodes a row may hold: the mask has its square. Longer rows repeat fewer prefixes, shorter ones attend to less."""
+ROWS = (96, 384)
+"""Nodes a row may hold; between, the width of the tower: long rows repeat few prefixes, short ones attend to little."""
 
 Tokens = tuple[int, ...]
 
@@ -29,17 +29,18 @@ class Row(NamedTuple):
     leaves: dict[Tokens, int]
 
 
-def text_features(model: CLIPModel, token_ids: Sequence[Sequence[int]], row: int = ROW) -> Tensor:
+def text_features(model: CLIPModel, token_ids: Sequence[Sequence[int]], row: int = 0) -> Tensor:
     """Projected features [N, D], not normalised: what ``get_text_features`` gives for the padded captions.
 
-    ``token_ids`` are whole captions, from the start token to the end token (what follows it is left out). The tower
-    is causal and reads a caption at its end token, so a token's state depends on its prefix alone, and gradients
+    ``token_ids`` are whole captions, from the start token to the end token (what follows it is left out); ``row``
+    bounds the nodes under one mask (0 goes by the tower's width). The tower is causal and reads a caption at its end
+    token, so a token's state depends on its prefix alone, and gradients
     add up in shared nodes to those of the padded way.
     """
     captions = [_up_to_the_end(tuple(ids), model) for ids in token_ids]
     if not captions:
         return model.text_projection.weight.new_zeros(0, model.text_projection.out_features)
-    rows = _rows(sorted(set(captions)), row)
+    rows = _rows(sorted(set(captions)), row or _row(model))
     end_RLW = _states(model, rows)
     length = end_RLW.shape[1]
     place = {caption: r * length + node for r, one in enumerate(rows) for caption, node in one.leaves.items()}
@@ -47,10 +48,14 @@ def text_features(model: CLIPModel, token_ids: Sequence[Sequence[int]], row: int
     return model.text_projection(end_RLW.flatten(0, 1)[index_N])
 
 
-def nodes(model: CLIPModel, token_ids: Sequence[Sequence[int]], row: int = ROW) -> int:
+def nodes(model: CLIPModel, token_ids: Sequence[Sequence[int]], row: int = 0) -> int:
     """How many tokens go through the tower for these captions, padding included."""
-    rows = _rows(sorted({_up_to_the_end(tuple(ids), model) for ids in token_ids}), row)
+    rows = _rows(sorted({_up_to_the_end(tuple(ids), model) for ids in token_ids}), row or _row(model))
     return len(rows) * max((len(one.tokens) for one in rows), default=0)
+
+
+def _row(model: CLIPModel) -> int:
+    return max(ROWS[0], min(ROWS[1], model.text_projection.in_features))
 
 
 def _up_to_the_end(ids: Tokens, model: CLIPModel) -> Tokens:

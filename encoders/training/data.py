@@ -1,0 +1,124 @@
+"""Training rows: images with their true and hallucinated captions, and which rows a step takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from harness import digest
+from harness.errors import DataError, UsageError
+from harness.images import check, find
+from harness.rows import rows
+
+KINDS = ("random", "popular", "adversarial", "delete")
+FOLDERS = ("coco", "train2014", "train2017", "val2014", "val2017", "flickr30k", "flickr", "nocaps", "images")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """An image and its captions, the true one first; masked captions and copies of the true one are left out."""
+
+    image: Path
+    captions: tuple[str, ...]
+
+
+def pairs(data: Path, split: str) -> list[Pair]:
+    """The OHD-Caps rows of ``data/ohd_caps/SPLIT``: its label files, or where it has none its annotations by kind."""
+    folder = data / "ohd_caps" / split
+    labels = sorted({*folder.glob("*_data.json*"), *folder.glob("*_label.json*")})
+    annotations = sorted(folder.glob("*_annotations.json*"))
+    if not labels and not annotations:
+        raise DataError(f"{folder} holds no OHD-Caps file; {split}_data.json or coco_annotations.json belongs there")
+    read, files = (_labelled, labels) if labels else (_annotated, annotations)
+    found = [read(data, path, row) for path in files for row in rows(path)]
+    check({pair.image for pair in found}, f"ohd_caps/{split}")
+    return found
+
+
+def replayed(data: Path) -> list[Pair]:
+    """The rows of ``data/web/captions.json``: images with an ordinary caption."""
+    path = data / "web" / "captions.json"
+    found = [Pair(path.parent / "images" / row["image"], (row["caption"],)) for row in rows(path)]
+    check({pair.image for pair in found}, "web")
+    return found
+
+
+def _labelled(data: Path, path: Path, row: dict[str, Any]) -> Pair:
+    try:
+        captions, label = row["caption"], row["label"]
+        there = row.get("valid_caption") or [1] * len(captions)
+        true = captions[label]
+        false = [text for text, valid in zip(captions, there, strict=True) if valid and text != true]
+        return Pair(_image(data, row["image"]), (true, *false))
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: not an OHD-Caps label row: {error!r} in {str(row)[:80]}") from error
+
+
+def _annotated(data: Path, path: Path, row: dict[str, Any]) -> Pair:
+    try:
+        true = row["positive_sample"]
+        false = [text for kind in KINDS for text in row.get(f"{kind}_samples", {}).values() if text != true]
+        return Pair(_image(data, row["file_path"]), (true, *false))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: not an OHD-Caps annotation: {error!r} in {str(row)[:80]}") from error
+
+
+def _image(data: Path, name: str) -> Path:
+    root = data / "ohd_caps" / "images"
+    return find(Path(name).name, root, *(place / folder for place in (root, data) for folder in FOLDERS))
+
+
+def chosen(found: Sequence[Pair], fraction: float, most: int, seed: int) -> list[Pair]:
+    """A seeded part of the rows; a smaller part is contained in every larger one of the same seed."""
+    if not 0 < fraction <= 1:
+        raise UsageError(f"a fraction of {fraction} of the data: it lies above 0 and at most at 1")
+    count = max(1, round(len(found) * fraction))
+    count = min(count, most) if most else count
+    order = Random(f"subset/{seed}").sample(range(len(found)), len(found))
+    return [found[n] for n in sorted(order[:count])]
+
+
+def shuffled(found: Sequence[Pair], seed: int) -> list[Pair]:
+    """The same captions, each row with the image of another row."""
+    order = Random(f"shuffle/{seed}").sample(range(len(found)), len(found))
+    images = {one: found[other].image for one, other in zip(order, order[1:] + order[:1], strict=True)}
+    return [Pair(images[n], pair.captions) for n, pair in enumerate(found)]
+
+
+def identity(found: Sequence[Pair]) -> str:
+    """SHA-256 of the rows' image names and captions, in order."""
+    return digest.of_json([[pair.image.name, *pair.captions] for pair in found])
+
+
+@dataclass(frozen=True)
+class Order:
+    """Which rows each batch takes: a function of seed and number alone, so that any batch can be gone back to."""
+
+    count: int
+    batch: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.count < self.batch:
+            raise UsageError(f"{self.count} rows make no batch of {self.batch}")
+
+    @property
+    def per_epoch(self) -> int:
+        """Whole batches an epoch; an image is never contrasted with itself."""
+        return self.count // self.batch
+
+    def __getitem__(self, number: int) -> list[int]:
+        """The rows of batch ``number``."""
+        epoch, place = divmod(number, self.per_epoch)
+        order = Random(f"order/{self.seed}/{epoch}").sample(range(self.count), self.count)
+        return order[place * self.batch : (place + 1) * self.batch]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Batch after batch, without end."""
+        number = 0
+        while True:
+            yield self[number]
+            number += 1

@@ -1,0 +1,97 @@
+"""What a candidate is worth while it trains: OHD-Caps rows, classes not to forget, and how far its eye has moved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from encoders.towers.clip_encoder import ClipEncoder
+from encoders.training.data import Pair
+from harness.errors import DataError, UsageError
+from harness.images import check, open_image
+
+AT_ONCE = 32
+PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".ppm"}
+TEMPLATE = "a photo of a {}."
+
+
+def ohd_accuracy(encoder: ClipEncoder, found: Sequence[Pair]) -> float:
+    """Percent of rows whose true caption is strictly first: ties count against the model."""
+    right = 0
+    for start in range(0, len(found), AT_ONCE):
+        some = found[start : start + AT_ONCE]
+        image_BD = encoder.encode_images([open_image(pair.image) for pair in some])
+        text_TD = encoder.encode_texts([text for pair in some for text in pair.captions])
+        texts = text_TD.split([len(pair.captions) for pair in some])
+        for image_D, text_KD in zip(image_BD, texts, strict=True):
+            own, *rivals = (text_KD @ image_D).tolist()
+            right += all(own > rival for rival in rivals)
+    return 100 * right / len(found)
+
+
+class ZeroShot:
+    """Pictures in class folders, and a caption for each class."""
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise UsageError(f"{folder} is no folder of class folders to watch for forgetting")
+        self.classes = sorted(path.name for path in folder.iterdir() if path.is_dir())
+        told = folder / "template.txt"
+        template = told.read_text(encoding="utf-8").strip() if told.is_file() else TEMPLATE
+        self.texts = [template.replace("{}", name.replace("_", " ")) for name in self.classes]
+        self.pictures = [
+            (path, number)
+            for number, name in enumerate(self.classes)
+            for path in sorted((folder / name).iterdir())
+            if path.suffix.lower() in PICTURES
+        ]
+        if len(self.classes) < 2 or not self.pictures:
+            raise DataError(f"{folder} holds no pictures in class folders")
+
+    def accuracy(self, encoder: ClipEncoder) -> float:
+        """Percent of pictures whose class is strictly first."""
+        text_CD = encoder.encode_texts(self.texts)
+        right = 0
+        for start in range(0, len(self.pictures), AT_ONCE):
+            some = self.pictures[start : start + AT_ONCE]
+            score_BC = encoder.encode_images([open_image(path) for path, _ in some]) @ text_CD.T
+            own_B1 = score_BC.gather(1, torch.tensor([[number] for _, number in some]))
+            right += int(((score_BC >= own_B1).sum(1) == 1).sum())
+        return 100 * right / len(self.pictures)
+
+
+@torch.no_grad()
+def patches(encoder: ClipEncoder, images: Sequence[Path]) -> Tensor:
+    """What an LVLM would read of these images: the patch tokens of the last hidden state but one."""
+    weight = encoder.model.visual_projection.weight
+    pixels = encoder.pixels([open_image(path) for path in images]).to(weight.device, weight.dtype)
+    states = encoder.model.vision_model(pixel_values=pixels, output_hidden_states=True).hidden_states
+    return states[-2][:, 1:].float().cpu()  # type: ignore[no-any-return]
+
+
+def drift(before: Tensor, after: Tensor) -> dict[str, float]:
+    """How far patch tokens have moved: mean cosine, and mean distance relative to the length before."""
+    cosine = torch.nn.functional.cosine_similarity(before, after, dim=-1).mean().item()
+    distance = ((after - before).norm(dim=-1) / before.norm(dim=-1)).mean().item()
+    return {"drift_cosine": cosine, "drift_l2": distance}
+
+
+class Looks:
+    """The looks at a candidate: the same rows, classes and images each time."""
+
+    def __init__(self, base: ClipEncoder, dev: Sequence[Pair], zero_shot: Path | None, images: int = 64) -> None:
+        self.dev = dev
+        self.zero_shot = ZeroShot(zero_shot) if zero_shot else None
+        self.images = [pair.image for pair in dev[:images]]
+        check(set(self.images), "ohd_caps/dev")
+        self.before = patches(base, self.images)
+
+    def __call__(self, encoder: ClipEncoder) -> dict[str, float]:
+        """``ohd_dev`` and ``zero_shot`` in percent, and the drift from the base."""
+        found = {"ohd_dev": ohd_accuracy(encoder, self.dev)}
+        if self.zero_shot:
+            found["zero_shot"] = self.zero_shot.accuracy(encoder)
+        return found | drift(self.before, patches(encoder, self.images))

@@ -1,0 +1,88 @@
+"""Batches as the towers read them, decoded ahead of the step that needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from random import Random
+from typing import TYPE_CHECKING
+
+import torch
+
+from encoders.towers.clip_encoder import ClipEncoder
+from encoders.training import negatives
+from encoders.training.data import Order, Pair
+from encoders.training.step import Batch
+from harness.errors import UsageError
+from harness.images import open_image
+
+if TYPE_CHECKING:
+    from encoders.recipes import Training
+
+READERS = 4
+
+
+class Feed:
+    """The batches of each step for one of the processes; a step's batches depend on nothing but recipe and step."""
+
+    def __init__(
+        self,
+        recipe: Training,
+        encoder: ClipEncoder,
+        rows: Sequence[Pair],
+        replay: Sequence[Pair],
+        process: tuple[int, int] = (0, 1),
+    ) -> None:
+        self.recipe, self.encoder, self.rows, self.replay = recipe, encoder, rows, replay
+        self.process, self.world = process
+        batch = min(recipe.batch, len(rows))
+        self.order = Order(len(rows), self._whole(batch), recipe.seed)
+        replayed = self._whole(min(recipe.replay_batch, len(replay))) if replay else 0
+        self.again = Order(len(replay), replayed, recipe.seed + 1) if replayed else None
+
+    def _whole(self, batch: int) -> int:
+        """The largest batch of at most this size that the processes share evenly."""
+        if batch < self.world:
+            raise UsageError(f"a batch of {batch} cannot be shared by {self.world} processes")
+        return batch - batch % self.world
+
+    @property
+    def steps(self) -> int:
+        """How many optimizer steps the recipe comes to."""
+        epochs = self.recipe.epochs * self.order.per_epoch / self.recipe.accumulate
+        return self.recipe.steps or max(1, round(epochs))
+
+    def __call__(self, first: int) -> Iterator[list[Batch]]:
+        """The batches of each step from ``first`` on; the next one is read while this one is computed."""
+        with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(READERS) as readers:
+            coming: Future[list[Batch]] | None = None
+            for step in range(first, self.steps):
+                batches = coming.result() if coming else self._step(step, readers)
+                coming = ahead.submit(self._step, step + 1, readers) if step + 1 < self.steps else None
+                yield batches
+
+    def _step(self, step: int, readers: ThreadPoolExecutor) -> list[Batch]:
+        first = step * self.recipe.accumulate
+        return [self._batch(number, readers) for number in range(first, first + self.recipe.accumulate)]
+
+    def _batch(self, number: int, readers: ThreadPoolExecutor) -> Batch:
+        recipe = self.recipe
+        mine = self._share(self.order[number])
+        captions = [
+            negatives.captions(self.rows[n], recipe.negatives, recipe.negatives_per_row, f"{recipe.seed}/{number}/{n}")
+            for n in mine
+        ]
+        pairs = [self.rows[n] for n in mine]
+        if self.again:
+            extra = [self.replay[n] for n in self._share(self.again[number])]
+            choice = Random(f"replay/{recipe.seed}/{number}")
+            captions += [[choice.choice(pair.captions)] for pair in extra]
+            pairs += extra
+        images = list(readers.map(lambda pair: open_image(pair.image), pairs))
+        flat = iter(self.encoder.words([text for row in captions for text in row]))  # type: ignore[misc]
+        ids = [[next(flat) for _ in row] for row in captions]
+        return Batch(torch.as_tensor(self.encoder.pixels(images)), ids, len(mine))
+
+    def _share(self, numbers: list[int]) -> list[int]:
+        size = len(numbers) // self.world
+        return numbers[self.process * size : (self.process + 1) * size]

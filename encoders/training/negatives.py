@@ -1,0 +1,39 @@
+"""Which hallucinated captions a row brings to a step."""
+
+from __future__ import annotations
+
+from random import Random
+
+from encoders.training.data import Pair
+
+KEEPS = frozenset(
+    {"a", "an", "the", "of", "in", "on", "at", "and", "or", "with", "to", "by", "for", "from", "is", "are", "there"}
+)
+
+
+def captions(pair: Pair, how: str, most: int, key: str) -> list[str]:
+    """The true caption, then at most this many negatives, drawn by the key: hallucinated, swapped or none."""
+    rng = Random(key)
+    true, *false = pair.captions
+    if how == "none" or most == 0:
+        return [true]
+    if how == "swapped":
+        return [true, *dict.fromkeys(text for _ in range(most) if (text := swapped(true, rng)) != true)]
+    return [true, *(false if len(false) <= most else rng.sample(false, most))]
+
+
+def swapped(caption: str, rng: Random) -> str:
+    """The caption with two of its content words in each other's place; itself where it has no two different ones."""
+    words = caption.split()
+    places = [n for n, word in enumerate(words) if word.strip(",.;:!?\"'").lower() not in KEEPS]
+    choices = [(a, b) for a in places for b in places if a < b and _bare(words[a]) != _bare(words[b])]
+    if not choices:
+        return caption
+    a, b = rng.choice(choices)
+    one, other = _bare(words[a]), _bare(words[b])
+    words[a], words[b] = words[a].replace(one, other), words[b].replace(other, one)
+    return " ".join(words)
+
+
+def _bare(word: str) -> str:
+    return word.strip(",.;:!?\"'")

@@ -1,0 +1,126 @@
+"""The folder of a trained encoder: weights, processor, tokenizer, recipe with digests, and a card of measurements."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from encoders.training import checkpoint, towers
+from encoders.training.data import Pair
+from encoders.training.data import identity as rows_identity
+from harness.vision_language import identity as digests
+
+if TYPE_CHECKING:
+    from encoders.recipes import Training
+    from encoders.towers.clip_encoder import ClipEncoder
+    from encoders.training.evaluation import Looks
+
+PACKAGES = ("torch", "transformers", "accelerate", "peft")
+
+
+@dataclass(frozen=True)
+class Made:
+    """A training that has come to its end."""
+
+    recipe: Training
+    identity: dict[str, Any]
+    encoder: ClipEncoder
+    looks: Looks
+    progress: checkpoint.Progress
+    weights: dict[str, Tensor]
+
+
+def plain_fields(recipe: Training) -> dict[str, Any]:
+    """The recipe's fields, tuples as text, for trackers that know only plain values."""
+    return {name: str(value) if isinstance(value, tuple) else value for name, value in asdict(recipe).items()}
+
+
+def identity(recipe: Training, base: ClipEncoder, rows: Sequence[Pair]) -> dict[str, Any]:
+    """What makes this training this one: every field, the base's digest, the rows' digest."""
+    return {
+        "recipe": asdict(recipe),
+        "base_digest": base.digest(),
+        "data": {"rows": len(rows), "digest": rows_identity(rows)},
+    }
+
+
+def finished(out: Path) -> bool:
+    """Whether the folder holds an encoder that was trained to its end."""
+    path = out / "recipe.json"
+    return path.is_file() and "measured" in json.loads(path.read_text())
+
+
+def write(out: Path, made: Made) -> None:
+    """Writes the folder, its measurements last; what was only needed to go on is removed."""
+    front = [{"interpolate": alpha, **_measured(made, alpha)} for alpha in made.recipe.front]
+    before, after = made.progress.looks[0], _measured(made, made.recipe.interpolate)
+    made.encoder.save(out, "hf")
+    told = {
+        **made.identity,
+        "digest": digests.values({n: t for n, t in made.encoder.model.state_dict().items() if "position_ids" not in n}),
+        "steps": made.progress.step,
+        "versions": {name: version(name) for name in PACKAGES},
+        "looks": made.progress.looks,
+        "measured": {"before": before, "after": after, "front": front},
+    }
+    (out / "README.md").write_text(card(out.name, told), encoding="utf-8")
+    checkpoint.write(out / "recipe.json", told)
+    for folder in checkpoint.checkpoints(out):
+        shutil.rmtree(folder)
+
+
+def _measured(made: Made, alpha: float) -> dict[str, float]:
+    """What the encoder measures with its weights at base + alpha x (tuned - base), which it then has."""
+    weights = made.weights
+    if alpha != 1:
+        weights = towers.interpolated(towers.base(made.recipe.base).model.state_dict(), weights, alpha)
+    made.encoder.model.load_state_dict(weights, strict=False)
+    return made.looks(made.encoder)
+
+
+def card(name: str, told: dict[str, Any]) -> str:
+    """The model card: where it comes from, how it was trained, what was measured."""
+    before, after, recipe = told["measured"]["before"], told["measured"]["after"], told["recipe"]
+    names = {
+        "ohd_dev": "OHD-Caps dev, top-1 %",
+        "zero_shot": "zero-shot, top-1 %",
+        "drift_cosine": "patch tokens, cosine to the base",
+        "drift_l2": "patch tokens, relative distance from the base",
+    }
+    rows = [f"| {names[key]} | {before[key]:.3g} | {after[key]:.3g} |" for key in names if key in after]
+    fields = [f"| {key} | `{value}` |" for key, value in recipe.items()]
+    chosen = "" if recipe["keep"] == "last" else f" The weights are those of the look best by `{recipe['keep']}`."
+    return "\n".join(
+        [
+            "---",
+            "library_name: transformers",
+            "pipeline_tag: zero-shot-image-classification",
+            "tags: [clip, ohd-bench]",
+            "---",
+            f"# {name}",
+            "",
+            f"A CLIP fine-tuned from `{recipe['base']}` with ohd-bench: {told['steps']} steps on "
+            f"{told['data']['rows']} rows.",
+            f"`ohd-bench run --encoder clip:{name}` evaluates it on the test rows.{chosen}",
+            "",
+            "## Measured on the dev rows while training, not on the test rows",
+            "| | base | this |",
+            "|---|---|---|",
+            *rows,
+            "",
+            "## Recipe",
+            "| field | value |",
+            "|---|---|",
+            *fields,
+            "",
+            f"base digest `{told['base_digest']}`  \ndata digest `{told['data']['digest']}`",
+            "",
+        ]
+    )

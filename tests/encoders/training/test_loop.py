@@ -1,0 +1,171 @@
+"""Trainings of a tiny CLIP from the front: what is written, and that an interrupted one goes on to the bit."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from encoders.recipes import Training
+from encoders.towers.clip_encoder import ClipEncoder
+from encoders.training import loop, towers
+from harness.errors import DegenerateError, UsageError
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def log(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def trained(recipe: Training, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ACCELERATE_USE_CPU", "1")
+        return replace(recipe, replay=0.5, replay_batch=2).train(root, tmp_path_factory.mktemp("trained") / "run")
+
+
+def test_the_folder_loads_as_an_encoder_with_the_digest_it_tells(trained: Path) -> None:
+    encoder = towers.base(f"clip:{trained}")
+    assert isinstance(encoder, ClipEncoder)
+    assert encoder.digest() == json.loads((trained / "recipe.json").read_text())["digest"]
+    assert encoder.encode_texts(["a red bird"]).shape == (1, 64)
+
+
+def test_recipe_and_card_stand_beside_the_weights(trained: Path, recipe: Training) -> None:
+    told = json.loads((trained / "recipe.json").read_text())
+    assert told["recipe"]["base"] == recipe.base
+    assert told["base_digest"] == towers.base(recipe.base).digest() != told["digest"]
+    assert told["data"]["rows"] == 12
+    assert set(told["measured"]["before"]) == {"step", "ohd_dev", "zero_shot", "drift_cosine", "drift_l2"}
+    card = (trained / "README.md").read_text()
+    assert "| OHD-Caps dev, top-1 % |" in card
+    assert told["data"]["digest"] in card
+
+
+def test_the_log_has_every_step_and_every_look(trained: Path) -> None:
+    steps = [line for line in log(trained) if "loss" in line]
+    assert [line["step"] for line in steps] == [1, 2, 3, 4]
+    assert all(line["grad_norm"] > 0 and line["replay"] > 0 for line in steps)
+    assert [line["step"] for line in log(trained) if "ohd_dev" in line] == [0, 2, 4]
+    assert not list(trained.glob("checkpoint-*"))
+
+
+def test_drift_starts_at_nothing_and_grows(trained: Path) -> None:
+    looks = [line for line in log(trained) if "drift_l2" in line]
+    assert looks[0]["drift_l2"] == 0
+    assert looks[0]["drift_cosine"] == pytest.approx(1)
+    assert looks[-1]["drift_l2"] > 1e-4
+
+
+@pytest.mark.parametrize("changes", [{}, {"ema": 0.9}, {"lora": 2}, {"chunk": 2, "accumulate": 2}])
+def test_a_resumed_training_equals_an_uninterrupted_one_to_the_bit(
+    recipe: Training, root: Path, tmp_path: Path, changes: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(recipe, replay=0.5, replay_batch=2, **changes)
+    whole = recipe.train(root, tmp_path / "whole")
+    honest, calls = loop.gradients, []
+
+    def killed(*words):
+        calls.append(words)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return honest(*words)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "gradients", killed)
+        with pytest.raises(KeyboardInterrupt):
+            recipe.train(root, tmp_path / "cut")
+    assert [path.name for path in (tmp_path / "cut").glob("checkpoint-*")] == ["checkpoint-000002"]
+    torch.manual_seed(999)
+    again = recipe.train(root, tmp_path / "cut")
+    one, other = weights(whole), weights(again)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    told = [{key: value for key, value in line.items() if key != "images_per_s"} for line in log(whole)]
+    assert told == [{key: value for key, value in line.items() if key != "images_per_s"} for line in log(again)]
+
+
+def test_a_finished_training_is_not_repeated(trained: Path, recipe: Training, root: Path) -> None:
+    before = (trained / "model.safetensors").stat().st_mtime_ns
+    replace(recipe, replay=0.5, replay_batch=2).train(root, trained)
+    assert (trained / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_another_recipe_is_refused_in_the_same_folder(trained: Path, recipe: Training, root: Path) -> None:
+    with pytest.raises(UsageError, match=r"lr is 0\.001 there, 0\.5 here"):
+        replace(recipe, replay=0.5, replay_batch=2, lr=0.5).train(root, trained)
+
+
+def test_it_stops_with_the_step_named_where_the_loss_is_not_finite(
+    recipe: Training, root: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DegenerateError, match=r"step [1-4]: .* is (nan|inf)"):
+        replace(recipe, lr=1e30, warmup=0, clip_norm=0.0).train(root, tmp_path / "run")
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_frozen_parts_stay_as_they_are(recipe: Training, root: Path, tmp_path: Path) -> None:
+    out = replace(recipe, frozen=("text_model.*", "logit_scale"), steps=2).train(root, tmp_path / "run")
+    base, tuned = towers.base(recipe.base).model.state_dict(), weights(out)
+    frozen = {name for name in tuned if name.startswith("text_model.") or name == "logit_scale"}
+    assert all(torch.equal(base[name], tuned[name]) for name in frozen)
+    moved = [name for name in tuned if name not in frozen and not torch.equal(base[name], tuned[name])]
+    assert "visual_projection.weight" in moved
+    with pytest.raises(UsageError, match="names no parameter"):
+        replace(recipe, frozen=("txt.*",)).train(root, tmp_path / "other")
+
+
+def test_low_rank_updates_are_merged_into_the_attention_alone(recipe: Training, root: Path, tmp_path: Path) -> None:
+    out = replace(recipe, lora=2).train(root, tmp_path / "run")
+    base, tuned = towers.base(recipe.base).model.state_dict(), weights(out)
+    assert set(tuned) == {name for name in base if "position_ids" not in name}
+    moved = {name for name in tuned if not torch.equal(base[name], tuned[name])}
+    assert moved
+    assert all("_proj.weight" in name and "self_attn" in name for name in moved)
+    assert all(torch.linalg.matrix_rank(tuned[n] - base[n], rtol=1e-3) <= 2 for n in moved)
+
+
+def test_interpolation_gives_the_line_between_base_and_tuned(recipe: Training, root: Path, tmp_path: Path) -> None:
+    full = weights(recipe.train(root, tmp_path / "full"))
+    half = replace(recipe, interpolate=0.5, front=(0.0, 1.0)).train(root, tmp_path / "half")
+    base = towers.base(recipe.base).model.state_dict()
+    for name, tensor in weights(half).items():
+        torch.testing.assert_close(tensor, (base[name] + full[name]) / 2)
+    told = json.loads((half / "recipe.json").read_text())["measured"]
+    ends = [{key: look[key] for key in ("ohd_dev", "zero_shot")} for look in told["front"]]
+    assert ends[0] == {key: told["before"][key] for key in ends[0]}
+    assert told["front"][0]["drift_l2"] == 0
+
+
+def test_the_average_trails_the_weights(recipe: Training, root: Path, tmp_path: Path) -> None:
+    base = towers.base(recipe.base).model.state_dict()["visual_projection.weight"]
+    plain = weights(recipe.train(root, tmp_path / "plain"))["visual_projection.weight"]
+    trailing = weights(replace(recipe, ema=0.9).train(root, tmp_path / "ema"))["visual_projection.weight"]
+    assert 0 < (trailing - base).norm() < 0.6 * (plain - base).norm()
+
+
+def test_the_best_look_is_what_is_kept(recipe: Training, root: Path, tmp_path: Path) -> None:
+    out = replace(recipe, keep="ohd_dev").train(root, tmp_path / "run")
+    told = json.loads((out / "recipe.json").read_text())
+    assert told["measured"]["after"]["ohd_dev"] == max(look["ohd_dev"] for look in told["looks"][1:])
+    with pytest.raises(UsageError, match="a look measures step, ohd_dev"):
+        replace(recipe, keep="luck").train(root, tmp_path / "other")
+
+
+def test_more_rows_than_a_batch_are_not_needed(recipe: Training, root: Path, tmp_path: Path) -> None:
+    out = replace(recipe, fraction=0.25, batch=64, steps=2).train(root, tmp_path / "run")
+    assert json.loads((out / "recipe.json").read_text())["data"]["rows"] == 3
+
+
+def test_a_base_that_is_no_clip_is_refused(root: Path, recipe: Training, tmp_path: Path) -> None:
+    from harness.errors import ModelError
+
+    with pytest.raises(ModelError, match="hashing cannot be trained"):
+        replace(recipe, base="hashing").train(root, tmp_path / "run")
