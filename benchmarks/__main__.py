@@ -1,0 +1,62 @@
+"""``python -m benchmarks [--quick] [--json] [--only NAME]``: one line for each way faster than its reference."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import pkgutil
+import platform
+import sys
+from collections.abc import Iterator
+
+import benchmarks
+
+
+def main() -> int:
+    """Run every module of benchmarks/ that has ``rows``; exit 1 where a faster way gives other results."""
+    asked = argparse.ArgumentParser(prog="python -m benchmarks", description=benchmarks.__doc__)
+    asked.add_argument("--quick", action="store_true", help="smaller shapes: minutes instead of tens of minutes")
+    asked.add_argument("--json", action="store_true", help="print JSON on stdout")
+    asked.add_argument("--only", default="", help="only the modules whose name contains this")
+    options = asked.parse_args()
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    rows = list(_rows(options.quick, options.only))
+    if options.json:
+        print(json.dumps(rows, indent=1))
+    else:
+        print(f"{_machine()}\n{'':26}{'ratio':>8}  {'equal':6}detail")
+        for row in rows:
+            detail = ", ".join(f"{key} {_short(value)}" for key, value in row["detail"].items())
+            print(f"{row['name']:26}{row['ratio']:7.2f}×  {'yes' if row['equal'] else 'NO':6}{detail}")
+    return 0 if all(row["equal"] for row in rows) else 1
+
+
+def _rows(quick: bool, only: str) -> Iterator[dict]:
+    for found in pkgutil.iter_modules(benchmarks.__path__):
+        if found.name.startswith("_") or only not in found.name:
+            continue
+        module = importlib.import_module(f"benchmarks.{found.name}")
+        if hasattr(module, "rows"):
+            print(f"measuring {found.name} …", file=sys.stderr, flush=True)
+            yield from module.rows(quick)
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return "(" + ", ".join(f"{key} {_short(one)}" for key, one in value.items()) + ")"
+    return str(value)
+
+
+def _machine() -> str:
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{platform.machine()}, {torch.get_num_threads()} threads, {gpu}, torch {torch.__version__}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

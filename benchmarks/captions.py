@@ -1,0 +1,55 @@
+"""AMBER's captions on a LLaVA: rows refilled as captions end, against one caption after another."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+
+from benchmarks import shapes
+from benchmarks.amber_questions import never, same
+from benchmarks.measure import Row, ceilings, row, seconds
+from harness.vision_language.decode import PackedDecoder
+from harness.vision_language.pages import Page, Said
+from harness.vision_language.plain import PlainDecoder
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    """Captions of 60 to 140 tokens, a hundred on average, as LLaVA's on AMBER."""
+    of = shapes.shape(quick, 2 if quick else 4, 1024 if quick else 2048)
+    model = shapes.llava(of)
+    count = 320 if torch.cuda.is_available() else 16
+    rng = random.Random(0)
+    pages = [_page(image, of.vocabulary, rng.randrange(60, 141)) for image in range(count)]
+    alone = pages[:8] if torch.cuda.is_available() else pages
+    said: dict[str, list[Said]] = {}
+    packed = PackedDecoder(model, never)
+    list(PlainDecoder(model, never).answers([_page(0, of.vocabulary, 2)]))
+    product = seconds(lambda: said.update(product=list(packed.answers(pages))))
+    reference = seconds(lambda: said.update(reference=list(PlainDecoder(model, never).answers(alone))))
+    equal, detail = same(said["reference"], said["product"])
+    tokens = sum(len(one.tokens) for one in said["product"])
+    reference *= tokens / sum(len(one.tokens) for one in said["reference"])
+    steps = packed.work.steps * count / packed.work.images
+    yield row(
+        "captions",
+        reference,
+        product,
+        equal,
+        captions=count,
+        **detail,
+        tokens_per_s=round(tokens / product, 1),
+        steps=steps,
+        **ceilings().shares(
+            (tokens + count * len(pages[0].prompts[0].tokens)) * of.flops_per_token, of.weights * 4.0 * steps, product
+        ),
+        full_amber_s=round(product / count * shapes.AMBER_IMAGES, 1),
+        shape=of.said(),
+    )
+
+
+def _page(image: int, vocabulary: int, limit: int) -> Page:
+    one = shapes.page(image, vocabulary, limit, ["Describe this image ."])
+    return replace(one, prompts=tuple(replace(prompt, limit=limit) for prompt in one.prompts))

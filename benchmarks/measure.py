@@ -1,0 +1,95 @@
+"""Time, memory and ceilings of the machine that a benchmark runs on."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+Row = dict[str, Any]
+
+
+def device() -> torch.device:
+    """The GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def dtype() -> torch.dtype:
+    """bf16 on a GPU; fp32 on a CPU, where answers must be equal to the token."""
+    return torch.bfloat16 if torch.cuda.is_available() else torch.float32
+
+
+def seconds(work: Callable[[], Any], repeats: int = 1) -> float:
+    """Median seconds of this work: CUDA events on a GPU (after a warm-up), the clock on a CPU."""
+    if not torch.cuda.is_available():
+        return statistics.median(_clocked(work) for _ in range(repeats))
+    work()
+    return statistics.median(_cuda(work) for _ in range(max(3, repeats)))
+
+
+def _clocked(work: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _cuda(work: Callable[[], Any]) -> float:
+    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    start.record()
+    work()
+    end.record()
+    torch.cuda.synchronize()
+    return start.elapsed_time(end) / 1e3
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """What this machine reaches at best: multiplying large matrices, and copying memory."""
+
+    flops: float
+    bytes: float
+
+    def shares(self, flops: float, read: float, took: float) -> dict[str, float]:
+        """Achieved FLOP/s and bytes/s, and both over the ceilings."""
+        return {
+            "flop_per_s": flops / took,
+            "of_peak_flops": round(flops / took / self.flops, 3),
+            "bytes_per_s": read / took,
+            "of_peak_bandwidth": round(read / took / self.bytes, 3),
+        }
+
+
+def ceilings() -> Ceilings:
+    """Measured here and now, in the dtype of the benchmark."""
+    n = 8192 if torch.cuda.is_available() else 1536
+    left, right = (torch.randn(n, n, device=device(), dtype=dtype()) for _ in range(2))
+    source = torch.empty(2**30 if torch.cuda.is_available() else 2**27, device=device(), dtype=torch.uint8)
+    target = torch.empty_like(source)
+    multiply = seconds(lambda: left @ right, 5)
+    copy = seconds(lambda: target.copy_(source), 5)
+    return Ceilings(2 * n**3 / multiply, 2 * source.numel() / copy)
+
+
+def peak_bytes() -> int:
+    """The most memory this process ever had: on the GPU where there is one."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    status = Path("/proc/self/status")
+    if status.is_file():  # ru_maxrss would count the parent's memory as well
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def row(name: str, reference: float, product: float, equal: bool, **detail: Any) -> Row:
+    """One line of the table: how many times faster, and whether the results are the same."""
+    detail = {"reference_s": round(reference, 3), "product_s": round(product, 3), **detail}
+    return {"name": name, "ratio": round(reference / product, 2), "equal": equal, "detail": detail}

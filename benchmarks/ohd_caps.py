@@ -1,0 +1,129 @@
+"""OHD-Caps ranking, 28 captions an image: prefix tries against captions padded to 77 tokens."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import CLIPConfig, CLIPModel
+
+from benchmarks.measure import Row, ceilings, device, dtype, row, seconds
+from encoders.towers import trie
+from encoders.towers.clip_encoder import padded_features
+from harness.linear import fast_linear
+
+START, END, CAPTIONS = 49_406, 49_407, 28
+Ids = list[list[int]]
+TEXT = {"b32": (512, 8, 12), "l14": (768, 12, 12)}
+VISION = {"b32": (768, 12, 12, 32, 224), "l14": (1024, 16, 24, 14, 224)}
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    """The whole task with a B/32, and the text side of an L/14."""
+    count = 64 if torch.cuda.is_available() else (2 if quick else 6)
+    yield _whole(clip("b32"), [captions(n) for n in range(count)])
+    yield _text_side(clip("l14", vision_layers=1), [captions(n) for n in range(count)])
+
+
+def clip(name: str, vision_layers: int | None = None) -> CLIPModel:
+    """A CLIP of this shape with random weights."""
+    torch.manual_seed(0)
+    width, heads, layers = TEXT[name]
+    seen, seen_heads, seen_layers, patch, size = VISION[name]
+    config = CLIPConfig(
+        text_config={
+            "hidden_size": width,
+            "intermediate_size": 4 * width,
+            "num_attention_heads": heads,
+            "num_hidden_layers": layers,
+            "eos_token_id": END,
+            "bos_token_id": START,
+        },
+        vision_config={
+            "hidden_size": seen,
+            "intermediate_size": 4 * seen,
+            "num_attention_heads": seen_heads,
+            "num_hidden_layers": vision_layers or seen_layers,
+            "patch_size": patch,
+            "image_size": size,
+        },
+        projection_dim=width,
+    )
+    return CLIPModel(config).eval().to(device(), dtype())
+
+
+def captions(image: int) -> Ids:
+    """A caption and 27 with one word exchanged: some 23 tokens each, 3.3 padded tokens for one needed, as OHD-Caps'."""
+    rng = random.Random(image)
+    true = [rng.randrange(300, 40_000) for _ in range(rng.randrange(17, 26))]
+    false = []
+    for _ in range(CAPTIONS - 1):
+        at = rng.randrange(1, len(true))
+        false.append([*true[:at], rng.randrange(300, 40_000), *true[at + 1 :]])
+    return [[START, *ids, END] for ids in (true, *false)]
+
+
+def _whole(model: CLIPModel, asked: list[Ids]) -> Row:
+    config = model.config.vision_config
+    pixels = torch.randn(len(asked), 3, config.image_size, config.image_size, device=device(), dtype=dtype())
+
+    def rank(text: Callable[..., Tensor]) -> Tensor:
+        image_ND = model.visual_projection(model.vision_model(pixel_values=pixels).pooler_output)
+        return _logits(model, image_ND, text)
+
+    def _logits(model: CLIPModel, image_ND: Tensor, text: Callable[..., Tensor]) -> Tensor:
+        text_ND = text(model, [ids for one in asked for ids in one])
+        text_NKD = functional.normalize(text_ND, dim=-1).unflatten(0, (len(asked), CAPTIONS))
+        return 100 * torch.einsum("nd,nkd->nk", functional.normalize(image_ND, dim=-1), text_NKD)
+
+    return _compared("ohd-caps-b32", rank, asked, model)
+
+
+def _text_side(model: CLIPModel, asked: list[Ids]) -> Row:
+    image_D = torch.randn(model.config.projection_dim, device=device(), dtype=dtype())
+
+    def rank(text: Callable[..., Tensor]) -> Tensor:
+        text_ND = functional.normalize(text(model, [ids for one in asked for ids in one]), dim=-1)
+        return 100 * (text_ND @ functional.normalize(image_D, dim=0)).unflatten(0, (len(asked), CAPTIONS))
+
+    return _compared("ohd-caps-l14-text", rank, asked, model)
+
+
+@torch.inference_mode()
+def _compared(name: str, rank: Callable[[Callable[..., Tensor]], Tensor], asked: list[Ids], model: Any) -> Row:
+    found: dict[str, Tensor] = {}
+
+    def product() -> None:
+        with fast_linear(device(), dtype()):
+            found["product"] = rank(trie.text_features)
+
+    product()  # a warm-up
+    took = seconds(product, 3)
+    reference = seconds(lambda: found.update(reference=rank(padded_features)), 1 if len(asked) > 2 else 2)
+    worst = float((found["product"] - found["reference"]).abs().max())
+    orders = (found["product"].argsort(-1) == found["reference"].argsort(-1)).all(-1)
+    right = bool(orders.all()) and worst <= 1e-4
+    if torch.cuda.is_available():
+        right = float(orders.float().mean()) > 0.5
+    every = [ids for one in asked for ids in one]
+    nodes = trie.nodes(model, every)
+    text = model.config.text_config
+    flops = 2.0 * text.num_hidden_layers * 12 * text.hidden_size**2
+    return row(
+        name,
+        reference,
+        took,
+        right,
+        images=len(asked),
+        captions=len(every),
+        max_logit_difference=worst,
+        same_order=f"{int(orders.sum())}/{len(asked)}",
+        padded_tokens_per_token=round(77 * len(every) / nodes, 2),
+        images_per_s=round(len(asked) / took, 2),
+        text_tokens_per_s=round(nodes / took, 1),
+        **ceilings().shares(nodes * flops, flops / 2 * 4, took),
+    )
