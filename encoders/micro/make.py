@@ -40,6 +40,8 @@ def make_tongue(llava: Path) -> None:
     """The language model, with an untrained projector before it."""
     model = tongue.fresh(0)
     tongue.teach(model, tongue.Talking())
+    log.info("mostly questions")
+    tongue.teach(model, tongue.Talking(questions=9, dense=0.15, lr=1.5e-3, blurred=0.5, seed=1))
     save(model, llava)
 
 
