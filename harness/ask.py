@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from harness.errors import DegenerateError
 from harness.types import LVLM, Answer, Asked, Encoder, Failure, Place, Reply
+
+if TYPE_CHECKING:
+    from harness.features import ImageFeatures
 
 IMAGES_AT_ONCE = 32
 
@@ -20,18 +23,18 @@ class Ask(Protocol):
         """A reply for every sample."""
 
 
-def ranker(encoder: Encoder, place: Place) -> Ask:
-    """Answer with the similarity of each sample's image to each of its texts."""
+def ranker(encoder: Encoder, place: Place, features: ImageFeatures | None = None) -> Ask:
+    """Answer with the similarity of each sample's image to each of its texts; ``features`` keeps what images gave."""
 
     def ask(asked: Iterable[Asked]) -> Iterator[Reply]:
         pending = iter(asked)
         while batch := list(islice(pending, place.batch_size or IMAGES_AT_ONCE)):
-            yield from _ranked(encoder, batch)
+            yield from _ranked(encoder, batch, features)
 
     return ask
 
 
-def _ranked(encoder: Encoder, batch: list[Asked]) -> Iterator[Reply]:
+def _ranked(encoder: Encoder, batch: list[Asked], features: ImageFeatures | None) -> Iterator[Reply]:
     """Rank one batch: its images together, each distinct text once."""
     import torch
 
@@ -43,7 +46,9 @@ def _ranked(encoder: Encoder, batch: list[Asked]) -> Iterator[Reply]:
     if not texts:
         return
     with torch.inference_mode():
-        image_ND = encoder.encode_images([one.image for one in seen if one.image is not None]).float().cpu()
+        images = [one.image for one in seen if one.image is not None]
+        encoded_ND = features.of(images, encoder.encode_images) if features else encoder.encode_images(images)
+        image_ND = encoded_ND.float().cpu()
         text_TD = encoder.encode_texts(texts).float().cpu()
         score_NT = image_ND @ text_TD.T
     row = {text: i for i, text in enumerate(texts)}

@@ -16,6 +16,7 @@ from PIL import Image
 
 from harness import ask as asking
 from harness import digest
+from harness.ahead import ahead
 from harness.errors import DegenerateError
 from harness.images import ImageError, image_digest, open_image
 from harness.store import Journal, Record, Run, latest
@@ -176,14 +177,20 @@ def _by_image(samples: Sequence[Sample]) -> dict[Path | None, list[Sample]]:
 
 def _opened(by_image: Mapping[Path | None, list[Sample]], see: See, broken: list[Reply]) -> Iterator[Asked]:
     """Each image opened once with its samples; what cannot be opened becomes failures instead."""
-    for path, samples in by_image.items():
+
+    def opened(path: Path | None) -> Image.Image | Exception | None:
+        try:
+            return see(path) if path else None
+        except (ImageError, FileNotFoundError) as error:
+            return error
+
+    for (path, samples), image in zip(by_image.items(), ahead(opened, by_image), strict=True):
         if path is None:
             yield from (Asked(None, (sample,)) for sample in samples)
-            continue
-        try:
-            yield Asked(see(path), tuple(samples))
-        except (ImageError, FileNotFoundError) as error:
-            broken.extend((sample, Failure(str(error))) for sample in samples)
+        elif isinstance(image, Exception):
+            broken.extend((sample, Failure(str(image))) for sample in samples)
+        else:
+            yield Asked(image, tuple(samples))
 
 
 def _refuse_constant(asked: Questions, path: Path) -> None:

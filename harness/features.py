@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
+    from harness.types import Encoder, Place
+
 
 def of_image(image: Image) -> str:
     """SHA-256 of an image's pixels, as the encoder is shown them."""
@@ -24,6 +26,16 @@ def of_image(image: Image) -> str:
 
 
 Encode = Callable[[Sequence["Image"]], "Tensor"]
+
+
+def features_of(encoder: Encoder, place: Place) -> ImageFeatures | None:
+    """Where this encoder's image features are kept; None for a fake, which has no tower worth sparing."""
+    if getattr(encoder, "tower_digest", None) is None:
+        return None
+    from harness import devices
+
+    where = {"device": devices.device(place).type, "dtype": place.dtype}
+    return ImageFeatures(encoder.digest(), {**encoder.describe(), **where})
 
 
 class ImageFeatures:

@@ -14,6 +14,7 @@ from typing import Any
 
 from harness.ask import Ask, ranker, speaker
 from harness.errors import OhdBenchError
+from harness.features import features_of
 from harness.types import Asked, Place, Reply
 
 # Images waiting for a worker. A model may look at many before it answers the first, so nothing else bounds them.
@@ -39,7 +40,7 @@ class Crew:
         encoder = registry.make_encoder(self.encoder, place) if self.encoder else None
         if self.mode == "rank":
             assert encoder is not None
-            return ranker(encoder, place)
+            return ranker(encoder, place, features_of(encoder, place))
         return speaker(registry.make_lvlm(self.lvlm, place)(encoder))
 
     def own_place(self, worker: int, workers: int) -> Place:

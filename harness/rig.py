@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness import ask as asking
 from harness import controls, digest, engine, images, registry
+from harness.askers import Models
 from harness.data import Data
 from harness.errors import DataError, UsageError
+from harness.estimate import Estimate
 from harness.stats import tally
 from harness.store import Record, Run, slug
-from harness.types import LVLM, Encoder, LvlmHost, Place, Task
+from harness.types import LVLM, Answer, Encoder, LvlmHost, Place, Task
 
 Ticking = Callable[[str, int], AbstractContextManager[engine.Progress]]
 """What shows progress: called with a title and a total, gives something to tick with."""
@@ -34,6 +35,9 @@ class Plan:
     control: str = "none"
     limit: int = 0
     seed: int = 0
+    workers: int = 1
+    verify: float = 0.0
+    include: tuple[Path, ...] = ()
 
 
 def open_task(text: str, data: Path) -> Task:
@@ -87,7 +91,8 @@ def plan(tasks: Sequence[Task], data: Data, results: Path, place: Place, **asked
         found = engine.questions(task, controls.samples(samples, control, seed))
         images.check(found.images, task.name)
         questions.append(found)
-    return Plan(data, tuple(questions), results, place, control, limit, seed)
+    more = {key: asked[key] for key in ("workers", "verify", "include") if key in asked}
+    return Plan(data, tuple(questions), results, place, control, limit, seed, **more)
 
 
 @dataclass(frozen=True)
@@ -132,11 +137,11 @@ def _ask(
     if asked.task.mode == "rank":
         assert encoder is not None
         model = engine.Identity(_encoder_identity(encoder), view=plan.control)
-        ask = asking.ranker(encoder, plan.place)
     else:
         assert lvlm is not None
         model = engine.Identity(_lvlm_identity(lvlm), lvlm.render, view=plan.control)
-        ask = asking.speaker(lvlm)
+    pair = Models(encoder, lvlm, plan.place, plan.include)
+    ask = pair.asker(asked.task.mode, plan.workers)
     began = time.perf_counter()
     floors = floor_values(asked)
     with ticking(f"{run.id}  {asked.task.name}", len(asked.samples)) as tick:
@@ -150,8 +155,19 @@ def _ask(
         "floors": floors,
         "seconds": round(seconds, 1),
     }
+    if plan.verify:
+        answers = {r.id: r.reply for r in run.records(asked.task.name) if isinstance(r.reply, Answer)}
+        verdict = pair.verified(asked.task.mode, answers, asked.samples, view, (plan.verify, plan.seed))
+        entry |= {"verify": verdict.record() | {"said": verdict.said()}}
     run.update(tasks=kept | {asked.task.name: entry})
     return standing
+
+
+def estimates(plan: Plan, encoder: Encoder | None, host: LvlmHost | None) -> dict[str, Estimate]:
+    """How long each task of the plan will take this pair of models, from asking a few images; nothing is kept."""
+    pair = Models(encoder, host(encoder) if host else None, plan.place, plan.include)
+    view = controls.view(plan.control)
+    return {asked.task.name: pair.estimated(asked.task.mode, asked.samples, view) for asked in plan.questions}
 
 
 def floor_values(asked: engine.Questions) -> dict[str, dict[str, dict[str, float]]]:

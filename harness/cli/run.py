@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -73,6 +73,17 @@ def run(
     ] = 0,
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.", envvar="OHD_BENCH_DTYPE")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps …", envvar="OHD_BENCH_DEVICE")] = "auto",
+    workers: Annotated[
+        int,
+        typer.Option(min=1, help="Processes, each with its own copy of the models.", envvar="OHD_BENCH_WORKERS"),
+    ] = 1,
+    verify: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="Ask this share again one by one, count flips.", envvar="OHD_BENCH_VERIFY"),
+    ] = 0.0,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Ask 32 samples, say how long all will take, keep nothing.")
+    ] = False,
     include: Include = None,
     full: Annotated[bool, typer.Option("--full", help="Print every metric of every group.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -85,20 +96,26 @@ def run(
     """
     from harness import registry
     from harness.cli import showing
-    from harness.cli.console import say
+    from harness.cli.console import out, say
     from harness.types import Place
 
     if not verbose:
         showing.quiet()
     registry.load(include or ())
-    asked = {"control": control, "limit": limit, "seed": seed}
+    asked: dict[str, Any] = {"control": control, "limit": limit, "seed": seed, "estimate": estimate}
+    asked |= {"workers": workers, "verify": verify, "include": tuple(include or ())}
     outcomes, tasks = showing.ask(
         list(encoder or []), lvlm, list(task or []), data, results, Place(device, dtype, batch_size), asked
     )
+    if estimate:
+        return
     showing.print_runs([one.run for one in outcomes], tasks, full=full, as_json=as_json)
     for one in outcomes:
         for name, standing in one.tasks.items():
             if standing.failed:
                 say(f"{one.run.id}: {name}: {standing.failed} of {standing.expected} failed: {standing.first_failure}")
+            verdict = one.run.manifest()["tasks"][name].get("verify")
+            if verdict and not as_json:
+                out().print(f"{one.run.id}: {name}: {verdict['said']}", soft_wrap=True, markup=False)
         say(f"kept in {one.run.folder}")
     raise typer.Exit(0 if all(one.complete for one in outcomes) else 1)

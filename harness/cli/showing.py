@@ -14,6 +14,7 @@ from harness import registry, rig, sheet
 from harness.cli.console import out, print_json, say, ticking
 from harness.data import resolve
 from harness.errors import UsageError
+from harness.estimate import Estimate
 from harness.store import Run
 from harness.types import Place, Task
 
@@ -40,13 +41,23 @@ def ask(
         modes.discard("rank")
         say("not asked: what ranks captions by an image; --control text-only shows none")
     tasks = rig.chosen(names, where, modes, say)
+    only_estimate = asked.get("estimate", False)
     plan = rig.plan(tasks, where, results, place, **asked)
     host = registry.make_lvlm(lvlm, place) if lvlm else None
-    outcomes = []
+    outcomes: list[rig.Outcome] = []
     for text in dict.fromkeys(encoders or [""]):
         encoder = registry.make_encoder(text, place) if text else None
-        outcomes.append(rig.perform(plan, encoder, host, ticking))
+        if only_estimate:
+            print_estimates(text or lvlm, rig.estimates(plan, encoder, host))
+        else:
+            outcomes.append(rig.perform(plan, encoder, host, ticking))
     return outcomes, tasks
+
+
+def print_estimates(whose: str, found: Mapping[str, Estimate]) -> None:
+    """One line a task: how long it will take."""
+    for name, one in found.items():
+        out().print(f"{whose}: {name}: {one.said()}", soft_wrap=True, markup=False)
 
 
 def quiet() -> None:
