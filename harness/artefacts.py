@@ -13,7 +13,7 @@ from harness.types import Answer, Sample
 
 TOKEN = r"\w+|[^\w\s]"  # noqa: S105
 """Words and marks: where a comma stands tells much."""
-WORD = r"\w+"  # noqa: S105
+WORD = r"\w+"
 STRENGTH = 20.0
 FOLDS = 5
 Scores = list[tuple[float, ...]]

@@ -70,10 +70,10 @@ def image_dependent(run: Run, control: Run, task: Task) -> dict[tuple[str, str],
     """
     pairs = paired_tallies(run.records(task.name), control.records(task.name))
     return {
-        (group, name): ImageDependent(*found)
+        (group, name): ImageDependent(score, without, part)
         for group, (seen, unseen) in pairs.items()
-        for name, found in compared(task.metrics_of(group), seen, unseen).items()
-        if found[0].value == found[0].value and found[1].value == found[1].value
+        for name, (without, score, part) in compared(task.metrics_of(group), unseen, seen).items()
+        if part.value == part.value
     }
 
 

@@ -1,4 +1,4 @@
-"""``ohd-bench compare``, ``attribute``, ``effects`` and ``objects``: what a difference means and where errors come from."""
+"""``ohd-bench compare``, ``attribute``, ``effects`` and ``objects``: what a difference means, where errors come from."""
 
 from __future__ import annotations
 
@@ -9,9 +9,16 @@ import typer
 
 from harness.cli.run import Include, Results
 
-Runs = Annotated[list[str] | None, typer.Argument(help="The base first: runs by id or encoder, or files of answers with --task.")]
-Task = Annotated[str, typer.Option("--task", "-t", help="Only this task, NAME[?option=value]; needed for files of answers.")]
-DataDir = Annotated[str, typer.Option("--data", help="'micro', or a folder with the benchmarks' official files.", envvar="OHD_BENCH_DATA")]
+Runs = Annotated[
+    list[str] | None, typer.Argument(help="The base first: runs by id or encoder, or files of answers with --task.")
+]
+Task = Annotated[
+    str, typer.Option("--task", "-t", help="Only this task, NAME[?option=value]; needed for files of answers.")
+]
+DataDir = Annotated[
+    str,
+    typer.Option("--data", help="'micro', or a folder with the benchmarks' official files.", envvar="OHD_BENCH_DATA"),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -29,12 +36,17 @@ def compare(
     data: DataDir = "micro",
     results: Results = Path("results"),
     full: Annotated[bool, typer.Option("--full", help="Every metric of every group.")] = False,
-    fail_if_worse: Annotated[list[str] | None, typer.Option(help="[TASK:][GROUP:]METRIC; exit 5 where it is worse and the interval leaves out 0. Repeat for more.")] = None,
-    published: Annotated[bool, typer.Option("--published", help="Instead: the arithmetic of the paper's printed precision and recall.")] = False,
+    fail_if_worse: Annotated[
+        list[str] | None,
+        typer.Option(help="[TASK:][GROUP:]METRIC; exit 5 where it is worse beyond chance. Repeat for more."),
+    ] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="Instead: the arithmetic of the paper's printed tables.")
+    ] = False,
     include: Include = None,
     as_json: Json = False,
 ) -> None:
-    """Say which differences are real, whether they are sight or bias, and what is left when the picture is taken away."""
+    """Say which differences are real, whether they are sight or bias, and what is left without the picture."""
     from harness import registry
     from harness.cli import comparing
 
@@ -58,10 +70,10 @@ def attribute(
 ) -> None:
     """Eye or brain: what each run's encoder can tell of the objects asked about, crossed with what the LVLM said."""
     from harness import registry
-    from harness.cli import comparing
+    from harness.cli import explaining
 
     registry.load(include or ())
-    comparing.print_attribution(list(runs or []), results, data, device, as_json)
+    explaining.print_attribution(list(runs or []), results, data, device, as_json)
 
 
 def effects(
@@ -73,23 +85,25 @@ def effects(
 ) -> None:
     """Main effects of tower, projector and language model, from runs that cross them."""
     from harness import registry
-    from harness.cli import comparing
+    from harness.cli import explaining
 
     registry.load(include or ())
-    comparing.print_effects(list(runs or []), results, task, as_json)
+    explaining.print_effects(list(runs or []), results, task, as_json)
 
 
 def objects(
     run: Annotated[str, typer.Argument(help="A run, by id or encoder.")],
     data: DataDir = "micro",
     results: Results = Path("results"),
-    to: Annotated[Path | None, typer.Option("--to", help="Write hard negatives for the trainer: one JSON object a line.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Write hard negatives for the trainer: one JSON object a line.")
+    ] = None,
     include: Include = None,
     as_json: Json = False,
 ) -> None:
     """Misses and false claims of each object class, and which present object drags which absent one along."""
     from harness import registry
-    from harness.cli import comparing
+    from harness.cli import explaining
 
     registry.load(include or ())
-    comparing.print_objects(run, results, data, to, as_json)
+    explaining.print_objects(run, results, data, to, as_json)

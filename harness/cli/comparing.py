@@ -9,8 +9,8 @@ from typing import Any
 
 from rich.table import Table
 
-from harness.cli.console import out, print_json, say
-from harness.comparison import bias, compare, sides
+from harness.cli.console import out, print_json
+from harness.comparison import compare, sides
 from harness.comparison.compare import Comparison, Line, OneTask
 from harness.errors import GateError, UsageError
 from harness.sheet import cell, gap, number
@@ -51,7 +51,9 @@ def enforce(lines: Sequence[Line]) -> None:
     """GateError where a line is worse than the base, and its interval leaves out 0."""
     worse = [line for line in lines if line.worse]
     if worse:
-        told = ", ".join(f"{'/'.join(filter(None, (w.task, w.group)))} {w.metric} {gap(w.gap, w.digits)}" for w in worse)
+        told = ", ".join(
+            f"{'/'.join(filter(None, (w.task, w.group)))} {w.metric} {gap(w.gap, w.digits)}" for w in worse
+        )
         raise GateError(f"worse than the base: {told}")
 
 
@@ -66,7 +68,9 @@ def print_comparisons(found: Sequence[Comparison], results: Path, full: bool, as
         for task in one.tasks:
             _print_task(task)
         if one.joint:
-            out().print(f"Mean change of the tasks' headlines for the better, images drawn across tasks: {gap(one.joint, 1)}")
+            out().print(
+                f"Mean change of the tasks' headlines for the better, images drawn across tasks: {gap(one.joint, 1)}"
+            )
         for name, table in controlled(one, results).items():
             out().print(_control_table(one, name, table))
 
@@ -86,7 +90,17 @@ def _lines(one: Comparison, full: bool) -> Table:
             table.add_section()
         last = line.task
         d = line.digits
-        table.add_row(line.task, line.group or "all", line.metric + ARROW[line.better], cell(line.base, d), cell(line.candidate, d), gap(line.gap, d), p_value(line.gap.p), p_value(line.adjusted), number(line.detectable, d))
+        table.add_row(
+            line.task,
+            line.group or "all",
+            line.metric + ARROW[line.better],
+            cell(line.base, d),
+            cell(line.candidate, d),
+            gap(line.gap, d),
+            p_value(line.gap.p),
+            p_value(line.adjusted),
+            number(line.detectable, d),
+        )
     return table
 
 
@@ -139,7 +153,15 @@ def _control_table(one: Comparison, name: str, rows: Sequence[tuple[Line, Any, A
         table.add_column(head, justify="right")
     for line, first, second in rows:
         d = line.digits
-        table.add_row(line.task, line.group or "all", line.metric + ARROW[line.better], cell(first.control, d), gap(first.part, d), cell(second.control, d), gap(second.part, d))
+        table.add_row(
+            line.task,
+            line.group or "all",
+            line.metric + ARROW[line.better],
+            cell(first.control, d),
+            gap(first.part, d),
+            cell(second.control, d),
+            gap(second.part, d),
+        )
     return table
 
 
@@ -192,12 +214,28 @@ def print_published(as_json: bool) -> None:
         "criterion: both rise and d′ does not; rounding to one decimal is allowed for. POPE is taken as half yes, half no."
     ))  # fmt: skip
     table.add_column("table")
-    for name in ("accuracy", "recall of no", "recall of yes", "balanced accuracy", "d′", "criterion", "yes %", "by criterion", "by d′", "reading"):
+    for name in (
+        "accuracy",
+        "recall of no",
+        "recall of yes",
+        "balanced accuracy",
+        "d′",
+        "criterion",
+        "yes %",
+        "by criterion",
+        "by d′",
+        "reading",
+    ):
         table.add_column(name, justify="right")
     for row in found:
         values: Any = row["values"]
-        cells = [f"{values[n][0][0]:.{d}f} → {values[n][1][0]:.{d}f}" for n, d in zip(from_print.SHOWN, (1, 1, 1, 1, 2, 2, 1), strict=True)]
-        table.add_row(str(row["table"]), *cells, f"{row['by_criterion']:+.1f}", f"{row['by_d_prime']:+.1f}", str(row["reading"]))
+        cells = [
+            f"{values[n][0][0]:.{d}f} → {values[n][1][0]:.{d}f}"
+            for n, d in zip(from_print.SHOWN, (1, 1, 1, 1, 2, 2, 1), strict=True)
+        ]
+        table.add_row(
+            str(row["table"]), *cells, f"{row['by_criterion']:+.1f}", f"{row['by_d_prime']:+.1f}", str(row["reading"])
+        )
     out().print(table)
 
 

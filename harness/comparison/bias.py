@@ -17,13 +17,15 @@ class Reading:
     """What a change of answers is: bias, criterion, sight, both, one-sided or none; and how much of each.
 
     ``by_bias`` and ``by_sight`` split the change of accuracy (in points) between criterion and d'; ``discrimination``
-    is the direction in which balanced accuracy moves, 0 where it does not.
+    is the direction in which balanced accuracy moves, 0 where it does not; ``ranking`` that of AUROC, where p(yes) is
+    known: it is free of any criterion.
     """
 
     kind: str
     by_bias: float
     by_sight: float
     discrimination: int = 0
+    ranking: int = 0
 
     @property
     def flagged(self) -> bool:
@@ -41,8 +43,9 @@ class Reading:
             "one-sided": "one-sided: all questions have the same answer, so bias and sight cannot be told apart",
             "none": "no change that this data can tell from chance",
         }[self.kind]
+        rank = {1: "; p(yes) ranks presence better", 0: "", -1: "; p(yes) ranks presence worse"}[self.ranking]
         split = f" (of the change in accuracy, {self.by_bias:+.1f} by criterion, {self.by_sight:+.1f} by d′)"
-        return says + (split if self.by_bias == self.by_bias else "")
+        return says + rank + (split if self.by_bias == self.by_bias else "")
 
 
 def moved(one: Difference | None) -> int:
@@ -59,15 +62,17 @@ def read(changes: Mapping[str, Difference], base: Totals, candidate: Totals) -> 
     bias, sight = split(base, candidate)
     headline = [moved(changes.get(name)) for name in ("accuracy", "f1")]
     discrimination, leaning = moved(changes.get("balanced_accuracy")), moved(changes.get("yes_ratio"))
+    ranking = moved(changes.get("AUROC"))
+    shares = (bias, sight, discrimination, ranking)
     if any(way and way != discrimination for way in headline) and leaning:
         # discrimination that falls while accuracy rises is bias too: the gain is bought
-        return Reading("bias", bias, sight, discrimination)
-    if discrimination and leaning and moved(changes.get("d_prime")) != discrimination:
+        return Reading("bias", *shares)
+    if discrimination and leaning and discrimination not in (moved(changes.get("d_prime")), ranking):
         # balanced accuracy is best where the criterion is 0: moving the line there raises it at the same d'
-        return Reading("criterion", bias, sight, discrimination)
+        return Reading("criterion", *shares)
     if discrimination:
-        return Reading("both" if leaning else "sight", bias, sight, discrimination)
-    return Reading("none", bias, sight)
+        return Reading("both" if leaning else "sight", *shares)
+    return Reading("none", *shares)
 
 
 def split(base: Totals, candidate: Totals) -> tuple[float, float]:

@@ -62,11 +62,14 @@ class OneTask:
     signal: Mapping[str, tuple[dict[str, float], dict[str, float]]]
     beliefs: tuple[probabilities.Believed, probabilities.Believed] | None
 
+    def tops(self) -> list[str]:
+        """The widest groups of yes-no questions."""
+        return [group for group in self.readings if not any(_above(other, group) for other in self.readings)]
+
     def short(self) -> list[Line]:
         """The lines of a short table: the task's own choice, discrimination and bias, and what p(yes) adds."""
         chosen = [*(self.task.summary or [("", self.task.headline)])]
-        tops = [group for group in self.readings if not any(_above(other, group) for other in self.readings)]
-        chosen += [(group, name) for group in tops for name in bias.SHOWN]
+        chosen += [(group, name) for group in self.tops() for name in bias.SHOWN]
         beliefs = {line.metric for line in self.lines} - set(self.task.metrics)
         chosen += [(line.group, line.metric) for line in self.lines if line.metric in beliefs and not line.group]
         by_name = {(line.group, line.metric): line for line in self.lines}
@@ -100,22 +103,24 @@ def compare(base: Side, candidate: Side, tasks: Sequence[Task]) -> Comparison:
 def _one_task(task: Task, base: Sequence[Record], candidate: Sequence[Record]) -> OneTask:
     first, second = stats.common(base, candidate)
     pairs = stats.paired_tallies(first, second)
+    beliefs = _beliefs(first, second)
+    believed = _belief_lines(task, beliefs) if beliefs else []
     lines: list[Line] = []
-    readings, signal = {}, {}
+    readings: dict[str, bias.Reading] = {}
+    signal: dict[str, tuple[dict[str, float], dict[str, float]]] = {}
     for group, (before, after) in pairs.items():
         changes = stats.compared(_finite(task.metrics_of(group), before, after), before, after)
         lines += [_line(task, group, name, task.metrics_of(group)[name], pair) for name, pair in changes.items()]
         if "balanced_accuracy" in task.metrics_of(group) and before.totals().get("n"):
             gaps = {name: gap for name, (_, _, gap) in changes.items()}
+            if not any(_above(other, group) for other in readings):  # p(yes) is compared over all questions together
+                gaps |= {line.metric: line.gap for line in believed}
             readings[group] = bias.read(gaps, before.totals(), after.totals())
             signal[group] = (before.totals(), after.totals())
-    beliefs = _beliefs(first, second)
-    if beliefs:
-        lines += _belief_lines(task, beliefs)
     unpaired = len({r.id for r in (*base, *candidate) if r.scored}) - len(first)
     images = len({record.image for record in first})
     flips = _flips(first, second)
-    return OneTask(task, len(first), images, unpaired, tuple(lines), flips, readings, signal, beliefs)
+    return OneTask(task, len(first), images, unpaired, (*lines, *believed), flips, readings, signal, beliefs)
 
 
 def _finite(metrics: Mapping[str, Metric], *tallies: Tally) -> dict[str, Metric]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness import digest, rig
+from harness import digest, engine, rig
 from harness.data import Data
 from harness.errors import UsageError
 from harness.store import Record, Run, pick, runs
@@ -106,7 +106,7 @@ def _of_file(path: Path, task: Task) -> Side:
     from harness import score
 
     scored = score.score(task, path)
-    entry = {"rules": dict(task.rules()), "samples_digest": score.data_digest(scored.samples)}
+    entry = {"rules": dict(task.rules()), "samples_digest": engine.questions(task, scored.samples).digest}
     return Side(path.stem, {task.name: list(scored.records)}, {"tasks": {task.name: entry}, "answers": str(path)})
 
 

@@ -1,0 +1,39 @@
+"""``ohd-bench report``: one HTML page of a comparison."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.compare import DataDir, Runs, Task
+from harness.cli.run import Include, Results
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``report``."""
+    app.command()(report)
+
+
+def report(
+    runs: Runs = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the page.")] = Path("report.html"),
+    task: Task = "",
+    data: DataDir = "micro",
+    results: Results = Path("results"),
+    sweep: Annotated[
+        list[str] | None, typer.Option(help="PERCENT=RUN: a run of an encoder trained on so much data; repeat.")
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option(help="Also write the figures as PDF and SVG, the tables as CSV and LaTeX, here.")
+    ] = None,
+    include: Include = None,
+) -> None:
+    """Write one HTML page that opens from disk: what changed, is it sight or bias, and the pictures behind it."""
+    from harness import registry
+    from harness.cli import reporting
+
+    registry.load(include or ())
+    material = reporting.material(list(runs or []), task, data, results, list(sweep or []))
+    reporting.write(material, out, export)
