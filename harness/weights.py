@@ -66,12 +66,12 @@ def without_wrappers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return dict(tensors)
 
 
-def read_folder(folder: Path) -> dict[str, Tensor]:
-    """All weights of a folder, whether in one file or in shards; safetensors before pickles."""
+def read_folder(folder: Path, part: str = "") -> dict[str, Tensor]:
+    """The weights of a folder whose names contain this, from one file or from shards; safetensors before pickles."""
     for pattern in ("*.safetensors", "*.bin"):
         files = sorted(path for path in folder.glob(pattern) if path.name not in NOT_WEIGHTS)
         if files:
-            return {name: tensor for file in files for name, tensor in _tensors(file).items()}
+            return {name: tensor for file in files for name, tensor in _tensors(file).items() if part in name}
     raise ModelError(f"{folder} holds no weights, neither *.safetensors nor *.bin")
 
 

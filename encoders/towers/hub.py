@@ -25,6 +25,8 @@ from encoders.towers.words import HubWords
 from harness import weights
 from harness.errors import ModelError, UsageError
 from harness.types import Encoder, Place, Spec
+from harness.vision_language.loaded import local
+from harness.vision_language.names import in_memory, is_computed
 
 DEFAULT = "openai/clip-vit-base-patch32"
 ACTIVATIONS = ("quick_gelu", "gelu")
@@ -43,6 +45,8 @@ def load(spec: Spec, place: Place) -> Encoder:
         return _clip(spec, location, config, place, where)
     if config.model_type == "clip_vision_model":
         return _tower_only(spec, location, config, place, where)
+    if config.model_type in ("llava", "llava_next"):
+        return _inside(spec, location, config, place)
     if not (hasattr(config, "text_config") and hasattr(config, "vision_config")):
         raise ModelError(f"{location} is a '{config.model_type}', which is no dual encoder of images and texts")
     return _foreign(spec, location, config, place, where)
@@ -111,6 +115,18 @@ def _tower_only(
         config.hidden_act = spec.options["activation"]
     tower = from_pretrained(CLIPVisionModel, location, config, where)
     return ClipEncoder(spec, bare.around(tower), None, pixels.of_folder(location, config.image_size, **where), place)
+
+
+def _inside(spec: Spec, location: str, config: Any, place: Place) -> ClipEncoder:
+    """The vision tower that a LLaVA folder carries."""
+    if not isinstance(config.vision_config, CLIPVisionConfig):
+        raise ModelError(f"{location} carries a '{config.vision_config.model_type}', no CLIP ViT")
+    folder = local(location)
+    tensors = {in_memory(n): t for n, t in weights.read_folder(folder, "vision_tower.").items()}
+    tower = CLIPVisionModel(config.vision_config)
+    own = {n.removeprefix("model.vision_tower."): t for n, t in tensors.items() if not is_computed(n)}
+    bare.fill(tower, own, spec)
+    return ClipEncoder(spec, bare.around(tower), None, pixels.of_folder(location, tower.config.image_size), place)
 
 
 def _foreign(spec: Spec, location: str, config: Any, place: Place, where: dict[str, Any]) -> HubForeign:

@@ -124,7 +124,7 @@ def _standard(spec: Spec, found: Found, activation: str, place: Place) -> ClipEn
         return _tower_only(spec, named, config.vision_config, preprocess, place)
     model = CLIPModel(config)
     bare.fill(model, named, spec)
-    words = OpenClipWords(open_clip.get_tokenizer(found.tokenizer), end if text.get("pool_type") == "eos" else None)
+    words = OpenClipWords(_tokenizer(found.tokenizer), end if text.get("pool_type") == "eos" else None)
     return ClipEncoder(spec, model, words, pixels.of_open_clip(preprocess), place)
 
 
@@ -142,8 +142,11 @@ def _tower_only(
 
 def _foreign(spec: Spec, found: Found, why: str, place: Place) -> OpenClipForeign:
     # open_clip's own loader resizes positions that do not fit without a word; load_state_dict below does not.
-    kind = factory.CustomTextCLIP if _custom_text(found.config) else factory.CLIP
-    model = kind(**{key: value for key, value in found.config.items() if key != "custom_text"})
+    try:
+        model = _architecture(found.config)
+    except OSError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"{spec.text} is made of a model on the hub that cannot be fetched: {reason}") from error
     tensors = read(found.weights)
     if "positional_embedding" in tensors and not hasattr(model, "positional_embedding"):
         tensors = factory.convert_to_custom_text_state_dict(tensors)
@@ -156,12 +159,27 @@ def _foreign(spec: Spec, found: Found, why: str, place: Place) -> OpenClipForeig
     about = {"activation": "quick_gelu" if found.config["quick_gelu"] else "the architecture's own", **preprocess}
     encoder = OpenClipForeign(spec.text, model, place, why, about)
     encoder.transform = image_transform_v2(PreprocessCfg(**preprocess), is_train=False)
-    encoder.tokenizer = open_clip.get_tokenizer(found.tokenizer)
+    encoder.tokenizer = _tokenizer(found.tokenizer)
     return encoder
 
 
-def _custom_text(config: Mapping[str, Any]) -> bool:
-    return bool(config.get("custom_text") or config["text_cfg"].get("hf_model_name"))
+def _architecture(config: Mapping[str, Any]) -> Any:
+    """open_clip's model of this configuration, its parts not fetched from anywhere."""
+    told = {key: value for key, value in config.items() if key != "custom_text"}
+    told["text_cfg"] = {**config["text_cfg"], "hf_model_pretrained": False}
+    if "multimodal_cfg" in config:
+        return factory.CoCa(**told)
+    custom = config.get("custom_text") or config["text_cfg"].get("hf_model_name")
+    return (factory.CustomTextCLIP if custom else factory.CLIP)(**told)
+
+
+def _tokenizer(name: str) -> Any:
+    """open_clip's tokenizer of an architecture; ModelError where its files are on the hub and out of reach."""
+    try:
+        return open_clip.get_tokenizer(name)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"the tokenizer of {name} is on the hub and cannot be fetched: {reason}") from error
 
 
 def _fitting(tensors: Mapping[str, Tensor], model: torch.nn.Module) -> dict[str, Tensor]:

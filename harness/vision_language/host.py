@@ -10,9 +10,18 @@ import torch
 from torch.nn import Module
 from transformers import CLIPVisionModel
 
-from harness.errors import ModelError
 from harness.types import Encoder, Place, Spec
-from harness.vision_language import align, checkpoint, fits, identity, inference, preprocess, template, yes_no_tokens
+from harness.vision_language import (
+    align,
+    checkpoint,
+    fits,
+    identity,
+    inference,
+    preprocess,
+    swap,
+    template,
+    yes_no_tokens,
+)
 from harness.vision_language.speaker import Speaker, View
 
 
@@ -40,7 +49,9 @@ class Host:
         """The LVLM with this encoder's tower, or as it came; ModelError where the tower does not fit."""
         self.put(self.own)
         if encoder is None:
-            return Speaker(self, View(self.own, self.own_projector, {"tower": self.own_digest}, {"tower": "own"}))
+            return Speaker(
+                self, View(self.own, self.own_projector, {"tower": self.own_digest}, {"tower": "own", "align": "none"})
+            )
         asked = encoder.tower()
         about = encoder.describe()
         fits.require(encoder.spec, asked, about, self.model.config.vision_config, self.processor.image_processor)
@@ -67,22 +78,9 @@ class Host:
 
     def _carried(self, spec: str, asked: CLIPVisionModel) -> tuple[Module, dict[str, str]]:
         """A copy of the asked tower in this LVLM's precision, put in, and the digests of both."""
-        weight = next(self.own.parameters())
-        asked_digest = identity.tower_digest(asked)
-        tower = CLIPVisionModel._from_config(
-            self.model.config.vision_config, attn_implementation=self.own.config._attn_implementation
-        ).to(weight.device, weight.dtype)
-        tower.load_state_dict(asked.state_dict())
-        self.put(tower.eval().requires_grad_(False))
-        expected = identity.values(
-            identity.canonical({name: tensor.to(weight.dtype) for name, tensor in asked.state_dict().items()})
-        )
-        found = identity.tower_digest(self.model.model.vision_tower)
-        if found != expected:
-            raise ModelError(
-                f"the swap failed: the tower in memory ({found[:12]}) is not that of {spec} ({expected[:12]})"
-            )
-        return tower, {"tower": found, "tower_asked": asked_digest}
+        tower = swap.copy_like(asked, self.own)
+        self.put(tower)
+        return tower, swap.proven(self.model.model.vision_tower, asked, spec)
 
     def put(self, tower: Module, projector: Module | None = None) -> None:
         """Makes this the tower that the LVLM sees through, and this the projector (the own one where none is given)."""

@@ -236,3 +236,24 @@ def test_hashing_needs_no_weights_and_gives_unit_rows_that_depend_on_every_word(
     assert len({tuple(row.tolist()) for row in images}) == 3
     with pytest.raises(ModelError, match="no vision tower"):
         encoder.tower()
+
+
+@pytest.mark.parametrize("name", ["ViT-L-14-336-quickgelu", "ViT-B-32", "ViT-H-14"])
+def test_full_size_names_and_shapes_go_over_and_back(name):
+    from transformers import CLIPModel
+
+    from encoders.towers import convert
+
+    config = open_clip.get_model_config(name)
+    with torch.device("meta"):
+        theirs = open_clip.CLIP(**config).state_dict()
+        ours = CLIPModel(convert.hub_config(config, "quick_gelu", 49407)).state_dict()
+    converted = convert.to_hub(theirs)
+    assert {n: tuple(t.shape) for n, t in converted.items()} == {n: tuple(t.shape) for n, t in ours.items()}
+    back = convert.to_open_clip(converted)
+    assert {n: tuple(t.shape) for n, t in back.items()} == {n: tuple(t.shape) for n, t in theirs.items()}
+    again = convert.open_clip_config(convert.hub_config(config, "quick_gelu", 49407))
+    with torch.device("meta"):
+        assert {n: t.shape for n, t in open_clip.CLIP(**again).state_dict().items()} == {
+            n: t.shape for n, t in theirs.items()
+        }

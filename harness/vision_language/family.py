@@ -1,0 +1,157 @@
+"""LVLMs of other families, asked one question at a time through their own processor and ``generate``."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch.nn import Module
+from transformers import AutoModelForImageTextToText, CLIPVisionModel, GenerationConfig, StoppingCriteria
+from transformers import StoppingCriteriaList as Criteria
+
+from harness import devices, weights
+from harness.errors import ModelError, UsageError
+from harness.types import Answer, Asked, Encoder, Place, Reply, Sample, Spec
+from harness.vision_language import checkpoint, fits, identity, original, swap, template, yes_no_tokens
+from harness.vision_language.loaded import first_line, local
+
+
+class Family:
+    """Any transformers LVLM; called with an encoder it carries that tower where its own is a CLIP ViT."""
+
+    def __init__(self, spec: Spec, place: Place) -> None:
+        weights.quietly()
+        self.spec = spec
+        folder = local(spec.location)
+        self.how = checkpoint.loading(spec, place, folder)
+        self.model = self._loaded(folder)
+        if "device_map" not in self.how and "quantization_config" not in self.how:
+            self.model.to(devices.device(place))
+        self.model.eval()
+        identity.check_finite(self.model, spec.text)
+        self.processor = checkpoint.processor_of(folder)
+        self.render = self._template()
+        self.yes_no = yes_no_tokens.of_tokenizer(self.processor.tokenizer)
+        self.own: Any = getattr(getattr(self.model, "model", None), "vision_tower", None)
+
+    def _loaded(self, folder: Any) -> Any:
+        try:
+            model, told = AutoModelForImageTextToText.from_pretrained(folder, output_loading_info=True, **self.how)
+        except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+            raise ModelError(f"{folder} cannot be loaded as an LVLM: {first_line(error)}") from error
+        missing = {name for name in told["missing_keys"] if "position_ids" not in name}
+        original.check_names(str(folder), missing, set())
+        return model
+
+    def _template(self) -> template.Render:
+        name = self.spec.options.get("template", "chat")
+        if name not in ("chat", "bare"):
+            raise UsageError(f"?template={name}: there is chat (the model's own) and bare (the question alone)")
+        return template.named("chat", self.processor) if name == "chat" else lambda prompt, picture: prompt
+
+    def __call__(self, encoder: Encoder | None) -> FamilySpeaker:
+        """The LVLM as it came, or with this encoder's tower; ModelError where the tower does not fit."""
+        if encoder is None:
+            self.put(self.own)
+            return FamilySpeaker(self, self.own, {})
+        kind = self.model.config.model_type
+        if not isinstance(self.own, CLIPVisionModel):
+            raise ModelError(
+                f"{self.spec.text} is a {kind} without a CLIP ViT: it is evaluated as it is, without --encoder"
+            )
+        asked, images = encoder.tower(), self.processor.image_processor
+        fits.require(encoder.spec, asked, encoder.describe(), self.own.config, images)
+        tower = swap.copy_like(asked, self.own)
+        self.put(tower)
+        return FamilySpeaker(self, tower, swap.proven(self.model.model.vision_tower, asked, encoder.spec))
+
+    def put(self, tower: Module | None) -> None:
+        """Makes this the tower that the LVLM sees through."""
+        if tower is not None:
+            self.model.model.vision_tower = tower
+
+    @functools.cached_property
+    def own_digests(self) -> dict[str, str]:
+        """SHA-256 of the whole as it came, and of its tower where it can be swapped."""
+        self.put(self.own)
+        found = {"model": identity.part_digest(self.model), "tokenizer": identity.text_digest(self.processor.tokenizer)}
+        return found | ({"tower": identity.tower_digest(self.own)} if self.own is not None else {})
+
+
+class FamilySpeaker:
+    """A family's model, seeing through one tower."""
+
+    def __init__(self, host: Family, tower: Module | None, swapped: Mapping[str, str]) -> None:
+        self.host, self.tower, self.swapped = host, tower, swapped
+        self.spec = host.spec.text
+        self.tokenizer = host.processor.tokenizer
+
+    def answers(self, asked: Iterable[Asked]) -> Iterator[Reply]:
+        """A reply for every sample, each by a ``generate`` of its own."""
+        self.host.put(self.tower)
+        for one in asked:
+            for sample in one.samples:
+                yield sample, self._answer(one, sample)
+
+    @torch.inference_mode()
+    def _answer(self, one: Asked, sample: Sample) -> Answer:
+        model = self.host.model
+        text = self.host.render(sample.prompt, one.image is not None)
+        pictures = {"images": [one.image]} if one.image is not None else {}
+        inputs = self.host.processor(text=[text], return_tensors="pt", **pictures).to(model.device, model.dtype)
+        out = model.generate(
+            **inputs,
+            generation_config=_greedy(model, sample.tokens),
+            stopping_criteria=Criteria([_Until(self.tokenizer, sample.until)]) if sample.until else None,
+        )
+        first = identity.finite(out.logits[0][0], self.spec)
+        new = out.sequences[0, -len(out.logits) :]
+        words = self.tokenizer.decode(new, skip_special_tokens=True).strip()
+        if sample.until and sample.until in words:
+            words = words[: words.index(sample.until) + len(sample.until)]
+        return Answer(words, self.host.yes_no.p_yes(first))
+
+    def render(self, prompt: str) -> str:
+        """The prompt as the model reads it."""
+        return self.host.render(prompt, True)
+
+    def digests(self) -> Mapping[str, str]:
+        """SHA-256 of the model as it came, and of the towers in memory and asked for."""
+        return {**self.host.own_digests, **self.swapped}
+
+    def describe(self) -> Mapping[str, Any]:
+        """What else is part of its identity."""
+        model = self.host.model
+        return {
+            "family": model.config.model_type,
+            "template": self.host.spec.options.get("template", "chat"),
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "decoding": "greedy",
+            "tower": "swapped" if self.swapped else "own",
+        }
+
+
+def _greedy(model: Any, tokens: int) -> GenerationConfig:
+    told = model.generation_config
+    return GenerationConfig(
+        max_new_tokens=tokens,
+        do_sample=False,
+        output_logits=True,
+        return_dict_in_generate=True,
+        eos_token_id=told.eos_token_id,
+        pad_token_id=told.pad_token_id if told.pad_token_id is not None else 0,
+    )
+
+
+class _Until(StoppingCriteria):
+    """Ends an answer with the text that ends it, looked for among its last tokens."""
+
+    def __init__(self, tokenizer: Any, until: str) -> None:
+        self.tokenizer, self.until = tokenizer, until
+
+    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
+        last = self.tokenizer.decode(input_ids[0, -1:], skip_special_tokens=True)
+        return torch.tensor([self.until in last], device=input_ids.device)
