@@ -123,12 +123,13 @@ class Scored:
                 found[group] |= self._from_probabilities(path)
         return found
 
+    @cached_property
+    def _with_probability(self) -> list[tuple[Sample, float]]:
+        pairs = zip(self.asked, self.replies, strict=True)
+        return [(sample, reply.p_yes) for sample, reply in pairs if reply.p_yes is not None]
+
     def _from_probabilities(self, path: str) -> dict[str, float]:
-        pairs = [
-            (s.target, a.p_yes)
-            for s, a in zip(self.asked, self.replies, strict=True)
-            if a.p_yes is not None and path in stats.groups_of(s.group)
-        ]
+        pairs = [(s.target, p) for s, p in self._with_probability if path in stats.groups_of(s.group)]
         if not pairs:
             return {}
         return yes_no.of_probabilities([truth for truth, _ in pairs], [p for _, p in pairs])

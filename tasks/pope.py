@@ -62,7 +62,7 @@ class Pope(Task):
         files = {name: path for name in SAMPLINGS if (path := root / f"{self.source}_pope_{name}.json").is_file()}
         if not files:
             raise DataError(f"{root} holds no {self.source}_pope_random.json, _popular or _adversarial")
-        nested = [at / name for name in SOURCES[self.source] for at in (root, self.data / "images")]
+        nested = [at / name for name in SOURCES[self.source] for at in (root, self.data / "images", self.data)]
         images = cache(lambda name: find(name, root / "images", *nested, self.data / "images"))
         for sampling, path in files.items():
             for number, row in enumerate(rows(path), 1):

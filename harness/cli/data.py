@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,11 +22,22 @@ def register(app: typer.Typer) -> None:
     app.add_typer(data, name="data")
 
 
-def prepare(what: Annotated[str, typer.Argument(help="micro: write the bundled world.")] = "micro") -> None:
-    """Write the micro world, and say where it lies."""
+def prepare(
+    what: Annotated[
+        str, typer.Argument(help="micro: the bundled world. nltk: what AMBER and CHAIR count with.")
+    ] = "micro",
+    source: Annotated[Path | None, typer.Option("--from", help="nltk: a folder like nltk_data; no network.")] = None,
+    to: Annotated[Path | None, typer.Option(help="nltk: where to put it; by default ~/nltk_data.")] = None,
+) -> None:
+    """Write the micro world, or fetch NLTK's tokenizer, tagger and WordNet; say where it lies."""
     from harness.data import micro
     from harness.errors import UsageError
 
-    if what != "micro":
-        raise UsageError(f"cannot prepare '{what}'; there is micro (docs/data.md says where real data comes from)")
-    print(micro())
+    if what == "nltk":
+        from harness import nltk_packages
+
+        print(nltk_packages.prepare(source, to))
+    elif what == "micro":
+        print(micro())
+    else:
+        raise UsageError(f"cannot prepare '{what}'; there is micro and nltk (docs/data.md: where benchmarks come from)")

@@ -16,9 +16,8 @@ def register(app: typer.Typer) -> None:
 
 
 def register_data(data: typer.Typer) -> None:
-    """Add ``data synonyms`` and ``data nltk``."""
+    """Add ``data synonyms``."""
     data.command()(synonyms)
-    data.command()(nltk)
 
 
 def score(
@@ -69,15 +68,3 @@ def synonyms(
     similar_words.write(table, out)
     print(f"{len(table['pairs'])} pairs of {table['name']} in {out}")
     print(f"now: ohd-bench score amber FILE --synonyms {out}")
-
-
-def nltk(
-    source: Annotated[
-        Path | None, typer.Option("--from", help="A folder that holds NLTK's packages; no network.")
-    ] = None,
-    to: Annotated[Path | None, typer.Option(help="Where to put them; by default ~/nltk_data.")] = None,
-) -> None:
-    """Fetch the tokenizer, tagger and WordNet that AMBER's and CHAIR's counting needs."""
-    from harness import nltk_packages
-
-    print(nltk_packages.prepare(source, to))

@@ -59,6 +59,7 @@ class Amber(Task):
         if synonyms:
             words.synonyms(synonyms)
         self._rules = rules
+        self._read = yes_no.READINGS["exact" if rules == "official" else "first-word"]
         self._asked_for = {"synonyms": synonyms, "nouns": nouns}
 
     @property
@@ -126,8 +127,7 @@ class Amber(Task):
         """A caption's nouns against the annotation, or a question's yes or no against the truth."""
         assert answer.text is not None, "AMBER asks for words"
         if sample.group != "generative":
-            read = yes_no.READINGS["exact" if self._rules == "official" else "first-word"]
-            return yes_no.counts(sample.target, read(answer.text))
+            return yes_no.counts(sample.target, self._read(answer.text))
         note = self._annotations[sample.id]
         scene = Scene(tuple(note["truth"]), tuple(note["hallu"]))
         counting = official if self._rules == "official" else strict
