@@ -23,9 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def prepare(
-    what: Annotated[
-        str, typer.Argument(help="micro: the bundled world. nltk: what AMBER and CHAIR count with.")
-    ] = "micro",
+    what: Annotated[str, typer.Argument(help="micro, the bundled world, or nltk, for AMBER and CHAIR.")] = "micro",
     source: Annotated[Path | None, typer.Option("--from", help="nltk: a folder like nltk_data; no network.")] = None,
     to: Annotated[Path | None, typer.Option(help="nltk: where to put it; by default ~/nltk_data.")] = None,
 ) -> None:
