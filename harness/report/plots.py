@@ -94,7 +94,7 @@ def intervals(found: Sequence[Comparison]) -> Plot:
     def draw() -> Figure:
         lines = [one.lines() for one in found]
         rows = [line for line in lines[0] if _in_points(line)]
-        figure, axes = _axes(7, 0.6 + 0.32 * max(3, len(rows)))
+        figure, axes = _axes(4.6, 0.6 + 0.3 * max(3, len(rows)))
         axes.axvline(0, color=INK, linewidth=1)
         for i, (one, every) in enumerate(zip(found, lines, strict=True)):
             by_name = {_key(line): line for line in every}

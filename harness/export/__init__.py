@@ -1,0 +1,1 @@
+"""Kept runs in other tools' formats, and a comparison's tables and figures for a paper."""

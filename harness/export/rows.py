@@ -1,0 +1,101 @@
+"""A kept run as rows that any other tool's format is made of: each sample with its question, answer and verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import rig, sheet
+from harness.comparison.inference import correct
+from harness.errors import DataError
+from harness.stats import Estimate
+from harness.store import Record, Run
+from harness.types import Answer, Failure, Sample, Task
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One sample of a run: the question where the data is at hand, the record as kept."""
+
+    number: int
+    record: Record
+    sample: Sample | None
+
+    @property
+    def prompt(self) -> str:
+        """What was asked; for a ranking, the texts that were ranked."""
+        if self.sample is None:
+            return ""
+        return self.sample.prompt or "\n".join(self.sample.texts)
+
+    @property
+    def target(self) -> str:
+        """The right answer, as words."""
+        if self.sample is None:
+            return ""
+        return self.sample.texts[int(self.sample.target)] if self.sample.texts else self.sample.target
+
+    @property
+    def said(self) -> str:
+        """What the model answered: its words, or the text it ranked first; why there is none where it failed."""
+        reply = self.record.reply
+        if isinstance(reply, Failure):
+            return f"(failed: {reply.reason})"
+        if reply.text is not None:
+            return reply.text
+        scores = reply.scores or ()
+        best = max(range(len(scores)), key=scores.__getitem__, default=0)
+        texts = self.sample.texts if self.sample else ()
+        return texts[best] if best < len(texts) else f"text {best}"
+
+    @property
+    def right(self) -> bool | None:
+        """Whether the answer is right; None where that is no question."""
+        return correct(self.record)
+
+    @property
+    def p_yes(self) -> float | None:
+        """The mass of yes against no at the first answer token, where it was kept."""
+        return self.record.reply.p_yes if isinstance(self.record.reply, Answer) else None
+
+
+@dataclass(frozen=True)
+class TaskRows:
+    """One task of a run: its rows, its metrics by group."""
+
+    task: Task
+    entry: dict[str, Any]
+    rows: tuple[Asked, ...]
+    scores: dict[str, dict[str, Estimate]]
+
+
+def of_run(run: Run, data: Path | None) -> Iterator[TaskRows]:
+    """Each task of a run. Where its data is not at hand, questions and targets are empty."""
+    for name, entry in run.manifest().get("tasks", {}).items():
+        task = rig.open_task(entry.get("spec") or name, data or Path())
+        try:
+            samples = {sample.id: sample for sample in task.samples()} if data else {}
+        except DataError:  # the answers can be exported without their questions
+            samples = {}
+        records = run.records(name)
+        rows = tuple(Asked(i, record, samples.get(record.id)) for i, record in enumerate(records))
+        yield TaskRows(task, entry, rows, sheet.scores(task, records))
+
+
+def model_name(run: Run) -> str:
+    """The models of a run as one name."""
+    from harness.comparison.sides import title
+
+    return title(run.manifest()) or run.id
+
+
+def values(one: TaskRows) -> dict[str, Estimate]:
+    """Every metric with a value, ``group/metric`` (the whole without a group)."""
+    return {
+        "/".join(filter(None, (group, name))): estimate
+        for group, metrics in one.scores.items()
+        for name, estimate in metrics.items()
+        if estimate.value == estimate.value
+    }
