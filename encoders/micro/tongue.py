@@ -36,6 +36,7 @@ class Talking:
     batch: int = 32
     questions: int = 6
     dense: float = 1.0
+    hard: bool = False
     lr: float = 2e-3
     weight_decay: float = 0.05
     blurred: float = 0.6
@@ -98,12 +99,18 @@ def teach(model: LlavaForConditionalGeneration, recipe: Talking) -> None:
     embed = language.embed_tokens
 
     def value(step: int) -> Tensor:
-        scenes = [scene(f"{recipe.seed}/talk/{step * recipe.batch + n}", Mix()) for n in range(recipe.batch)]
+        scenes = [_scene(f"{recipe.seed}/talk/{step * recipe.batch + n}", recipe.hard) for n in range(recipe.batch)]
         taught = lesson(words, _talks(scenes, rng, recipe))
         slots_BSD = _told(embed, words, [told(item) for item in scenes])
         return _loss(model, taught, _blur(slots_BSD, recipe.blurred))
 
     _train([language], value, recipe, recipe.steps)
+
+
+def _scene(key: str, hard: bool) -> Scene:
+    """The scene of this key; where it is to be hard, the first of three that holds something with a pose."""
+    found = [scene(f"{key}/{n}", Mix(least=2)) for n in range(3)] if hard else [scene(key, Mix())]
+    return next((item for item in found if any(thing.pose for thing in item.things)), found[0])
 
 
 def _told(embed: Module, words: PreTrainedTokenizerFast, cells: list[list[list[str]]]) -> Tensor:
@@ -157,7 +164,8 @@ def _copy(projector: Module, seen_NSD: Tensor, meant_NSD: Tensor, rng: Random, s
 
 
 def _talks(scenes: list[Scene], rng: Random, recipe: Talking | Aligning) -> list[list[Turn]]:
-    found = [turns(item, rng, recipe.questions) for item in scenes]
+    hard = isinstance(recipe, Talking) and recipe.hard
+    found = [turns(item, rng, recipe.questions, hard) for item in scenes]
     return found if rng.random() < recipe.dense else [talk[2:] for talk in found]
 
 
