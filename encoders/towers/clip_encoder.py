@@ -6,6 +6,7 @@ import functools
 import importlib
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from encoders.towers.pixels import HubPixels
 from encoders.towers.words import Ids, Words
 from harness import devices
 from harness.errors import ModelError
+from harness.linear import fast_linear
 from harness.types import Place, Spec
 from harness.vision_language import identity
 
@@ -40,14 +42,15 @@ class ClipEncoder:
         """Unit rows [N, D] in float32, one for each image."""
         weight = self.model.visual_projection.weight
         step = devices.batch_size(self.place, gpu=128, cpu=16)
-        rows = [
-            self.model.visual_projection(
-                self.model.vision_model(
-                    pixel_values=self.pixels(images[i : i + step]).to(weight.device, weight.dtype)
-                ).pooler_output
-            )
-            for i in range(0, len(images), step)
-        ]
+        with fast_linear(weight.device, weight.dtype):
+            rows = [
+                self.model.visual_projection(
+                    self.model.vision_model(
+                        pixel_values=self.pixels(images[i : i + step]).to(weight.device, weight.dtype)
+                    ).pooler_output
+                )
+                for i in range(0, len(images), step)
+            ]
         return unit(rows, weight.shape[0], self.spec)
 
     @torch.no_grad()
@@ -58,7 +61,10 @@ class ClipEncoder:
         features = padded_features if self.padded else text_features()
         step = devices.batch_size(self.place, gpu=1024, cpu=256)
         ids = self.words(texts)
-        rows = [features(self.model, ids[i : i + step]) for i in range(0, len(ids), step)]
+        weight = self.model.text_projection.weight
+        # The padded way is the reference, so it keeps torch's own kernels.
+        with nullcontext() if self.padded else fast_linear(weight.device, weight.dtype):
+            rows = [features(self.model, ids[i : i + step]) for i in range(0, len(ids), step)]
         return unit(rows, self.model.config.projection_dim, self.spec)
 
     def tower(self) -> CLIPVisionModel:

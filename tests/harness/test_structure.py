@@ -48,6 +48,7 @@ def test_the_option_list_of_run_is_what_users_were_promised():
     assert options == {
         *("--encoder", "-e", "--lvlm", "-l", "--task", "-t", "--data", "--results", "--control", "--limit", "--seed"),
         *("--batch-size", "--dtype", "--device", "--include", "--full", "--json", "--verbose", "-v"),
+        *("--workers", "--verify", "--estimate"),
     }
 
 
