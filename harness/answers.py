@@ -141,12 +141,23 @@ def _sheet(path: Path, data: bytes) -> Iterator[tuple[int, Row]]:
         raise UsageError(
             f"{path} is a spreadsheet; reading it needs openpyxl: pip install 'ohd-bench[xlsx]'"
         ) from error
+    import zlib
     from zipfile import BadZipFile
 
+    # what zipfile, the XML parser and openpyxl raise over damaged bytes
+    damage: tuple[type[BaseException], ...] = (
+        BadZipFile,
+        InvalidFileException,
+        zlib.error,
+        EOFError,
+        OSError,
+        SyntaxError,
+    )
+    damage += (KeyError, IndexError, ValueError, TypeError, AttributeError, RuntimeError)
     try:
         book = load_workbook(io.BytesIO(data), read_only=True, data_only=True)
         found = [list(row) for row in book.worksheets[0].iter_rows(values_only=True)]
-    except (BadZipFile, InvalidFileException, KeyError, IndexError, EOFError, ValueError) as error:
+    except damage as error:
         raise wrong(path, 1, None, f"a damaged spreadsheet, or another kind of zip file ({error})") from error
     names = [str(name) for name in found[0]] if found else []
     for number, row in enumerate(found[1:], 2):
@@ -267,7 +278,10 @@ def _own(path: Path, line: int, row: Row) -> Given:
     kept = row.get("answer")
     if not isinstance(kept, dict):
         raise wrong(path, line, row.get("id"), "a record holds an answer or a failure, this one neither")
-    return Given(line, _text(path, line, row.get("id"), kept.get("text")), **known, p_yes=kept.get("p_yes"))
+    p_yes = kept.get("p_yes")
+    if p_yes is not None and (isinstance(p_yes, bool) or not isinstance(p_yes, int | float) or not 0 <= p_yes <= 1):
+        raise wrong(path, line, row.get("id"), f"p_yes is a probability, this is {p_yes!r:.80}")
+    return Given(line, _text(path, line, row.get("id"), kept.get("text")), **known, p_yes=p_yes)
 
 
 _READERS: Mapping[str, Callable[[Path, int, Row], Given]] = {

@@ -62,6 +62,21 @@ def test_a_spreadsheet_is_read_without_its_name_telling(tmp_path):
     )
 
 
+def test_a_spreadsheet_damaged_anywhere_is_told(tmp_path):
+    from openpyxl import Workbook
+
+    book = Workbook()
+    book.active.append(["index", "prediction"])
+    for i in range(20):
+        book.active.append([i, "Yes"])
+    book.save(tmp_path / "whole.xlsx")
+    whole = (tmp_path / "whole.xlsx").read_bytes()
+    for at in range(4, len(whole), 97):
+        path = wrote(tmp_path, whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :], "damaged.xlsx")
+        with contextlib.suppress(UsageError):
+            assert answers.read(path).format == "vlmevalkit"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -95,6 +110,14 @@ def test_a_flaw_is_told_by_file_line_and_id(tmp_path, text, words):
         answers.read(path)
     assert str(error.value).startswith(f"{path}, line ")
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize("p_yes", ['"0.5"', "2", "true"])
+def test_a_probability_that_is_none_is_told(tmp_path, p_yes):
+    answer = '{"text": "Yes", "p_yes": %s}' % p_yes  # noqa: UP031
+    row = '{"id": "1", "image": "x", "group": "", "key": "k", "answer": %s}\n' % answer  # noqa: UP031
+    with pytest.raises(UsageError, match="line 1, id 1: p_yes is a probability"):
+        answers.read(wrote(tmp_path, row))
 
 
 def test_a_missing_file_is_told(tmp_path):

@@ -313,3 +313,23 @@ def test_every_published_value_has_a_source_and_every_group_a_metric_of_its_task
         assert entry.task in registry.tasks
         known = {*registry.tasks[entry.task].metrics, "CHAIR", "Cover", "Hal", "Cog"}
         assert {metric for values in entry.values.values() for metric in values} <= known
+
+
+@pytest.mark.parametrize("order", [("random",), ("adversarial", "popular", "random")])
+def test_answers_that_tell_only_the_question_are_placed_by_the_order_of_the_questions(world, pope, tmp_path, order):
+    asked = [sample for group in order for sample in pope if sample.group == group]
+    rows = [{"question": sample.prompt, "answer": gold(sample)} for sample in asked]
+    scored = score(make_task("pope", world), lines(tmp_path / "answers.jsonl", rows))
+    assert [sample.id for sample in scored.asked] == [sample.id for sample in asked]
+
+
+def test_llavas_answers_are_placed_with_its_prompt_suffix(world, pope, tmp_path):
+    suffix = "\nAnswer the question using a single word or phrase."
+    rows = [
+        {"question_id": int(s.id.rpartition("/")[2]), "prompt": s.prompt + suffix, "text": gold(s), "model_id": "x"}
+        for s in pope
+        if s.group == "adversarial"
+    ]
+    scored = score(make_task("pope", world), lines(tmp_path / "answers.jsonl", rows))
+    assert {sample.group for sample in scored.asked} == {"adversarial"}
+    assert scored.totals("adversarial")["right"] == len(rows)
