@@ -75,6 +75,18 @@ def read_folder(folder: Path, part: str = "") -> dict[str, Tensor]:
     raise ModelError(f"{folder} holds no weights, neither *.safetensors nor *.bin")
 
 
+def hollow(kind: Any, config: Any, **how: Any) -> Any:
+    """A transformers CLIP of this configuration whose weights are yet to be put in; nothing is drawn at random."""
+    with torch.device("meta"):
+        model = kind._from_config(config, **how)
+    model.to_empty(device="cpu").float()  # a configuration may name the half precision of a file
+    for name, buffer in model.named_buffers():
+        if not name.endswith("position_ids"):
+            raise ModelError(f"{kind.__name__} computes '{name}', which is not known here")
+        buffer.copy_(torch.arange(buffer.shape[-1]).expand_as(buffer))
+    return model
+
+
 def quietly() -> None:
     """Keeps transformers' load reports and bars off stderr: what is missing is an error here, in one line."""
     from transformers.utils import logging

@@ -12,6 +12,7 @@ from encoders.towers.clip_encoder import ClipEncoder
 from encoders.towers.words import OpenClipWords, Words
 from harness.errors import ModelError
 from harness.types import Place, Spec
+from harness.weights import hollow
 
 TensorMap = Mapping[str, Tensor]
 OPENAI_VOCABULARY = 49408
@@ -27,13 +28,13 @@ def load(spec: Spec, tensors: TensorMap, place: Place) -> ClipEncoder:
             "add ?activation=quick_gelu or ?activation=gelu"
         )
     if "text_model.final_layer_norm.weight" not in named:
-        tower = CLIPVisionModel(vision_config(named, spec.options["activation"]))
+        tower = hollow(CLIPVisionModel, vision_config(named, spec.options["activation"]))
         fill(
             tower, {n.removeprefix("vision_model."): t for n, t in named.items() if n.startswith("vision_model.")}, spec
         )
         return ClipEncoder(spec, around(tower), None, _pixels(tower.config.image_size), place)
     config = whole_config(named, spec.options["activation"])
-    model = CLIPModel(config)
+    model = hollow(CLIPModel, config)
     fill(model, named, spec)
     return ClipEncoder(spec, model, _words(config), _pixels(config.vision_config.image_size), place)
 

@@ -123,7 +123,7 @@ def _inside(spec: Spec, location: str, config: Any, place: Place) -> ClipEncoder
         raise ModelError(f"{location} carries a '{config.vision_config.model_type}', no CLIP ViT")
     folder = local(location)
     tensors = {in_memory(n): t for n, t in weights.read_folder(folder, "vision_tower.").items()}
-    tower = CLIPVisionModel(config.vision_config)
+    tower = weights.hollow(CLIPVisionModel, config.vision_config)
     own = {n.removeprefix("model.vision_tower."): t for n, t in tensors.items() if not is_computed(n)}
     bare.fill(tower, own, spec)
     return ClipEncoder(spec, bare.around(tower), None, pixels.of_folder(location, tower.config.image_size), place)

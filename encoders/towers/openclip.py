@@ -23,7 +23,7 @@ from encoders.towers.hub import check_activation
 from encoders.towers.words import OpenClipWords
 from harness.errors import ModelError, UsageError
 from harness.types import Encoder, Place, Spec
-from harness.weights import read
+from harness.weights import hollow, read
 
 FOLDER_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "open_clip_pytorch_model.safetensors")
 
@@ -122,7 +122,7 @@ def _standard(spec: Spec, found: Found, activation: str, place: Place) -> ClipEn
     preprocess = {**found.preprocess, "size": size}
     if "text_model.final_layer_norm.weight" not in named:
         return _tower_only(spec, named, config.vision_config, preprocess, place)
-    model = CLIPModel(config)
+    model = hollow(CLIPModel, config)
     bare.fill(model, named, spec)
     words = OpenClipWords(_tokenizer(found.tokenizer), end if text.get("pool_type") == "eos" else None)
     return ClipEncoder(spec, model, words, pixels.of_open_clip(preprocess), place)
@@ -133,7 +133,7 @@ def _tower_only(
 ) -> ClipEncoder:
     from transformers import CLIPVisionModel
 
-    tower = CLIPVisionModel(config)
+    tower = hollow(CLIPVisionModel, config)
     bare.fill(
         tower, {n.removeprefix("vision_model."): t for n, t in named.items() if n.startswith("vision_model.")}, spec
     )

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from harness.errors import ModelError, UsageError
 from harness.vision_language import identity, names
+from harness.vision_language.loaded import read_json
 
 # The chat template of llava-hf/llava-1.5-7b-hf, for hosts whose own layout has none.
 CHAT = (
@@ -49,16 +50,29 @@ def _write_config(model: Any, folder: Path) -> None:
     # transformers 4 and vLLM read torch_dtype, transformers 5 reads dtype.
     told |= {"architectures": ["LlavaForConditionalGeneration"], "dtype": dtype, "torch_dtype": dtype}
     told["vision_config"] |= {"model_type": "clip_vision_model"}
-    (folder / "config.json").write_text(json.dumps(told, indent=2, sort_keys=True) + "\n")
+    rope = told["text_config"].get("rope_parameters") or {}
+    if "rope_theta" in rope:  # transformers 4 has these two instead
+        scaling = {key: value for key, value in rope.items() if key != "rope_theta"}
+        told["text_config"]["rope_theta"] = rope["rope_theta"]
+        told["text_config"]["rope_scaling"] = None if scaling == {"rope_type": "default"} else scaling
+    for part in (told, told["text_config"], told["vision_config"]):
+        part.pop("_name_or_path", None)
+    _write_json(folder / "config.json", told)
 
 
 def _write_processor(processor: Any, config: Any, folder: Path) -> None:
     processor.chat_template = processor.chat_template or CHAT
     processor.tokenizer.save_pretrained(folder)
     processor.save_pretrained(folder)
+    tokenizer = read_json(folder / "tokenizer_config.json")
+    for key in ("backend", "is_local", "local_files_only"):  # how it was loaded here
+        tokenizer.pop(key, None)
+    if tokenizer.get("tokenizer_class") == "TokenizersBackend":  # what transformers 5 calls it
+        tokenizer["tokenizer_class"] = "PreTrainedTokenizerFast"
+    _write_json(folder / "tokenizer_config.json", tokenizer | {"processor_class": "LlavaProcessor"})
     images = processor.image_processor.to_dict()
     images |= {"image_processor_type": "CLIPImageProcessor", "processor_class": "LlavaProcessor"}
-    (folder / "preprocessor_config.json").write_text(json.dumps(images, indent=2, sort_keys=True) + "\n")
+    _write_json(folder / "preprocessor_config.json", images)
     own = {
         "processor_class": "LlavaProcessor",
         "patch_size": config.vision_config.patch_size,
@@ -67,8 +81,12 @@ def _write_processor(processor: Any, config: Any, folder: Path) -> None:
         "image_token": processor.tokenizer.convert_ids_to_tokens(config.image_token_id),
     }
     # transformers 5 would nest the image processor here under a class that older versions do not have.
-    (folder / "processor_config.json").write_text(json.dumps(own, indent=2, sort_keys=True) + "\n")
-    (folder / "chat_template.json").write_text(json.dumps({"chat_template": processor.chat_template}, indent=2) + "\n")
+    _write_json(folder / "processor_config.json", own)
+    _write_json(folder / "chat_template.json", {"chat_template": processor.chat_template})
+
+
+def _write_json(path: Path, thing: Any) -> None:
+    path.write_text(json.dumps(thing, indent=2, sort_keys=True) + "\n")
 
 
 def stored_names(folder: Path) -> list[str]:

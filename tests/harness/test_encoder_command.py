@@ -226,6 +226,10 @@ def test_the_merged_folder_is_a_standard_llava_with_the_swapped_tower(cli, root,
     assert json.loads((out / "processor_config.json").read_text())["patch_size"] == 8
     assert "ASSISTANT" in json.loads((out / "chat_template.json").read_text())["chat_template"]
     assert (out / "tokenizer.json").is_file()
+    # transformers 4 knows neither transformers 5's tokenizer class nor its rope_parameters.
+    assert json.loads((out / "tokenizer_config.json").read_text())["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert config["text_config"]["rope_theta"] == 10000.0
+    assert str(root) not in "".join(path.read_text() for path in out.glob("*.json"))
 
 
 def test_an_original_llava_is_merged_into_the_hub_layout_with_a_chat_template(cli, root, tiny, tmp_path):
