@@ -1,4 +1,4 @@
-"""A small micro world and runs whose answers are drawn: how well a model sees, and how ready it is to say yes, are set."""
+"""A small micro world, and runs whose answers are drawn: how well a model sees, and how ready it is to say yes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MakeRun = Callable[..., Run]
 
 @pytest.fixture
 def make_run(world: Path, tmp_path: Path) -> MakeRun:
-    """Makes a run: ``sight`` is d', ``lean`` the criterion, ``invent`` the chance of an invented object in a caption."""
+    """Makes a run: ``sight`` is d', ``lean`` the criterion, ``invent`` the chance of inventing in a caption."""
 
     def make(name: str, *, sight: float = 1.5, lean: float = 0.0, invent: float = 0.4, **more: Any) -> Run:
         run = Run(tmp_path / "results" / name)
