@@ -1,0 +1,42 @@
+"""``run`` with workers, with a verified share, and with an estimate, through the front door."""
+
+from __future__ import annotations
+
+import json
+
+
+def manifest(results):
+    return json.loads(next(results.glob("*/run.json")).read_text())
+
+
+def rows(said):
+    return [{k: v for k, v in row.items() if k != "run"} for row in said.json()["rows"]]
+
+
+def test_two_workers_give_the_numbers_of_one_process(cli, tmp_path):
+    words = ("run", "--lvlm", "parrot", "--task", "amber", "--limit", "5", "--json")
+    one = cli(*words, "--results", tmp_path / "one")
+    two = cli(*words, "--results", tmp_path / "two", "--workers", "2")
+    assert one.code == two.code == 0
+    assert rows(one) == rows(two)
+
+
+def test_verify_puts_the_flip_rate_into_the_record_and_under_the_table(cli, tmp_path):
+    words = ("run", "--lvlm", "parrot", "--task", "amber", "--limit", "5", "--results", tmp_path)
+    said = cli(*words, "--verify", "0.5")
+    assert said.code == 0
+    assert "answers flip when asked alone (0.0%" in said.out
+    kept = manifest(tmp_path)["tasks"]["amber"]["verify"]
+    assert kept["asked"] > 5
+    assert kept["flip_rate"] == 0
+
+
+def test_an_estimate_prints_a_duration_and_keeps_nothing(cli, tmp_path):
+    said = cli("run", "--lvlm", "parrot", "--task", "amber", "--results", tmp_path / "none", "--estimate")
+    assert said.code == 0
+    assert "parrot: amber: about" in said.out
+    assert not (tmp_path / "none").exists()
+
+
+def test_zero_workers_are_refused(cli, tmp_path):
+    assert cli("run", "--lvlm", "parrot", "--workers", "0", "--results", tmp_path).code == 2
