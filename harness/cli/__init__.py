@@ -15,8 +15,8 @@ import typer
 
 from harness.errors import OhdBenchError
 
-ORDER = ("run", "listing", "leaderboard", "data")
-"""The command files whose commands stand first in ``--help``; every other file follows by name."""
+COMMANDS = ("run", "listing", "score", "compare", "report", "encoder", "train", "export", "leaderboard", "data")
+"""The files that have commands, in the order of ``--help``. They import what is heavy inside their commands."""
 
 
 class Terminated(BaseException):
@@ -24,7 +24,7 @@ class Terminated(BaseException):
 
 
 def build() -> typer.Typer:
-    """The whole command: every file of this package that has a ``register`` adds its commands."""
+    """The whole command: each file of COMMANDS adds its own."""
     app = typer.Typer(
         name="ohd-bench",
         help="Does a better eye make a more honest vision-language model?",
@@ -33,11 +33,9 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    there = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    for name in dict.fromkeys([*ORDER, *there]):
-        register = getattr(importlib.import_module(f"harness.cli.{name}"), "register", None)
-        if register:
-            register(app)
+    there = {module.name for module in pkgutil.iter_modules(__path__)}
+    for name in (name for name in COMMANDS if name in there):
+        importlib.import_module(f"harness.cli.{name}").register(app)
     return app
 
 
