@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import digest
+from harness.data import cache_dir
+from harness.store import write_json
 from harness.types import Answer, Sample
 
 TOKEN = r"\w+|[^\w\s]"  # noqa: S105
@@ -16,6 +21,8 @@ TOKEN = r"\w+|[^\w\s]"  # noqa: S105
 WORD = r"\w+"
 STRENGTH = 20.0
 FOLDS = 5
+SCORER = ("logistic", TOKEN, STRENGTH, FOLDS)
+"""What the kept answers of the text-only scorer depend on, the texts aside."""
 Scores = list[tuple[float, ...]]
 
 
@@ -162,19 +169,23 @@ def _repeats(sample: Sample) -> bool:
 def misled(samples: Iterable[Sample]) -> set[str]:
     """The ids of the samples that the text-only scorer gets wrong: what is left needs a look at the picture."""
     every = list(samples)
-    found: set[str] = set()
-    for group in dict.fromkeys(sample.group for sample in every):
-        own = [sample for sample in every if sample.group == group]
-        found |= {s.id for s, x in zip(own, text_only(own), strict=True) if not right(s, x)}
-    return found
+    answers = floor(every)
+    return {sample.id for sample in every if not right(sample, answers[sample.id].scores or ())}
 
 
 def floor(samples: Sequence[Sample]) -> dict[str, Answer]:
-    """The text-only scorer's answer to each sample, by id, to be counted as any model's."""
+    """The text-only scorer's answer to each sample, by id, to be counted as any model's; worked out once."""
+    told = [[s.id, str(s.image.name if s.image else ""), s.texts, s.target, s.group] for s in samples]
+    path = cache_dir() / "text-only" / f"{digest.of_json([SCORER, told])[:32]}.json"
+    if path.is_file():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return {id: Answer(scores=tuple(scores)) for id, scores in kept.items()}
     found: dict[str, Answer] = {}
     for group in dict.fromkeys(sample.group for sample in samples):
         own = [sample for sample in samples if sample.group == group]
         found |= {s.id: Answer(scores=x) for s, x in zip(own, text_only(own), strict=True)}
+    with contextlib.suppress(OSError):  # a cache that cannot be written is worked out again
+        write_json(path, {id: answer.scores for id, answer in found.items()})
     return found
 
 

@@ -165,7 +165,7 @@ def hard_negatives(found: Objects, most: int = 8) -> list[dict[str, object]]:
     mean = np.mean([one.claimed.value for one in found.classes if one.claimed]) if rated else 1.0
     rows: list[dict[str, object]] = []
     for name, claimed in sorted(rated, key=lambda pair: -pair[1].value):
-        by = [drag.by for drag in found.drags if drag.object == name][:most]
+        by = [one.by for one in found.drags if one.object == name and not one.rate <= one.elsewhere][:most]
         rows.append({"object": name, "drags": by, "weight": round(float(claimed.value / mean), 4)})
     return rows
 

@@ -173,10 +173,13 @@ def estimates(plan: Plan, encoder: Encoder | None, host: LvlmHost | None) -> dic
 def floor_values(asked: engine.Questions) -> dict[str, dict[str, dict[str, float]]]:
     """What each of the task's pictureless answers scores: floor → group → metric → value."""
     found = {}
-    for name, reply in asked.task.floors().items():
+    floors: dict[str, Mapping[str, Answer]] = {
+        name: dict.fromkeys((s.id for s in asked.samples), reply) for name, reply in asked.task.floors().items()
+    }
+    for name, replies in (floors | dict(asked.task.blind())).items():
         counted = [
             Record(s.id, asked.labels[s.image] if s.image else s.id, s.group, "", "", reply, asked.task.count(s, reply))
-            for s in asked.samples
+            for s, reply in ((s, replies[s.id]) for s in asked.samples if s.id in replies)
         ]
         found[name] = {
             group: {

@@ -108,6 +108,10 @@ class Task(ABC):
         """Answers that need no picture, by name: what they score is printed under the table."""
         return {}
 
+    def blind(self) -> Mapping[str, Mapping[str, Answer]]:
+        """Floors whose answer differs by sample, by name and sample id: what a reader of the texts alone answers."""
+        return {}
+
 
 class Encoder(Protocol):
     """A dual encoder under test."""

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
+from harness import artefacts
 from harness.errors import DataError, UsageError
 from harness.images import find
 from harness.metrics import Metric, divide, ratio
@@ -27,7 +28,8 @@ def _versus(kind: str) -> Metric:
 class OhdCaps(Task):
     """The share of images whose true caption is more similar than every hallucinated one (arXiv 2410.03176, section 2).
 
-    Ties count against the model. A caption equal to the true one is no negative. ``split`` is test or dev.
+    Ties count against the model. A caption equal to the true one is no negative. ``split`` is test or dev; ``rows`` is
+    all, or unread: those whose true caption a scorer of texts alone does not find.
     """
 
     mode, headline = "rank", "top1"
@@ -40,8 +42,11 @@ class OhdCaps(Task):
         "ties": ratio("tied", "n", better="lower"),
     }
 
-    def __init__(self, data: Path, split: str = "test") -> None:
+    def __init__(self, data: Path, split: str = "test", rows: str = "all") -> None:
         super().__init__(data)
+        if rows not in ("all", "unread"):
+            raise UsageError(f"ohd-caps has the rows all and unread, not '{rows}'")
+        self.rows = rows
         if split not in ("test", "dev"):
             raise UsageError(f"ohd-caps has the splits test and dev, not '{split}'")
         self.split = split
@@ -49,6 +54,18 @@ class OhdCaps(Task):
 
     def samples(self) -> Iterator[Sample]:
         """One sample an image: 28 texts, the target the index of the true one (as text)."""
+        if self.rows == "all":
+            yield from self._every()
+            return
+        every = list(self._every())
+        left = artefacts.misled(every)
+        yield from (sample for sample in every if sample.id in left)
+
+    def blind(self) -> Mapping[str, Mapping[str, Answer]]:
+        """What a scorer that reads the captions and never sees the picture answers."""
+        return {"text-only": artefacts.floor(list(self._every()))}
+
+    def _every(self) -> Iterator[Sample]:
         folder = self.data / "ohd_caps" / self.split
         files = {source: path for source in SOURCES if (path := self._labels(folder, source)).is_file()}
         if not files:
@@ -103,5 +120,5 @@ class OhdCaps(Task):
         return found
 
     def rules(self) -> Mapping[str, Any]:
-        """Split and version: counting knows no options."""
-        return {"version": self.version, "split": self.split}
+        """Split, rows and version: counting knows no options."""
+        return {"version": self.version, "split": self.split} | ({"rows": self.rows} if self.rows != "all" else {})

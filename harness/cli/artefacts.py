@@ -15,7 +15,9 @@ def register_data(data: typer.Typer) -> None:
 
 
 def artefacts(
-    task: Annotated[str, typer.Argument(help="A task whose samples are rows of texts, NAME[?option=value].")] = "ohd-caps",
+    task: Annotated[
+        str, typer.Argument(help="A task whose samples are rows of texts, NAME[?option=value].")
+    ] = "ohd-caps",
     data: DataDir = "micro",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
