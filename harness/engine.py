@@ -38,6 +38,10 @@ class Questions:
     rules: str
     labels: Mapping[Path, str]
 
+    def counted_by(self, sample: Sample) -> str:
+        """The digest of how this sample's answer is counted: the task's rules and the right answer."""
+        return digest.of_json([self.rules, sample.target, sample.group])[:12]
+
     @property
     def images(self) -> set[Path]:
         """Every image that is to be seen."""
@@ -133,14 +137,14 @@ def _there(sample: Sample) -> bool:
 def _recounted(asked: Questions, kept: dict[str, Record]) -> list[Record]:
     """Kept answers whose counts were made by other rules, counted anew."""
     by_id = {sample.id: sample for sample in asked.samples}
-    stale = [record for record in kept.values() if record.rules != asked.rules]
+    stale = [record for id, record in kept.items() if record.rules != asked.counted_by(by_id[id])]
     return [_record(asked, by_id[r.id], r.reply, r.key) for r in stale]
 
 
 def _record(asked: Questions, sample: Sample, reply: Answer | Failure, key: str) -> Record:
     counts = asked.task.count(sample, reply) if isinstance(reply, Answer) else {}
     image = asked.labels[sample.image] if sample.image else sample.id
-    return Record(sample.id, image, sample.group, key, asked.rules, reply, counts)
+    return Record(sample.id, image, sample.group, key, asked.counted_by(sample), reply, counts)
 
 
 def _asked(

@@ -238,3 +238,12 @@ def test_a_task_with_options_keeps_its_answers_apart(cli, tmp_path):
         assert {row["values"][0]["n"] for row in cli(*words, "-t", task).json()["rows"]} == {1}
     names = {path.parent.name for path in (tmp_path / "r").glob("*/*/records.jsonl")}
     assert names == {"pope", "pope-source=flickr"}
+
+
+def test_a_corrected_label_is_counted_anew_without_asking(cli, bench):
+    cli(*bench.words())
+    bench.asked()
+    plugin = bench.plugin / "squares_plugin.py"
+    plugin.write_text(plugin.read_text().replace('"Yes" if truth else "No"', '"No" if truth else "Yes"'))
+    assert cli(*bench.words(), "--json").json()["rows"][0]["values"][0]["value"] == 0.0
+    assert bench.asked() == []
