@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from benchmarks import shapes
-from benchmarks.measure import Row, ceilings, peak_bytes, row, seconds
+from benchmarks.measure import Row, beside, ceilings, peak_bytes, row
 from harness.vision_language.decode import PackedDecoder
 from harness.vision_language.pages import Said
 from harness.vision_language.plain import PlainDecoder
@@ -40,19 +40,22 @@ def _compared(name: str, model: Any, of: shapes.Shape, images: int, limit: int) 
     said: dict[str, list[Said]] = {}
     # A warm-up, because the first call of a kernel pays for its set-up.
     list(PlainDecoder(model, never).answers([replace(pages[0], prompts=pages[0].prompts[:1])]))
-    product = seconds(lambda: said.update(product=list(packed.answers(pages))))
-    reference = seconds(lambda: said.update(reference=list(PlainDecoder(model, never).answers(pages))))
+    times = beside(
+        lambda: said.update(reference=list(PlainDecoder(model, never).answers(pages))),
+        lambda: said.update(product=list(packed.answers(pages))),
+    )
+    product, runs = times.product, packed.work.images // len(pages)
     equal, detail = same(said["reference"], said["product"])
     asked = len(said["product"])
-    calls = packed.work.vision_calls * len(pages) / packed.work.images
-    tokens = (packed.work.prompt_tokens + packed.work.step_tokens) * len(pages) / packed.work.images
+    calls, tokens = packed.work.prefills / runs, (packed.work.prompt_tokens + packed.work.step_tokens) / runs
     limits = ceilings()
-    used = limits.shares(tokens * of.flops_per_token, of.weights * 4.0 * (packed.work.steps + calls), product)
+    used = limits.shares(tokens * of.flops_per_token, of.weights * 4.0 * (packed.work.steps / runs + calls), product)
     return row(
         name,
-        reference,
-        product,
+        times.reference,
+        times.product,
         equal,
+        **times.detail(),
         questions=asked,
         **detail,
         tokens_per_s=round(tokens / product, 1),

@@ -49,6 +49,36 @@ def _cuda(work: Callable[[], Any]) -> float:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """Seconds of two ways, and the processor's time each took, which other work on the machine hardly moves."""
+
+    reference: float
+    product: float
+    reference_cpu: float
+    product_cpu: float
+
+    def detail(self) -> dict[str, Any]:
+        """The ratio of processor times: on a busy machine the one to believe."""
+        if torch.cuda.is_available():
+            return {}
+        return {"cpu_time_ratio": round(self.reference_cpu / self.product_cpu, 2)}
+
+
+def beside(reference: Callable[[], Any], product: Callable[[], Any]) -> Beside:
+    """Both ways timed in one run, the product before and after the reference, so that slow moments meet both."""
+    first, first_cpu = _both_clocks(product)
+    slow, slow_cpu = _both_clocks(reference)
+    second, second_cpu = _both_clocks(product)
+    return Beside(slow, (first + second) / 2, slow_cpu, (first_cpu + second_cpu) / 2)
+
+
+def _both_clocks(work: Callable[[], Any]) -> tuple[float, float]:
+    began = time.process_time()
+    took = seconds(work)
+    return took, time.process_time() - began
+
+
+@dataclass(frozen=True)
 class Ceilings:
     """What this machine reaches at best: multiplying large matrices, and copying memory."""
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel
 
-from benchmarks.measure import Row, ceilings, device, dtype, row, seconds
+from benchmarks.measure import Row, beside, ceilings, device, dtype, row
 from encoders.towers import trie
 from encoders.towers.clip_encoder import padded_features
 from harness.linear import fast_linear
@@ -102,8 +102,8 @@ def _compared(name: str, rank: Callable[[Callable[..., Tensor]], Tensor], asked:
             found["product"] = rank(trie.text_features)
 
     product()  # a warm-up
-    took = seconds(product, 3)
-    reference = seconds(lambda: found.update(reference=rank(padded_features)), 1 if len(asked) > 2 else 2)
+    times = beside(lambda: found.update(reference=rank(padded_features)), product)
+    took = times.product
     worst = float((found["product"] - found["reference"]).abs().max())
     orders = (found["product"].argsort(-1) == found["reference"].argsort(-1)).all(-1)
     right = bool(orders.all()) and worst <= 1e-4
@@ -115,9 +115,10 @@ def _compared(name: str, rank: Callable[[Callable[..., Tensor]], Tensor], asked:
     flops = 2.0 * text.num_hidden_layers * 12 * text.hidden_size**2
     return row(
         name,
-        reference,
-        took,
+        times.reference,
+        times.product,
         right,
+        **times.detail(),
         images=len(asked),
         captions=len(every),
         max_logit_difference=worst,
