@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,16 @@ def _loaded(path: Path) -> Mapping[str, Any]:
             from safetensors.torch import load_file
 
             return load_file(path)
+        if _is_program(path):
+            raise ModelError(
+                f"{path} is TorchScript, a program and not weights alone; save its state_dict and name that"
+            )
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{path} cannot be read as weights: it holds more than tensors, and loading it could run code"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"{path} cannot be read as weights: {reason}") from error
     except SafetensorError as error:
@@ -56,6 +65,13 @@ def _loaded(path: Path) -> Mapping[str, Any]:
     if not isinstance(loaded, Mapping):
         raise ModelError(f"{path} holds a {type(loaded).__name__}, not weights by name")
     return loaded
+
+
+def _is_program(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def without_wrappers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import open_clip
 import torch
+from open_clip.tokenizer import bytes_to_unicode
 from PIL import Image
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
@@ -80,15 +81,18 @@ def save_open_clip(model: open_clip.CLIP, folder: Path) -> Path:
     return folder
 
 
-def clip_config(activation: str = "quick_gelu", width: int = 64, size: int = 32) -> CLIPConfig:
+def clip_config(
+    activation: str = "quick_gelu", width: int = 64, size: int = 32, patch: int = 8, blocks: int = 3
+) -> CLIPConfig:
     """The same tiny architecture in transformers' words."""
     shared = {"hidden_act": activation, "projection_dim": 32}
     return CLIPConfig(
         projection_dim=32,
-        vision_config={"hidden_size": width, "intermediate_size": 256, "num_hidden_layers": 3,
-                       "num_attention_heads": 1, "image_size": size, "patch_size": 8, **shared},
+        vision_config={"hidden_size": width, "intermediate_size": 256, "num_hidden_layers": blocks,
+                       "num_attention_heads": 1, "image_size": size, "patch_size": patch, **shared},
         text_config={"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 1,
-                     "max_position_embeddings": 24, "vocab_size": 49408, **shared},
+                     "max_position_embeddings": 24, "vocab_size": 514, "bos_token_id": 512, "eos_token_id": 513,
+                     "pad_token_id": 513, **shared},
     )  # fmt: skip
 
 
@@ -110,12 +114,10 @@ def save_clip(model: CLIPModel, folder: Path) -> Path:
 
 @functools.cache
 def clip_tokenizer() -> CLIPTokenizer:
-    """OpenAI's vocabulary in transformers' tokenizer, written down from open_clip's independently of the product."""
-    simple = open_clip.SimpleTokenizer()
-    merges = [pair for pair, _ in sorted(simple.bpe_ranks.items(), key=lambda item: item[1])]
-    vocab = dict(simple.encoder)
-    vocab["<|startoftext|>"], vocab["<|endoftext|>"] = vocab.pop("<start_of_text>"), vocab.pop("<end_of_text>")
-    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=24)
+    """A CLIP tokenizer of single letters: the real one's rules without its 48,894 merges."""
+    letters = list(bytes_to_unicode().values())
+    words = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    return CLIPTokenizer(vocab={word: n for n, word in enumerate(words)}, merges=[], model_max_length=24)
 
 
 def image_processor(size: int = 32) -> CLIPImageProcessorPil:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import importlib
-import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from torch.nn import functional
 from transformers import CLIPModel, CLIPVisionModel
 
 from encoders.towers.pixels import HubPixels
+from encoders.towers.trie import text_features
 from encoders.towers.words import Ids, Words
 from harness import devices
 from harness.errors import ModelError
@@ -58,7 +57,7 @@ class ClipEncoder:
         """Unit rows [N, D] in float32, one for each text."""
         if self.words is None:
             raise ModelError(f"{self.spec} holds a vision tower and no text tower; it can only be put into an LVLM")
-        features = padded_features if self.padded else text_features()
+        features = padded_features if self.padded else text_features
         step = devices.batch_size(self.place, gpu=1024, cpu=256)
         ids = self.words(texts)
         weight = self.model.text_projection.weight
@@ -130,10 +129,3 @@ def padded_features(model: CLIPModel, ids: Ids) -> Tensor:
     hidden_NTC = model.text_model(input_ids=ids_NT.to(device)).last_hidden_state
     last_N = torch.tensor([len(tokens) - 1 for tokens in ids], device=device)
     return model.text_projection(hidden_NTC[torch.arange(len(ids), device=device), last_N])  # type: ignore[no-any-return]
-
-
-def text_features() -> Callable[[CLIPModel, Ids], Tensor]:
-    """How texts are encoded: every distinct beginning once."""
-    if importlib.util.find_spec("encoders.towers.trie") is None:
-        return padded_features
-    return importlib.import_module("encoders.towers.trie").text_features  # type: ignore[no-any-return]

@@ -64,6 +64,8 @@ def check_activation(spec: Spec) -> None:
 
 def _config(location: str, where: dict[str, Any]) -> Any:
     folder = Path(location)
+    if not folder.is_dir() and (location.startswith((".", "/", "~")) or location.count("/") > 1):
+        raise ModelError(f"no folder and no file at {location}")
     if folder.is_dir() and not (folder / "config.json").is_file():
         other = (folder / "open_clip_config.json").is_file()
         hint = f"it is open_clip's layout: write open-clip:{location}" if other else "transformers' layout has one"

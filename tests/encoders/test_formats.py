@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from pathlib import Path
 
 import open_clip
@@ -131,6 +132,14 @@ def test_a_pickle_that_wants_to_run_code_is_refused(tmp_path):
     torch.save({"state_dict": Path("x")}, tmp_path / "evil.pt")
     with pytest.raises(ModelError, match="cannot be read as weights"):
         load(f"open-clip:{tmp_path / 'evil.pt'}?activation=gelu")
+
+
+def test_torchscript_is_refused_as_the_program_it_is(tmp_path):
+    path = tmp_path / "jit.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("jit/constants.pkl", b"")
+    with pytest.raises(ModelError, match="TorchScript, a program"):
+        load(f"open-clip:{path}?activation=gelu")
 
 
 def test_missing_weights_are_no_random_numbers(tiny, tmp_path):

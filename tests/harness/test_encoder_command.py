@@ -27,8 +27,13 @@ def root(tiny, tmp_path_factory):
         for weight in base.parameters():
             weight.add_(torch.randn_like(weight) * 0.02)
     tiny.save_clip(base, root / "tuned")
-    tiny.save_clip(tiny.clip_model(3, width=48), root / "narrow")
-    tiny.save_clip(tiny.clip_model(3, activation="gelu"), root / "gelu")
+    misfits = {"narrow": {"width": 48}, "gelu": {"activation": "gelu"}, "large": {"size": 48}, "coarse": {"patch": 16},
+               "deep": {"blocks": 4}}  # fmt: skip
+    for name, change in misfits.items():
+        tiny.save_clip(tiny.clip_model(3, **change), root / name)
+    for name, key, values in (("grey", "image_mean", [0.5, 0.5, 0.5]), ("flat", "image_std", [0.5, 0.5, 0.5])):
+        path = tiny.save_clip(tiny.clip_model(3), root / name) / "preprocessor_config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {key: values}))
     tiny.save_pt(tiny.open_clip_model(), root / "x.pt")
     return root
 
@@ -143,8 +148,14 @@ def test_a_change_that_the_lvlm_never_reads_is_no_drift(cli, root, tiny, tmp_pat
     [
         ("clip:{root}/narrow", "it is 48 wide, the projector reads 64"),
         ("clip:{root}/gelu", "its activation is gelu, the LVLM's own has quick_gelu"),
+        ("clip:{root}/large", "it reads 48 pixels, the LVLM gives 32; it gives 36 patch tokens, the LVLM expects 16"),
+        ("clip:{root}/coarse", "its patches are 16 pixels, the LVLM's 8; it gives 4 patch tokens, the LVLM expects 16"),
+        ("clip:{root}/deep", "it has 4 blocks, the LVLM's own has 3"),
+        ("clip:{root}/grey", "normalised with mean (0.500, 0.500, 0.500), the LVLM's with (0.481, 0.458, 0.408)"),
+        ("clip:{root}/flat", "normalised with std (0.500, 0.500, 0.500), the LVLM's with (0.269, 0.261, 0.276)"),
         ("hashing", "hashing has no vision tower"),
-        ("clip:{root}/none", "no model at"),
+        ("clip:{root}/none", "no folder and no file at"),
+        ("clip:no/such-model", "no model at no/such-model"),
     ],
 )
 def test_check_of_a_misfit_is_exit_4_and_one_line(cli, root, spec, says):
@@ -153,6 +164,27 @@ def test_check_of_a_misfit_is_exit_4_and_one_line(cli, root, spec, says):
     assert says in said.err
     assert said.out == ""
     assert len(said.err.strip().splitlines()) == 1
+
+
+def test_check_of_a_misfit_says_what_would_fit(cli, root):
+    said = cli("encoder", "check", f"clip:{root / 'narrow'}", "--lvlm", f"llava:{root / 'llava'}")
+    assert "What fits is a CLIP ViT 64 wide with 3 blocks, patches of 8 at 32 pixels and quick_gelu" in said.err
+
+
+def test_check_with_other_troubles_ends_with_their_codes(cli, root, tiny, tmp_path):
+    good, lvlm = f"clip:{root / 'tuned'}", f"llava:{root / 'llava'}"
+    (tmp_path / "empty").mkdir()
+    assert cli("encoder", "check", good, "--lvlm", lvlm, "--images", tmp_path / "empty").code == 3
+    assert cli("encoder", "check", good, "--lvlm", f"{lvlm}?colour=red").code == 2
+    assert cli("encoder", "check", good, "--lvlm", "lava").code == 2
+    assert cli("encoder", "check", good, "--lvlm", f"llava:{tmp_path / 'empty'}").code == 4
+    assert cli("encoder", "check", f"open-clip:{root / 'x.pt'}", "--lvlm", lvlm).code == 4
+    broken = tiny.clip_model(2)
+    broken.vision_model.pre_layrnorm.weight.data[3] = float("inf")
+    tiny.save_clip(broken, tmp_path / "nan")
+    said = cli("encoder", "check", f"clip:{tmp_path / 'nan'}", "--lvlm", lvlm)
+    assert said.code == 6
+    assert "pre_layrnorm" in said.err
 
 
 def test_check_needs_an_lvlm_with_a_tower(cli, root):
@@ -240,6 +272,15 @@ def test_an_original_llava_is_merged_into_the_hub_layout_with_a_chat_template(cl
     assert set(load_file(out / "model.safetensors")) == hub_names(3, 2)
     rendered = registry.make_lvlm(f"llava:{out}?template=chat", PLACE)(None).render("Is it red?")
     assert rendered == "USER: <image>\nIs it red? ASSISTANT:"
+
+
+def test_a_closed_form_alignment_is_in_the_merged_folder(cli, root, tiny, tmp_path):
+    for n, image in enumerate(tiny.pictures(6)):
+        image.save(tmp_path / f"{n}.png")
+    into, encoder = f"llava:{root / 'llava'}?align=ridge&images={tmp_path}", f"clip:{root / 'tuned'}"
+    said = cli("encoder", "merge", encoder, "--into", into, "--out", tmp_path / "merged")
+    assert said.code == 0, said.err
+    assert answers(f"llava:{tmp_path / 'merged'}", tiny) == answers(into, tiny, encoder)
 
 
 # The alignment ladder
