@@ -6,12 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness import digest
 from harness.errors import DataError, UsageError
-from harness.images import check, find
+from harness.images import ImageError, check, find, open_image
 from harness.rows import rows
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 KINDS = ("random", "popular", "adversarial", "delete")
 FOLDERS = ("coco", "train2014", "train2017", "val2014", "val2017", "flickr30k", "flickr", "nocaps", "images")
@@ -69,6 +72,14 @@ def _annotated(data: Path, path: Path, row: dict[str, Any]) -> Pair:
 def _image(data: Path, name: str) -> Path:
     root = data / "ohd_caps" / "images"
     return find(Path(name).name, root, *(place / folder for place in (root, data) for folder in FOLDERS))
+
+
+def opened(path: Path) -> Image:
+    """The image in RGB; DataError where its file is corrupt."""
+    try:
+        return open_image(path)
+    except ImageError as error:
+        raise DataError(str(error)) from error
 
 
 def chosen(found: Sequence[Pair], fraction: float, most: int, seed: int) -> list[Pair]:

@@ -11,10 +11,9 @@ import torch
 
 from encoders.towers.clip_encoder import ClipEncoder
 from encoders.training import negatives
-from encoders.training.data import Order, Pair
+from encoders.training.data import Order, Pair, opened
 from encoders.training.step import Batch
 from harness.errors import UsageError
-from harness.images import open_image
 
 if TYPE_CHECKING:
     from encoders.recipes import Training
@@ -78,7 +77,7 @@ class Feed:
             choice = Random(f"replay/{recipe.seed}/{number}")
             captions += [[choice.choice(pair.captions)] for pair in extra]
             pairs += extra
-        images = list(readers.map(lambda pair: open_image(pair.image), pairs))
+        images = list(readers.map(lambda pair: opened(pair.image), pairs))
         flat = iter(self.encoder.words([text for row in captions for text in row]))  # type: ignore[misc]
         ids = [[next(flat) for _ in row] for row in captions]
         return Batch(torch.as_tensor(self.encoder.pixels(images)), ids, len(mine))

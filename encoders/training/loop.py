@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import math
 import time
@@ -21,6 +22,7 @@ from encoders.training import checkpoint, data, output, towers
 from encoders.training.evaluation import Looks
 from encoders.training.feed import Feed
 from encoders.training.step import Terms, gradients
+from harness import registry
 from harness.cli import console
 from harness.errors import DegenerateError, UsageError
 
@@ -41,6 +43,9 @@ class Run:
 
     def __init__(self, recipe: Training, root: Path, out: Path) -> None:
         self.recipe, self.out = recipe, out
+        for name in recipe.log_with:
+            if not importlib.util.find_spec(name):
+                raise registry.needs(name, name)
         self.accelerator = Accelerator(
             mixed_precision=recipe.precision, log_with=list(recipe.log_with) or None, project_dir=out
         )

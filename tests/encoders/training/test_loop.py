@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from encoders.recipes import Training
 from encoders.towers.clip_encoder import ClipEncoder
 from encoders.training import loop, towers
-from harness.errors import DegenerateError, UsageError
+from harness.errors import DataError, DegenerateError, UsageError
 
 
 def weights(folder: Path) -> dict[str, Tensor]:
@@ -162,6 +163,20 @@ def test_the_best_look_is_what_is_kept(recipe: Training, root: Path, tmp_path: P
 def test_more_rows_than_a_batch_are_not_needed(recipe: Training, root: Path, tmp_path: Path) -> None:
     out = replace(recipe, fraction=0.25, batch=64, steps=2).train(root, tmp_path / "run")
     assert json.loads((out / "recipe.json").read_text())["data"]["rows"] == 3
+
+
+def test_tensorboard_is_written_beside_the_log(recipe: Training, root: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    out = replace(recipe, log_with=("tensorboard",), steps=2).train(root, tmp_path / "run")
+    (written,) = out.rglob("events.out.tfevents.*.0")
+    assert b"ohd_dev" in written.read_bytes()
+
+
+def test_a_corrupt_image_is_named(recipe: Training, root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root, tmp_path / "data")
+    (tmp_path / "data" / "ohd_caps" / "images" / "train_3.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"train_3\.png cannot be read"):
+        replace(recipe, batch=12).train(tmp_path / "data", tmp_path / "run")
 
 
 def test_a_base_that_is_no_clip_is_refused(root: Path, recipe: Training, tmp_path: Path) -> None:
