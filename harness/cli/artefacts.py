@@ -21,7 +21,7 @@ def artefacts(
     data: DataDir = "micro",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Say how often the true text is found without any image: by a text-only scorer, the medoid, length; and duplicates."""
+    """Say how often the true text is found without any image, by text, medoid or length; and count duplicates."""
     from rich.table import Table
 
     from harness import artefacts, registry, rig

@@ -1,4 +1,4 @@
-"""``ohd-bench compare``, ``attribute``, ``effects`` and ``objects``: what a difference means, where errors come from."""
+"""``ohd-bench compare``, ``attribute``, ``effects``, ``objects``: what a difference means, where errors come from."""
 
 from __future__ import annotations
 

@@ -119,11 +119,9 @@ def _print_task(one: OneTask) -> None:
             out().print(f"  {group or one.task.whole}: {reading.sentence()}", style=style, markup=False)
     for group, flips in one.flips.items():
         if group.count("/") == 0:
-            out().print(
-                f"  {group or one.task.whole}: {flips.fixed} put right, {flips.broken} broken (exact McNemar p {p_value(flips.p)}; "
-                f"images better {flips.images_better}, worse {flips.images_worse}, p {p_value(flips.p_images)})",
-                markup=False,
-            )
+            samples = f"{flips.fixed} put right, {flips.broken} broken (exact McNemar p {p_value(flips.p)}"
+            images = f"images better {flips.images_better}, worse {flips.images_worse}, p {p_value(flips.p_images)})"
+            out().print(f"  {group or one.task.whole}: {samples}; {images}", markup=False)
 
 
 def controlled(one: Comparison, results: Path) -> dict[str, list[tuple[Line, Any, Any]]]:
@@ -167,27 +165,37 @@ def _control_table(one: Comparison, name: str, rows: Sequence[tuple[Line, Any, A
 
 def as_plain(one: Comparison, results: Path, full: bool) -> dict[str, Any]:
     """The comparison as plain data; what is not a number is null."""
-    controls = controlled(one, results)
-    return plain({
-        "base": one.base.name,
-        "candidate": one.candidate.name,
-        "lines": [asdict(line) | {"detectable": line.detectable} for line in one.lines(full)],
-        "tasks": {
-            t.task.name: {
-                "samples": t.samples,
-                "images": t.images,
-                "unpaired": t.unpaired,
-                "flips": {g or t.task.whole: asdict(f) for g, f in t.flips.items()},
-                "readings": {g or t.task.whole: asdict(r) | {"sentence": r.sentence(), "flagged": r.flagged} for g, r in t.readings.items()},
-            }
-            for t in one.tasks
+    return plain(
+        {
+            "base": one.base.name,
+            "candidate": one.candidate.name,
+            "lines": [asdict(line) | {"detectable": line.detectable} for line in one.lines(full)],
+            "tasks": {task.task.name: _task_as_plain(task) for task in one.tasks},
+            "joint": asdict(one.joint) if one.joint else None,
+            "controls": {
+                name: [_at(line) | {"base": asdict(a), "candidate": asdict(b)} for line, a, b in rows]
+                for name, rows in controlled(one, results).items()
+            },
+        }
+    )
+
+
+def _at(line: Line) -> dict[str, str]:
+    return {"task": line.task, "group": line.group, "metric": line.metric}
+
+
+def _task_as_plain(one: OneTask) -> dict[str, Any]:
+    whole = one.task.whole
+    return {
+        "samples": one.samples,
+        "images": one.images,
+        "unpaired": one.unpaired,
+        "flips": {group or whole: asdict(flips) for group, flips in one.flips.items()},
+        "readings": {
+            group or whole: asdict(reading) | {"sentence": reading.sentence(), "flagged": reading.flagged}
+            for group, reading in one.readings.items()
         },
-        "joint": asdict(one.joint) if one.joint else None,
-        "controls": {
-            name: [{"task": line.task, "group": line.group, "metric": line.metric, "base": asdict(a), "candidate": asdict(b)} for line, a, b in rows]
-            for name, rows in controls.items()
-        },
-    })  # fmt: skip
+    }
 
 
 def plain(thing: Any) -> Any:
@@ -201,6 +209,15 @@ def plain(thing: Any) -> Any:
     return thing.item() if hasattr(thing, "item") else thing
 
 
+PRINTED = ("accuracy", "recall of no", "recall of yes", "balanced accuracy", "d′", "criterion", "yes %")
+PRINTED_DIGITS = (1, 1, 1, 1, 2, 2, 1)
+PRINTED_NOTE = (
+    "LLaVA-1.5 → with the tuned tower. By criterion, by d′: how the change of accuracy splits. "
+    "bias: accuracy rises, balanced accuracy does not; criterion: both rise and d′ does not. "
+    "Rounding to one decimal is allowed for; POPE is taken as half yes, half no."
+)
+
+
 def print_published(as_json: bool) -> None:
     """The bias reading of every published pair."""
     from harness.comparison import from_print
@@ -209,33 +226,17 @@ def print_published(as_json: bool) -> None:
     if as_json:
         print_json(plain(found))
         return
-    table = Table(title=f"Computed from the precision and recall printed in {from_print.PAPER}", title_justify="left", header_style="bold", caption_justify="left", caption=(
-        "LLaVA-1.5 → with the tuned tower. By criterion / by d′: how the change of accuracy splits. bias: accuracy rises, balanced accuracy does not; "
-        "criterion: both rise and d′ does not; rounding to one decimal is allowed for. POPE is taken as half yes, half no."
-    ))  # fmt: skip
+    title = f"Computed from the precision and recall printed in {from_print.PAPER}"
+    table = Table(title=title, header_style="bold", caption=PRINTED_NOTE, title_justify="left", caption_justify="left")
     table.add_column("table")
-    for name in (
-        "accuracy",
-        "recall of no",
-        "recall of yes",
-        "balanced accuracy",
-        "d′",
-        "criterion",
-        "yes %",
-        "by criterion",
-        "by d′",
-        "reading",
-    ):
+    for name in (*PRINTED, "by criterion", "by d′", "reading"):
         table.add_column(name, justify="right")
     for row in found:
         values: Any = row["values"]
-        cells = [
-            f"{values[n][0][0]:.{d}f} → {values[n][1][0]:.{d}f}"
-            for n, d in zip(from_print.SHOWN, (1, 1, 1, 1, 2, 2, 1), strict=True)
-        ]
-        table.add_row(
-            str(row["table"]), *cells, f"{row['by_criterion']:+.1f}", f"{row['by_d_prime']:+.1f}", str(row["reading"])
-        )
+        pairs = zip((values[name] for name in from_print.SHOWN), PRINTED_DIGITS, strict=True)
+        cells = [f"{before[0]:.{d}f} → {after[0]:.{d}f}" for (before, after), d in pairs]
+        shares = [f"{row[key]:+.1f}" for key in ("by_criterion", "by_d_prime")]
+        table.add_row(str(row["table"]), *cells, *shares, str(row["reading"]))
     out().print(table)
 
 

@@ -16,6 +16,11 @@ from harness.comparison import sides
 from harness.errors import UsageError
 from harness.sheet import cell, gap
 
+CELLS_NOTE = (
+    "%, over objects that are absent or present. Seen: the encoder's score for the object is above a threshold set on "
+    "other images. absent: seen-said is an error the eye made, unseen-claimed one the language model made."
+)
+
 
 def print_attribution(names: Sequence[str], results: Path, data: str, device: str, as_json: bool) -> None:
     """The four cells of each run by eye and task; for each run after the first, the change."""
@@ -29,15 +34,9 @@ def print_attribution(names: Sequence[str], results: Path, data: str, device: st
     found = eyes.each(runs, resolve(data), Place(device))
     changes = [attribution.changes(found[0], other) for other in found[1:]]
     if as_json:
-        print_json(plain({
-            "runs": [{"name": a.name, "auroc": dict(a.auroc), "rates": {g: {m: asdict(e) for m, e in r.items()} for g, r in a.rates().items()}} for a in found],
-            "changes": [{g: {m: asdict(pair[2]) for m, pair in r.items()} for g, r in change.items()} for change in changes],
-        }))  # fmt: skip
+        print_json(_attribution_as_plain(found, changes))
         return
-    table = Table(header_style="bold", caption_justify="left", caption=(
-        "%, over objects that are absent or present in the image. Seen: the encoder's score for the object is above a threshold set on other images. "
-        "absent: seen-said is an error the eye made, unseen-claimed one the language model made."
-    ))  # fmt: skip
+    table = Table(header_style="bold", caption=CELLS_NOTE, caption_justify="left")
     for head in ("eye / task", "rate"):
         table.add_column(head)
     for i, one in enumerate(found):
@@ -47,16 +46,32 @@ def print_attribution(names: Sequence[str], results: Path, data: str, device: st
             table.add_column("Δ to the first", justify="right")
     rates = [one.rates() for one in found]
     for group, metrics in rates[0].items():
-        for name, first in metrics.items():
-            if first.value != first.value:
-                continue
-            cells = [cell(first, 1)]
-            for other, change in zip(rates[1:], changes, strict=True):
-                pair = change.get(group, {}).get(name)
-                cells += [cell(other.get(group, {}).get(name), 1), gap(pair[2] if pair else None, 1)]
-            table.add_row(group, name, *cells)
+        for name in (name for name, first in metrics.items() if first.value == first.value):
+            table.add_row(group, name, *_cells(group, name, rates, changes))
         table.add_section()
     out().print(table)
+
+
+def _cells(group: str, name: str, rates: Sequence[Any], changes: Sequence[Any]) -> list[str]:
+    """A row's cells: each run's rate, and each later run's change."""
+    cells = [cell(rates[0][group][name], 1)]
+    for other, change in zip(rates[1:], changes, strict=True):
+        pair = change.get(group, {}).get(name)
+        cells += [cell(other.get(group, {}).get(name), 1), gap(pair[2] if pair else None, 1)]
+    return cells
+
+
+def _attribution_as_plain(found: Sequence[Any], changes: Sequence[Any]) -> Any:
+    runs = [
+        {
+            "name": one.name,
+            "auroc": dict(one.auroc),
+            "rates": {group: {m: asdict(e) for m, e in rates.items()} for group, rates in one.rates().items()},
+        }
+        for one in found
+    ]
+    gaps = [{g: {m: asdict(pair[2]) for m, pair in rates.items()} for g, rates in one.items()} for one in changes]
+    return plain({"runs": runs, "changes": gaps})
 
 
 def print_effects(names: Sequence[str], results: Path, task: str, as_json: bool) -> None:

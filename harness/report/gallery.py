@@ -57,18 +57,21 @@ class Card:
 
 
 def cards(one: Comparison, tasks: Mapping[str, Task], most: int, seed: int = 0) -> Iterator[Card]:
-    """Up to so many cards of each kind and task, drawn by seed: fixed, broken, and wrong on both sides."""
+    """Up to so many cards of each kind and task, drawn by seed: fixed, broken, and wrong on both sides.
+
+    Captions are drawn apart from questions, of which there are many more.
+    """
     for found in one.tasks:
         name = found.task.name
         task = tasks.get(name)
         samples = _samples(task)
         first, second = stats.common(one.base.records[name], one.candidate.records[name])
-        shelves: dict[str, list[tuple[Record, Record]]] = {"fixed": [], "broken": [], "wrong on both": []}
+        shelves: dict[tuple[str, bool], list[tuple[Record, Record]]] = {}
         for before, after in zip(first, second, strict=True):
             if (kind := _kind(before, after)) is not None:
-                shelves[kind].append((before, after))
-        for kind, pairs in shelves.items():
-            chosen = random.Random(f"{seed}/{name}/{kind}").sample(pairs, min(most, len(pairs)))
+                shelves.setdefault((kind, "captions" in before.counts), []).append((before, after))
+        for (kind, captions), pairs in sorted(shelves.items()):
+            chosen = random.Random(f"{seed}/{name}/{kind}/{captions}").sample(pairs, min(most, len(pairs)))
             for before, after in chosen:
                 sides = ((one.base.name, before), (one.candidate.name, after))
                 yield _card(task, samples.get(before.id), kind, name, sides)
@@ -76,9 +79,9 @@ def cards(one: Comparison, tasks: Mapping[str, Task], most: int, seed: int = 0) 
 
 def mixed(every: Sequence[Card]) -> list[Card]:
     """The same cards, one of each task and kind in turn, so that the first page shows all."""
-    shelves: dict[tuple[str, str], list[Card]] = {}
+    shelves: dict[tuple[str, ...], list[Card]] = {}
     for card in every:
-        shelves.setdefault((card.task, card.kind), []).append(card)
+        shelves.setdefault((card.task, card.kind, card.prompt[:8]), []).append(card)
     longest = max((len(shelf) for shelf in shelves.values()), default=0)
     return [shelf[i] for i in range(longest) for shelf in shelves.values() if i < len(shelf)]
 

@@ -23,7 +23,7 @@ from harness.types import Task
 
 LARGEST = 10_000_000
 """The most bytes a page may have."""
-EACH = 24
+EACH = 16
 """Cards of each kind and task."""
 
 

@@ -31,11 +31,22 @@ MakeRun = Callable[..., Run]
 
 
 @pytest.fixture
-def make_run(world: Path, tmp_path: Path) -> MakeRun:
+def make_run(runs_in: Callable[[Path], MakeRun], tmp_path: Path) -> MakeRun:
+    """Makes a run below this test's own folder."""
+    return runs_in(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def runs_in(world: Path) -> Callable[[Path], MakeRun]:
+    """Makes what makes runs below a folder."""
+    return lambda folder: maker(world, folder)
+
+
+def maker(world: Path, folder: Path) -> MakeRun:
     """Makes a run: ``sight`` is d', ``lean`` the criterion, ``invent`` the chance of inventing in a caption."""
 
     def make(name: str, *, sight: float = 1.5, lean: float = 0.0, invent: float = 0.4, **more: Any) -> Run:
-        run = Run(tmp_path / "results" / name)
+        run = Run(folder / "results" / name)
         tasks = [rig.open_task(task, world) for task in more.get("tasks", TASKS)]
         entries = {}
         for task in tasks:

@@ -1,0 +1,123 @@
+"""Exports: what is written, and that inspect_ai's and lm-eval's own readers open it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from harness.cli import export as command
+from harness.errors import UsageError
+from harness.store import Journal, Record, Run
+from harness.types import Failure
+
+MakeRun = Callable[..., Run]
+
+
+def export(run: Run, world: Path, out: Path, *words: str) -> list[Path]:
+    app = typer.Typer(pretty_exceptions_enable=False)
+    command.register(app)
+    result = CliRunner().invoke(
+        app, [run.id, "--results", str(run.folder.parent), "--data", str(world), "-o", str(out), *words]
+    )
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return [Path(line) for line in result.output.splitlines()]
+
+
+def reader(package: str) -> str:
+    """A Python that has this package: this one, or the one that OHD_BENCH_EXPORT_PYTHON names; skip without."""
+    if importlib.util.find_spec(package):
+        return sys.executable
+    other = os.environ.get("OHD_BENCH_EXPORT_PYTHON", "")
+    if other and subprocess.run([other, "-c", f"import {package}"], capture_output=True).returncode == 0:
+        return other
+    pytest.skip(f"{package} is not installed: pip install {package}, or set OHD_BENCH_EXPORT_PYTHON")
+
+
+def told(python: str, script: str, *words: Path) -> Any:
+    done = subprocess.run([python, "-c", script, *map(str, words)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_an_inspect_log_holds_every_question_answer_and_verdict(make_run: MakeRun, world: Path, tmp_path: Path) -> None:
+    run = make_run("a@1", tasks=("pope",))
+    log = json.loads(export(run, world, tmp_path)[0].read_text())
+    assert log["version"] == 2
+    assert len(log["samples"]) == len(run.records("pope"))
+    sample, record = log["samples"][0], run.records("pope")[0]
+    assert sample["scores"]["pope"]["value"] == ("C" if record.counts["right"] else "I")
+    assert "Is there" in sample["input"][0]["content"][1]["text"]
+    accuracy = log["results"]["scores"][0]["metrics"]["accuracy"]["value"]
+    assert accuracy == pytest.approx(
+        100 * sum(r.counts["right"] for r in run.records("pope")) / len(run.records("pope"))
+    )
+
+
+def test_a_failed_sample_is_an_error_and_no_answer(make_run: MakeRun, world: Path, tmp_path: Path) -> None:
+    run = make_run("a@1", tasks=("pope",))
+    one = run.records("pope")[0]
+    with Journal(run.records_path("pope")) as journal:
+        journal.append([Record(one.id, one.image, one.group, "", "", Failure("it <broke>"))])
+    log = json.loads(export(run, world, tmp_path / "i")[0].read_text())
+    broken = [sample for sample in log["samples"] if sample.get("error")]
+    assert [sample["error"]["message"] for sample in broken] == ["(failed: it <broke>)"]
+    assert log["results"]["completed_samples"] == log["results"]["total_samples"] - 1
+    lines = export(run, world, tmp_path / "l", "--to", "lm-eval")[1].read_text().splitlines()
+    assert len(lines) == len(log["samples"]) - 1
+
+
+def test_an_unknown_format_is_refused(make_run: MakeRun, world: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is inspect and lm-eval"):
+        export(make_run("a@1", tasks=("pope",)), world, tmp_path, "--to", "helm")
+
+
+def test_inspect_ai_reads_its_logs(make_run: MakeRun, world: Path, tmp_path: Path) -> None:
+    python = reader("inspect_ai")
+    run = make_run("a@1")
+    export(run, world, tmp_path, "--images")
+    script = """
+import json, sys
+from inspect_ai.log import list_eval_logs, read_eval_log
+logs = [read_eval_log(found) for found in list_eval_logs(sys.argv[1])]
+print(json.dumps({log.eval.task: [log.status, len(log.samples), log.samples[0].input[0].content[0].type,
+    log.results.scores[0].metrics[sys.argv[2]].value if log.eval.task == "pope" else 0] for log in logs}))
+"""
+    found = told(python, script, tmp_path, Path("accuracy"))
+    assert set(found) == {"amber", "pope", "ohd-caps"}
+    for task, (status, samples, kind, _) in found.items():
+        assert (status, samples, kind) == ("success", len(run.records(task)), "image")
+    assert found["pope"][3] > 50
+
+
+def test_lm_eval_reads_its_files(make_run: MakeRun, world: Path, tmp_path: Path) -> None:
+    python = reader("lm_eval")
+    run = make_run("a@1")
+    export(run, world, tmp_path, "--to", "lm-eval")
+    script = """
+import glob, json, sys
+from lm_eval.utils import get_file_task_name, get_results_filenames, get_sample_results_filenames
+from lm_eval.utils import hash_string, make_table
+files = glob.glob(sys.argv[1] + "/*/*")
+results = json.load(open(get_results_filenames(files)[0]))
+tasks = {}
+for name in get_sample_results_filenames(files):
+    rows = [json.loads(line) for line in open(name)]
+    same = all(r["prompt_hash"] == hash_string(r["doc"]["question"]) for r in rows)
+    same = same and all(r["doc_hash"] == hash_string(json.dumps(r["doc"], indent=2, ensure_ascii=False)) for r in rows)
+    tasks[get_file_task_name(name.split("/")[-1])] = [len(rows), same]
+print(json.dumps({"tasks": tasks, "table": make_table(results)}))
+"""
+    found = told(python, script, tmp_path)
+    assert found["tasks"] == {name: [len(run.records(name)), True] for name in ("amber", "pope", "ohd-caps")}
+    assert "balanced_accuracy" in found["table"]
