@@ -39,6 +39,7 @@ def train(
     Exit codes: 0 trained, 2 usage, 3 data missing, 4 base not loadable, 6 loss not finite, 130/143 interrupted.
     """
     import json
+    import os
 
     from harness import data as places
     from harness import registry, sweep
@@ -53,6 +54,8 @@ def train(
     words = sweep.assignments(change or []) | {name: str(value) for name, value in told.items() if value is not None}
     asked = sweep.with_settings(registry.find(registry.recipes, recipe, "recipe")(), words)
     folder = asked.train(places.resolve(data).root, out)
+    if os.environ.get("RANK", "0") != "0":  # one of torchrun's processes tells the result
+        return
     measured = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["measured"]
     if as_json:
         print_json({"folder": str(folder), **measured})
