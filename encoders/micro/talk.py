@@ -47,11 +47,9 @@ def cells(scene: Scene) -> str:
     return " ".join(held.get(cell, "empty") for cell in range(SLOTS))
 
 
-def turns(scene: Scene, rng: Random, questions: int, hard: bool = False) -> list[Turn]:
-    """A description, the list of cells, and questions with short answers; ``hard`` asks more of those learnt last."""
+def turns(scene: Scene, rng: Random, questions: int) -> list[Turn]:
+    """A description, the list of cells, and questions with short answers."""
     kinds = [existence] * 4 + [colour, count, touch] + [pose] * 2
-    if hard:
-        kinds = [existence, colour] + [count] * 2 + [touch] * 3 + [pose] * 3
     asked = [kind(scene, rng) for kind in (rng.choices(kinds, k=questions))]
     told = [("Describe this image.", caption(scene)), ("What is in each cell?", cells(scene))]
     return told + [(query + rng.choice(_SUFFIXES), answer) for query, answer in asked]

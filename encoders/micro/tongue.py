@@ -36,7 +36,6 @@ class Talking:
     batch: int = 32
     questions: int = 6
     dense: float = 1.0
-    hard: bool = False
     lr: float = 2e-3
     weight_decay: float = 0.05
     blurred: float = 0.6
@@ -56,7 +55,6 @@ class Aligning:
     steps: int = 40
     batch: int = 32
     questions: int = 6
-    dense: float = 1.0
     lr: float = 2e-3
     weight_decay: float = 0.0
     seed: int = 0
@@ -99,18 +97,12 @@ def teach(model: LlavaForConditionalGeneration, recipe: Talking) -> None:
     embed = language.embed_tokens
 
     def value(step: int) -> Tensor:
-        scenes = [_scene(f"{recipe.seed}/talk/{step * recipe.batch + n}", recipe.hard) for n in range(recipe.batch)]
+        scenes = [scene(f"{recipe.seed}/talk/{step * recipe.batch + n}", Mix()) for n in range(recipe.batch)]
         taught = lesson(words, _talks(scenes, rng, recipe))
         slots_BSD = _told(embed, words, [told(item) for item in scenes])
         return _loss(model, taught, _blur(slots_BSD, recipe.blurred))
 
     _train([language], value, recipe, recipe.steps)
-
-
-def _scene(key: str, hard: bool) -> Scene:
-    """The scene of this key; where it is to be hard, the first of three that holds something with a pose."""
-    found = [scene(f"{key}/{n}", Mix(least=2)) for n in range(3)] if hard else [scene(key, Mix())]
-    return next((item for item in found if any(thing.pose for thing in item.things)), found[0])
 
 
 def _told(embed: Module, words: PreTrainedTokenizerFast, cells: list[list[list[str]]]) -> Tensor:
@@ -145,7 +137,7 @@ def align(model: LlavaForConditionalGeneration, tower: Module, recipe: Aligning)
 
     def value(step: int) -> Tensor:
         chosen = rng.sample(range(len(scenes)), recipe.batch)
-        taught = lesson(words, _talks([scenes[n] for n in chosen], rng, recipe))
+        taught = lesson(words, [turns(scenes[n], rng, recipe.questions) for n in chosen])
         return _loss(model, taught, projector(seen_NSD[chosen]))
 
     projector.requires_grad_(True)
@@ -163,10 +155,11 @@ def _copy(projector: Module, seen_NSD: Tensor, meant_NSD: Tensor, rng: Random, s
     return (off_BSD**2).mean() / meant_NSD.var()
 
 
-def _talks(scenes: list[Scene], rng: Random, recipe: Talking | Aligning) -> list[list[Turn]]:
-    hard = isinstance(recipe, Talking) and recipe.hard
-    found = [turns(item, rng, recipe.questions, hard) for item in scenes]
-    return found if rng.random() < recipe.dense else [talk[2:] for talk in found]
+def _talks(scenes: list[Scene], rng: Random, recipe: Talking) -> list[list[Turn]]:
+    """The scenes' turns; at times only the questions."""
+    found = [turns(item, rng, recipe.questions) for item in scenes]
+    only_questions = recipe.dense < 1 and rng.random() >= recipe.dense
+    return [talk[2:] for talk in found] if only_questions else found
 
 
 @torch.no_grad()
