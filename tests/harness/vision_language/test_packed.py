@@ -215,6 +215,17 @@ def test_running_out_of_memory_halves_the_rows_and_loses_no_answer():
     assert decoder.work.halvings >= 2
 
 
+def test_images_prefilled_together_as_on_a_gpu_get_the_same_answers(monkeypatch):
+    monkeypatch.setitem(memory.PREFILL_TOKENS, "cpu", 60)
+    pages = [*seeded_pages(9), page(None, [((9, 10), 5)])]
+    decoder = PackedDecoder(llava(), ends, 6)
+    for one in decoder.answers(pages):
+        assert_as_alone(one)
+    assert decoder.work.images == 9
+    assert decoder.work.vision_calls < 9
+    assert decoder.work.prefills < 10
+
+
 def test_one_question_that_does_not_fit_is_an_error_and_no_answer():
     decoder = PackedDecoder(llava(), ends, 2)
     decoder.forward = Scarce(decoder.forward, most_rows=0, most_branches=9)
