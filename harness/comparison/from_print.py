@@ -106,3 +106,17 @@ def _kind(values: Mapping[str, list[tuple[float, float, float]]]) -> str:
     if not rises["balanced_accuracy"]:
         return "bias"
     return "sight" if rises["d_prime"] else "criterion"
+
+
+HEAD = ("published pair", "accuracy", "recall of no", "recall of yes", "balanced accuracy", "d′", "criterion", "reading")
+
+
+def table() -> list[tuple[str, ...]]:
+    """A row of text for each published pair, under HEAD: before → after, and what the change is."""
+    rows = []
+    for pair in pairs():
+        found = reading(*pair)
+        values = [[one.value(name)[0] for one in pair] for name in SHOWN[:-1]]
+        cells = [f"{a:.{d}f} → {b:.{d}f}" for (a, b), d in zip(values, (1, 1, 1, 1, 2, 2), strict=True)]
+        rows.append((str(found["table"]), *cells, str(found["reading"])))
+    return rows

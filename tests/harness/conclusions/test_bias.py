@@ -104,3 +104,10 @@ def test_rebuilt_totals_give_back_what_was_printed() -> None:
             assert metrics["recall"](one.totals()) == pytest.approx(one.recall)
             low, high = one.value("balanced_accuracy")[1:]
             assert low < high < low + 1
+
+
+def test_published_rows_carry_their_reading() -> None:
+    rows = from_print.table()
+    assert all(len(row) == len(from_print.HEAD) for row in rows)
+    assert rows[0][4] == "78.6 → 78.1"
+    assert rows[0][-1] == "bias"
