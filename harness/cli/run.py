@@ -55,6 +55,13 @@ def run(
     task: Names = None,
     data: DataDir = "micro",
     results: Results = Path("results"),
+    align: Annotated[
+        str,
+        typer.Option(
+            help="How the projector meets a new tower: none, stats:IMAGES, ridge:IMAGES, projector:DIR or lora:DIR.",
+            envvar="OHD_BENCH_ALIGN",
+        ),
+    ] = "",
     control: Annotated[
         str,
         typer.Option(
@@ -105,7 +112,13 @@ def run(
     asked: dict[str, Any] = {"control": control, "limit": limit, "seed": seed, "estimate": estimate}
     asked |= {"workers": workers, "verify": verify, "include": tuple(include or ())}
     outcomes, tasks = showing.ask(
-        list(encoder or []), lvlm, list(task or []), data, results, Place(device, dtype, batch_size), asked
+        list(encoder or []),
+        showing.aligned(lvlm, align),
+        list(task or []),
+        data,
+        results,
+        Place(device, dtype, batch_size),
+        asked,
     )
     if estimate:
         return

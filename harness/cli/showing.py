@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from rich.table import Table
 
@@ -17,6 +18,8 @@ from harness.errors import UsageError
 from harness.estimate import Estimate
 from harness.store import Run
 from harness.types import Place, Task
+
+ALIGNMENTS = ("none", "stats", "ridge", "projector", "lora")
 
 
 def ask(
@@ -58,6 +61,19 @@ def print_estimates(whose: str, found: Mapping[str, Estimate]) -> None:
     """One line a task: how long it will take."""
     for name, one in found.items():
         out().print(f"{whose}: {name}: {one.said()}", soft_wrap=True, markup=False)
+
+
+def aligned(lvlm: str, align: str) -> str:
+    """The LVLM's spec with ``--align`` as its keys: ``stats:IMAGES``, ``projector:DIR`` and their like."""
+    if not align:
+        return lvlm
+    how, _, where = align.partition(":")
+    if not lvlm or how not in ALIGNMENTS or bool(where) != (how != "none"):
+        raise UsageError(
+            f"--align {align}: with an --lvlm, one of none, {', '.join(f'{h}:DIR' for h in ALIGNMENTS[1:])}"
+        )
+    keys = {"align": how, "images": where} if how in ("stats", "ridge") else {"align": align}
+    return lvlm + ("&" if "?" in lvlm else "?") + urlencode(keys, safe="/:~")
 
 
 def quiet() -> None:

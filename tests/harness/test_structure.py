@@ -46,7 +46,8 @@ def test_the_option_list_of_run_is_what_users_were_promised():
     command = get_command(build())
     options = {name for one in command.commands["run"].params for name in one.opts}
     assert options == {
-        *("--encoder", "-e", "--lvlm", "-l", "--task", "-t", "--data", "--results", "--control", "--limit", "--seed"),
+        *("--encoder", "-e", "--lvlm", "-l", "--align", "--task", "-t", "--data", "--results", "--control"),
+        *("--limit", "--seed"),
         *("--batch-size", "--dtype", "--device", "--include", "--full", "--json", "--verbose", "-v"),
         *("--workers", "--verify", "--estimate"),
     }
