@@ -78,7 +78,9 @@ def image_dependent(run: Run, control: Run, task: Task) -> dict[tuple[str, str],
 
 
 def of(run: Run, results: Path) -> dict[str, Run]:
-    """The kept control runs of the same models, data and limit, by the control's name."""
+    """The kept control runs of the same models, data and limit, by the control's name; a control has none itself."""
+    if run.manifest().get("control", "none") != "none":
+        return {}
     ours = _models(run.manifest())
     found = {}
     for other in runs(results):

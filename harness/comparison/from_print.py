@@ -108,7 +108,16 @@ def _kind(values: Mapping[str, list[tuple[float, float, float]]]) -> str:
     return "sight" if rises["d_prime"] else "criterion"
 
 
-HEAD = ("published pair", "accuracy", "recall of no", "recall of yes", "balanced accuracy", "d′", "criterion", "reading")
+HEAD = (
+    "published pair",
+    "accuracy",
+    "recall of no",
+    "recall of yes",
+    "balanced accuracy",
+    "d′",
+    "criterion",
+    "reading",
+)
 
 
 def table() -> list[tuple[str, ...]]:

@@ -79,3 +79,4 @@ def test_a_run_finds_its_own_controls(make_run: MakeRun) -> None:
     make_run("b@3", tasks=("pope",), control="shuffle-image")
     found = controls.of(run, run.folder.parent)
     assert list(found.items()) == [("shuffle-image", shuffled), ("blank-image", blank)]
+    assert controls.of(shuffled, run.folder.parent) == {}
