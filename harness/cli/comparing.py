@@ -117,6 +117,10 @@ def _print_task(one: OneTask) -> None:
         if group in tops:
             style = "bold red" if reading.flagged else ""
             out().print(f"  {group or one.task.whole}: {reading.sentence()}", style=style, markup=False)
+    for floor, values in one.floor_lines():
+        told = ", ".join(f"{(g.split('/')[-1] + ' ' + m).strip()} {number(v, d)}" for g, m, v, d in values)
+        if told:
+            out().print(f"  floor {floor}: {told}", style="dim", markup=False)
     for group, flips in one.flips.items():
         if group.count("/") == 0:
             samples = f"{flips.fixed} put right, {flips.broken} broken (exact McNemar p {p_value(flips.p)}"
@@ -190,6 +194,7 @@ def _task_as_plain(one: OneTask) -> dict[str, Any]:
         "samples": one.samples,
         "images": one.images,
         "unpaired": one.unpaired,
+        "floors": one.floors,
         "flips": {group or whole: asdict(flips) for group, flips in one.flips.items()},
         "readings": {
             group or whole: asdict(reading) | {"sentence": reading.sentence(), "flagged": reading.flagged}

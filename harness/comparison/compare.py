@@ -61,6 +61,15 @@ class OneTask:
     readings: Mapping[str, bias.Reading]
     signal: Mapping[str, tuple[dict[str, float], dict[str, float]]]
     beliefs: tuple[probabilities.Believed, probabilities.Believed] | None
+    floors: Mapping[str, Mapping[str, Mapping[str, float]]]
+
+    def floor_lines(self) -> list[tuple[str, list[tuple[str, str, float, int]]]]:
+        """What answers that never see a picture score, by floor: (group, metric, value, digits) of the short table."""
+        at = {(line.group, line.metric): line.digits for line in self.short()}
+        return [
+            (floor, [(g, m, groups[g][m], d) for (g, m), d in at.items() if m in groups.get(g, {})])
+            for floor, groups in self.floors.items()
+        ]
 
     def tops(self) -> list[str]:
         """The widest groups of yes-no questions."""
@@ -96,12 +105,13 @@ def compare(base: Side, candidate: Side, tasks: Sequence[Task]) -> Comparison:
     """What changed from base to candidate; UsageError where the two do not compare."""
     ours = [task for task in tasks if task.name in base.records and task.name in candidate.records]
     sides.require_comparable(base, candidate, ours)
-    found = tuple(_one_task(task, base.records[task.name], candidate.records[task.name]) for task in ours)
+    found = tuple(_one_task(task, base, candidate) for task in ours)
     return Comparison(base, candidate, found, _joint(ours, base, candidate))
 
 
-def _one_task(task: Task, base: Sequence[Record], candidate: Sequence[Record]) -> OneTask:
-    first, second = stats.common(base, candidate)
+def _one_task(task: Task, base: Side, candidate: Side) -> OneTask:
+    every = base.records[task.name], candidate.records[task.name]
+    first, second = stats.common(*every)
     pairs = stats.paired_tallies(first, second)
     beliefs = _beliefs(first, second)
     believed = _belief_lines(task, beliefs) if beliefs else []
@@ -117,10 +127,11 @@ def _one_task(task: Task, base: Sequence[Record], candidate: Sequence[Record]) -
                 gaps |= {line.metric: line.gap for line in believed}
             readings[group] = bias.read(gaps, before.totals(), after.totals())
             signal[group] = (before.totals(), after.totals())
-    unpaired = len({r.id for r in (*base, *candidate) if r.scored}) - len(first)
+    unpaired = len({r.id for one in every for r in one if r.scored}) - len(first)
     images = len({record.image for record in first})
     flips = _flips(first, second)
-    return OneTask(task, len(first), images, unpaired, (*lines, *believed), flips, readings, signal, beliefs)
+    floors = base.manifest.get("tasks", {}).get(task.name, {}).get("floors", {})
+    return OneTask(task, len(first), images, unpaired, (*lines, *believed), flips, readings, signal, beliefs, floors)
 
 
 def _finite(metrics: Mapping[str, Metric], *tallies: Tally) -> dict[str, Metric]:

@@ -106,7 +106,8 @@ def _of_file(path: Path, task: Task) -> Side:
     from harness import score
 
     scored = score.score(task, path)
-    entry = {"rules": dict(task.rules()), "samples_digest": engine.questions(task, scored.samples).digest}
+    asked = engine.questions(task, scored.samples)
+    entry = {"rules": dict(task.rules()), "samples_digest": asked.digest, "floors": rig.floor_values(asked)}
     return Side(path.stem, {task.name: list(scored.records)}, {"tasks": {task.name: entry}, "answers": str(path)})
 
 

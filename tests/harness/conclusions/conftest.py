@@ -59,6 +59,7 @@ def maker(world: Path, folder: Path) -> MakeRun:
                 "expected": len(asked.samples),
                 "samples_digest": asked.digest,
                 "rules": task.rules(),
+                "floors": rig.floor_values(asked) if task.mode == "generate" else {},
             }
         encoder, control = name.partition("@")[0].partition("+")[0], more.get("control", "none")
         describe = {"template": "plain", "decoding": "greedy"} | more.get("describe", {})

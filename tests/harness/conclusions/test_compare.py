@@ -79,6 +79,14 @@ def test_the_table_says_what_it_is(app: typer.Typer, make_run: MakeRun) -> None:
         assert words in printed
 
 
+def test_floors_stand_beside_what_was_compared(app: typer.Typer, make_run: MakeRun) -> None:
+    base, _ = make_run("base@1", tasks=("pope",)), make_run("twin@1", tasks=("pope",))
+    found = compared(app, "base", "twin", "--results", base.folder.parent)
+    assert found["tasks"]["pope"]["floors"]["always-yes"][""]["recall_yes"] == 100
+    printed = run(app, "compare", "base", "twin", "--results", base.folder.parent)
+    assert "floor always-no: accuracy 50.0" in printed
+
+
 def test_fail_if_worse_fails_only_where_it_is_worse(app: typer.Typer, make_run: MakeRun) -> None:
     base, _ = make_run("base@1", sight=2.2), make_run("blind@1", sight=0.8)
     words = ["compare", "base", "blind", "--results", base.folder.parent, "--fail-if-worse"]
