@@ -64,8 +64,9 @@ class OneTask:
     floors: Mapping[str, Mapping[str, Mapping[str, float]]]
 
     def floor_lines(self) -> list[tuple[str, list[tuple[str, str, float, int]]]]:
-        """What answers that never see a picture score, by floor: (group, metric, value, digits) of the short table."""
-        at = {(line.group, line.metric): line.digits for line in self.short()}
+        """What answers that never see a picture score, by floor: (group, metric, value, digits) of the summary."""
+        wanted = list(self.task.summary) or [("", self.task.headline)]
+        at = {(one.group, one.metric): one.digits for one in self.lines if (one.group, one.metric) in wanted}
         return [
             (floor, [(g, m, groups[g][m], d) for (g, m), d in at.items() if m in groups.get(g, {})])
             for floor, groups in self.floors.items()
