@@ -79,3 +79,13 @@ def test_a_manifest_of_a_newer_version_or_a_broken_one_is_refused(tmp_path):
 def test_a_run_is_named_by_its_spec_without_leaving_the_results_folder(spec, name):
     assert slug(spec) == name
     assert Path(slug(spec)).name == slug(spec)
+
+
+@given(st.lists(st.floats(-1, 1, width=32), min_size=2, max_size=28))
+def test_kept_scores_are_short_and_in_the_order_of_the_models(scores):
+    from harness.engine import _brief
+
+    brief = _brief(Answer(scores=tuple(scores)))
+    pairs = list(zip(scores, brief.scores, strict=True))
+    assert all((a < b) == (x < y) and (a == b) == (x == y) for a, x in pairs for b, y in pairs)
+    assert _brief(brief) == brief
