@@ -152,7 +152,7 @@ def _record(asked: Questions, sample: Sample, reply: Answer | Failure, key: str)
 
 def _brief(reply: Answer) -> Answer:
     """The same answer with each number as the shortest decimal of its float32: half the bytes, and no order changed."""
-    scores = None if reply.scores is None else tuple(float(str(score)) for score in np.float32(reply.scores))
+    scores = None if reply.scores is None else tuple(float(str(score)) for score in np.array(reply.scores, np.float32))
     p_yes = None if reply.p_yes is None else float(str(np.float32(reply.p_yes)))
     return Answer(reply.text, p_yes, scores)
 
