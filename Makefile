@@ -3,13 +3,13 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test install dev lint types contracts unit wheel leaderboard
+.PHONY: demo test install dev lint types contracts unit wheel leaderboard report
 
 demo: install
 	$(BIN)/ohd-bench run --encoder micro --encoder micro-ohd --lvlm micro-llava --data micro --results runs/demo
 	$(BIN)/ohd-bench leaderboard --results runs/demo --out runs/demo/leaderboard.md
 
-test: dev lint types contracts unit wheel leaderboard
+test: dev lint types contracts unit wheel leaderboard report
 
 install: $(VENV)/installed
 
@@ -42,3 +42,6 @@ wheel:
 
 leaderboard:
 	$(BIN)/ohd-bench leaderboard --check
+
+report:
+	$(BIN)/ohd-bench report micro+micro-llava@ micro-ohd+micro-llava@ --out runs/report.html

@@ -65,9 +65,7 @@ def _bias(one: published.Published) -> list[str]:
 def _notes(entries: Sequence[published.Published]) -> str:
     notes = dict.fromkeys(one.note for one in entries if one.note)
     computed = (
-        [
-            'Computed columns follow from printed precision and recall of "no"; brackets are what rounding leaves open.'
-        ]
+        ['Computed columns follow from printed precision and recall of "no"; brackets are what rounding leaves open.']
         if any(_printed(one) for one in entries)
         else []
     )

@@ -20,8 +20,8 @@ TEMPLATE = "a photo of a {}."
 class ZeroShot(Task):
     """The share of images whose class name is more similar than every other's: what fine-tuning must not lose.
 
-    Reads class folders, ``zero_shot/CLASS/*.jpg`` or ``zero_shot/SET/CLASS/*.jpg`` (the set is the group). The caption is
-    ``zero_shot/template.txt``, or "a photo of a {}."; an underscore in a folder's name reads as a space.
+    Reads class folders, ``zero_shot/CLASS/*.jpg`` or ``zero_shot/SET/CLASS/*.jpg`` (the set is the group). The caption
+    is ``zero_shot/template.txt``, or "a photo of a {}."; an underscore in a folder's name reads as a space.
     """
 
     mode, headline = "rank", "top1"
