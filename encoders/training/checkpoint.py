@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from typing import Any
 from accelerate import Accelerator
 
 from harness.errors import UsageError
+
+LOCK = ".lock"
 
 
 @dataclass
@@ -59,14 +63,27 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("checkpoint-*"))
 
 
+@contextlib.contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Holds the folder while it is trained in; UsageError where another command holds it. A killed one lets go."""
+    import fcntl
+
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(f"{out} is being trained in by another command") from error
+        yield
+
+
 def claim(out: Path, identity: dict[str, Any]) -> None:
     """Notes in the folder what is trained there; UsageError where it is another training's."""
     path = out / "recipe.json"
     told = json.loads(json.dumps(identity))
     if not path.is_file():
-        if out.is_dir() and any(out.iterdir()):
+        if any(path.name != LOCK for path in out.iterdir()):
             raise UsageError(f"{out} holds something else than a training; give another --out")
-        out.mkdir(parents=True, exist_ok=True)
         write(path, told)
         return
     there = json.loads(path.read_text())

@@ -77,10 +77,16 @@ class Run:
             self.accelerator.register_for_checkpointing(self.average)
 
     def train(self) -> Path:
-        """Step after step, with looks at the dev rows, to the folder of the encoder."""
-        if self.accelerator.is_main_process:
-            checkpoint.claim(self.out, self.identity)
-        self.accelerator.wait_for_everyone()
+        """The folder of the encoder; an interrupted training goes on, a finished one is left as it is."""
+        main = self.accelerator.is_main_process
+        with checkpoint.alone(self.out) if main else contextlib.nullcontext():
+            if main:
+                checkpoint.claim(self.out, self.identity)
+            self.accelerator.wait_for_everyone()
+            return self._train()
+
+    def _train(self) -> Path:
+        """Step after step, with looks at the dev rows."""
         if output.finished(self.out):
             return self.out
         self.progress = checkpoint.restore(self.accelerator, self.out)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from encoders.recipes import Training
 from encoders.towers.clip_encoder import ClipEncoder
-from encoders.training import loop, towers
+from encoders.training import checkpoint, loop, towers
 from harness.errors import DataError, DegenerateError, UsageError
 
 
@@ -163,6 +163,21 @@ def test_the_best_look_is_what_is_kept(recipe: Training, root: Path, tmp_path: P
 def test_more_rows_than_a_batch_are_not_needed(recipe: Training, root: Path, tmp_path: Path) -> None:
     out = replace(recipe, fraction=0.25, batch=64, steps=2).train(root, tmp_path / "run")
     assert json.loads((out / "recipe.json").read_text())["data"]["rows"] == 3
+
+
+def test_a_folder_is_trained_in_by_one_command_at_a_time(recipe: Training, root: Path, tmp_path: Path) -> None:
+    with (
+        checkpoint.alone(tmp_path / "run"),
+        pytest.raises(UsageError, match="is being trained in by another command"),
+    ):
+        recipe.train(root, tmp_path / "run")
+    assert (recipe.train(root, tmp_path / "run") / "model.safetensors").is_file()
+
+
+def test_a_folder_with_something_else_is_left_alone(recipe: Training, root: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UsageError, match="holds something else"):
+        recipe.train(root, tmp_path)
 
 
 def test_tensorboard_is_written_beside_the_log(recipe: Training, root: Path, tmp_path: Path) -> None:
