@@ -74,7 +74,8 @@ def chosen(names: Sequence[str], data: Data, modes: set[str], say: Callable[[str
             try:
                 next(iter(task.samples()))
             except DataError as error:
-                say(f"not asked: {name}: {error}")
+                if data.name != "micro":
+                    say(f"not asked: {name}: {error}")
             else:
                 tasks.append(task)
     if not tasks:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from harness import registry
+from harness import devices, registry
 from harness.errors import UsageError
 from harness.types import Encoder, Place, Spec
 
@@ -17,6 +17,7 @@ def _shipped(spec: Spec, place: Place) -> Encoder:
 
     if spec.location:
         raise UsageError(f"'{spec.text}': {spec.name} is a shipped encoder; for another folder write clip:FOLDER")
+    devices.one_thread()
     return clip(replace(spec, location=str(WEIGHTS / spec.name)), place)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import registry
+from harness import devices, registry
 from harness.errors import ModelError, UsageError
 from harness.lvlms.llava import llava
 from harness.types import LVLM, Encoder, LvlmHost, Place, Spec
@@ -20,6 +20,7 @@ def micro_llava(spec: Spec, place: Place) -> LvlmHost:
     """``micro-llava[?projector=base|aligned|FILE]``: every tower behind the base projector, or each behind its own."""
     if spec.location:
         raise UsageError(f"'{spec.text}': micro-llava is a shipped model; for another folder write llava:FOLDER")
+    devices.one_thread()
     options = {"template": "chat", **spec.options}
     projector = options.pop("projector", "base")
     plain = Spec("llava", str(WEIGHTS), options, spec.text)
