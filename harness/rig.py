@@ -60,24 +60,25 @@ def kept_tasks(runs: Iterable[Run]) -> list[Task]:
 
 def chosen(names: Sequence[str], data: Data, modes: set[str], say: Callable[[str], None]) -> list[Task]:
     """The tasks named; with none named, every task of these modes whose files are there."""
-    if names:
-        tasks = [open_task(name, data.root) for name in names]
-        unasked = [task.name for task in tasks if task.mode not in modes]
-        if unasked:
-            needed = "an --lvlm" if "rank" in modes else "an --encoder"
-            raise UsageError(f"{', '.join(unasked)} needs {needed} to answer it")
-        return tasks
+    if not names:
+        return _there(data, modes, say)
+    tasks = [open_task(name, data.root) for name in names]
+    unasked = [task.name for task in tasks if task.mode not in modes]
+    if unasked:
+        needed = "an --lvlm" if "rank" in modes else "an --encoder"
+        raise UsageError(f"{', '.join(unasked)} needs {needed} to answer it")
+    return tasks
+
+
+def _there(data: Data, modes: set[str], say: Callable[[str], None]) -> list[Task]:
     tasks = []
-    for name in sorted(registry.tasks):
-        task = open_task(name, data.root)
-        if task.mode in modes:
-            try:
-                next(iter(task.samples()))
-            except DataError as error:
-                if data.name != "micro":
-                    say(f"not asked: {name}: {error}")
-            else:
+    for task in (open_task(name, data.root) for name in sorted(registry.tasks)):
+        try:
+            if task.mode in modes and next(iter(task.samples()), None):
                 tasks.append(task)
+        except DataError as error:
+            if data.name != "micro":
+                say(f"not asked: {task.name}: {error}")
     if not tasks:
         raise DataError(f"{data.root} holds no task these models can answer; docs/data.md says what a folder holds")
     return tasks
