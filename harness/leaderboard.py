@@ -61,12 +61,10 @@ def _columns(tasks: Sequence[Task]) -> list[Column]:
 
 
 def _order(manifest: Mapping[str, Any]) -> tuple[str, ...]:
-    return (
-        manifest.get("data", ""),
-        _model(manifest, "lvlm"),
-        manifest.get("control", ""),
-        _model(manifest, "encoder"),
-    )
+    """Controls last; the rest by data, LVLM and encoder."""
+    control = manifest.get("control", "none")
+    specs = [(manifest.get(part) or {}).get("spec", "") for part in ("lvlm", "encoder")]
+    return ("" if control == "none" else control, manifest.get("data", ""), *specs)
 
 
 def _model(manifest: Mapping[str, Any], part: str) -> str:
