@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoProcessor, LlavaForConditionalGeneration
+from transformers import AutoImageProcessor, AutoProcessor, LlavaForConditionalGeneration
 
 from harness import devices, registry, weights
 from harness.errors import ModelError, UsageError
@@ -130,6 +130,9 @@ def hub_layout(folder: Path, how: dict[str, Any]) -> Loaded:
 def processor_of(folder: Path) -> Any:
     """Tokenizer, image processor (computing with PIL) and chat template of a folder."""
     try:
-        return AutoProcessor.from_pretrained(folder, backend="pil")
+        processor = AutoProcessor.from_pretrained(folder)
+        # not by the first call: it would hand the word on to video processors, which have no such choice
+        processor.image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
+        return processor
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder} has no processor that can be loaded: {first_line(error)}") from error

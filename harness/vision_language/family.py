@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
+from PIL.Image import Image
+from PIL.Image import new as new_image
 from safetensors import SafetensorError
 from torch.nn import Module
 from transformers import AutoModelForImageTextToText, CLIPVisionModel, GenerationConfig, StoppingCriteria
@@ -14,8 +17,9 @@ from transformers import StoppingCriteriaList as Criteria
 
 from harness import devices, weights
 from harness.errors import ModelError, UsageError
-from harness.types import Answer, Asked, Encoder, Place, Reply, Sample, Spec
+from harness.types import Answer, Asked, Encoder, Failure, Place, Reply, Sample, Spec
 from harness.vision_language import checkpoint, fits, identity, original, swap, template, yes_no_tokens
+from harness.vision_language.greedy import greedily
 from harness.vision_language.loaded import first_line, local
 
 
@@ -34,6 +38,7 @@ class Family:
         identity.check_finite(self.model, spec.text)
         self.processor = checkpoint.processor_of(folder)
         self.render = self._template()
+        self._require_place_for_a_picture()
         self.yes_no = yes_no_tokens.of_tokenizer(self.processor.tokenizer)
         self.own: Any = getattr(getattr(self.model, "model", None), "vision_tower", None)
 
@@ -50,7 +55,29 @@ class Family:
         name = self.spec.options.get("template", "chat")
         if name not in ("chat", "bare"):
             raise UsageError(f"?template={name}: there is chat (the model's own) and bare (the question alone)")
-        return template.named("chat", self.processor) if name == "chat" else lambda prompt, picture: prompt
+        if name == "bare":
+            return lambda prompt, picture: prompt
+        if not template.has_chat(self.processor):
+            raise ModelError(f"{self.spec.text}: the model's folder holds no chat template; ?template=bare needs none")
+        return template.named("chat", self.processor)
+
+    def read(self, prompt: str, image: Image | None) -> Any:
+        """A question as the model's own processor gives it to the model; ValueError where it cannot."""
+        pictures = {"images": [image]} if image is not None else {}
+        text = self.render(prompt, image is not None)
+        inputs = self.processor(text=[text], return_tensors="pt", **pictures)
+        return inputs.to(self.model.device, self.model.dtype)
+
+    def _require_place_for_a_picture(self) -> None:
+        try:
+            ids = self.read("?", new_image("RGB", (64, 64)))["input_ids"]
+        except (ValueError, TypeError) as error:
+            raise ModelError(f"{self.spec.text}: its processor cannot read a picture: {first_line(error)}") from error
+        token = getattr(self.model.config, "image_token_id", None)
+        if token is not None and not (ids == token).any():
+            raise ModelError(
+                f"{self.spec.text}: the prompt has no place for the picture; use the model's chat template"
+            )
 
     def __call__(self, encoder: Encoder | None) -> FamilySpeaker:
         """The LVLM as it came, or with this encoder's tower; ModelError where the tower does not fit."""
@@ -97,16 +124,20 @@ class FamilySpeaker:
                 yield sample, self._answer(one, sample)
 
     @torch.inference_mode()
-    def _answer(self, one: Asked, sample: Sample) -> Answer:
+    def _answer(self, one: Asked, sample: Sample) -> Answer | Failure:
         model = self.host.model
-        text = self.host.render(sample.prompt, one.image is not None)
-        pictures = {"images": [one.image]} if one.image is not None else {}
-        inputs = self.host.processor(text=[text], return_tensors="pt", **pictures).to(model.device, model.dtype)
-        out = model.generate(
-            **inputs,
-            generation_config=_greedy(model, sample.tokens),
-            stopping_criteria=Criteria([_Until(self.tokenizer, sample.until)]) if sample.until else None,
-        )
+        if one.image is None and not _answers_blind(model):
+            raise ModelError(f"{self.spec}: {model.config.model_type} answers nothing without a picture")
+        try:
+            inputs = self.host.read(sample.prompt, one.image)
+        except ValueError as error:
+            return Failure(first_line(error))
+        with greedily(model):
+            out = model.generate(
+                **inputs,
+                generation_config=_settings(model, sample.tokens),
+                stopping_criteria=Criteria([_Until(self.tokenizer, sample.until)]) if sample.until else None,
+            )
         first = identity.finite(out.logits[0][0], self.spec)
         new = out.sequences[0, -len(out.logits) :]
         words = self.tokenizer.decode(new, skip_special_tokens=True).strip()
@@ -134,11 +165,16 @@ class FamilySpeaker:
         }
 
 
-def _greedy(model: Any, tokens: int) -> GenerationConfig:
+def _answers_blind(model: Any) -> bool:
+    """Whether this family takes a question without a picture; the BLIPs do not."""
+    asked = inspect.signature(model.generate).parameters.get("pixel_values")
+    return asked is None or asked.default is not asked.empty
+
+
+def _settings(model: Any, tokens: int) -> GenerationConfig:
     told = model.generation_config
     return GenerationConfig(
         max_new_tokens=tokens,
-        do_sample=False,
         output_logits=True,
         return_dict_in_generate=True,
         eos_token_id=told.eos_token_id,

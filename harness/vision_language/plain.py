@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
+from harness.vision_language.greedy import greedily
 from harness.vision_language.pages import Page, Prompt, Said
 
 Finished = Callable[[Sequence[int], Prompt], bool]
@@ -39,13 +40,14 @@ class PlainDecoder:
         if pixels is not None:
             inputs["pixel_values"] = pixels[None].expand(len(prompts), *pixels.shape).to(model.device, model.dtype)
         limit = max(prompt.limit for prompt in prompts)
-        out = model.generate(
-            **inputs,
-            generation_config=GenerationConfig(
-                max_new_tokens=limit, do_sample=False, output_logits=True, return_dict_in_generate=True, pad_token_id=0
-            ),
-            stopping_criteria=StoppingCriteriaList([_AllFinished(prompts, width, self.finished)]),
-        )
+        with greedily(model):
+            out = model.generate(
+                **inputs,
+                generation_config=GenerationConfig(
+                    max_new_tokens=limit, output_logits=True, return_dict_in_generate=True, pad_token_id=0
+                ),
+                stopping_criteria=StoppingCriteriaList([_AllFinished(prompts, width, self.finished)]),
+            )
         for row, prompt in enumerate(prompts):
             yield Said(prompt, self._until_finished(out.sequences[row, width:].tolist(), prompt), out.logits[0][row])
 

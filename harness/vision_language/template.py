@@ -23,13 +23,18 @@ def vicuna_v1(prompt: str, picture: bool) -> str:
     return f"{SYSTEM} USER: {IMAGE + chr(10) if picture else ''}{prompt} ASSISTANT:"
 
 
+def has_chat(processor: Any) -> bool:
+    """Whether the model's own folder holds a chat template."""
+    return bool(getattr(processor, "chat_template", None) or getattr(processor.tokenizer, "chat_template", None))
+
+
 def named(name: str, processor: Any) -> Render:
     """The template of this name; ``chat`` is the one that the model's own folder holds."""
     if name == "vicuna-v1":
         return vicuna_v1
     if name != "chat":
         raise UsageError(f"no template is called '{name}'; there is {' and '.join(NAMES)}")
-    if not (getattr(processor, "chat_template", None) or getattr(processor.tokenizer, "chat_template", None)):
+    if not has_chat(processor):
         raise ModelError("?template=chat: the model's folder holds no chat template; vicuna-v1 needs none")
 
     def chat(prompt: str, picture: bool) -> str:
