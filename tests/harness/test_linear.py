@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.linear import OneDnnLinear, fast_linear
+from harness import linear
+from harness.linear import OneDnnLinear, fast_linear, has_onednn_linear
 
-needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
+needs_onednn = pytest.mark.skipif(not has_onednn_linear(), reason="this torch has no linear layer of oneDNN")
 
 
 @needs_onednn
@@ -37,3 +40,14 @@ def test_training_is_left_alone():
 def test_a_gpu_and_half_precision_keep_torchs_own_way():
     for device, dtype in (("cuda", torch.float32), ("cpu", torch.bfloat16)):
         assert not isinstance(fast_linear(torch.device(device), dtype), OneDnnLinear)
+
+
+@needs_onednn
+def test_a_torch_without_the_operator_keeps_torchs_own_way(monkeypatch):
+    monkeypatch.setattr(linear, "_has_slow_mkl", lambda: True)
+    here = torch.device("cpu"), torch.float32
+    assert isinstance(fast_linear(*here), OneDnnLinear)
+    monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace())
+    assert not isinstance(fast_linear(*here), OneDnnLinear)
+    with fast_linear(*here):
+        assert torch.nn.Linear(2, 3)(torch.ones(4, 2)).shape == (4, 3)
