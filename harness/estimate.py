@@ -33,7 +33,7 @@ class Estimate:
     def record(self) -> dict[str, Any]:
         """The numbers, for ``--json``."""
         return {
-            "estimated_s": self.seconds,
+            "estimated_s": self.seconds if self.samples else None,
             "measured_s": self.measured_s,
             "samples": self.samples,
             "images": self.images,

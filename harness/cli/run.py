@@ -89,7 +89,8 @@ def run(
         typer.Option(min=0.0, max=1.0, help="Ask this share again one by one, count flips.", envvar="OHD_BENCH_VERIFY"),
     ] = 0.0,
     estimate: Annotated[
-        bool, typer.Option("--estimate", help="Ask 32 samples, say how long all will take, keep nothing.")
+        bool,
+        typer.Option("--estimate", help="Ask 32 samples, say how long one process takes for all, keep none."),
     ] = False,
     include: Include = None,
     full: Annotated[bool, typer.Option("--full", help="Print every metric of every group.")] = False,
@@ -110,7 +111,7 @@ def run(
         showing.quiet()
     registry.load(include or ())
     asked: dict[str, Any] = {"control": control, "limit": limit, "seed": seed, "estimate": estimate}
-    asked |= {"workers": workers, "verify": verify, "include": tuple(include or ())}
+    asked |= {"as_json": as_json, "workers": workers, "verify": verify, "include": tuple(include or ())}
     outcomes, tasks = showing.ask(
         list(encoder or []),
         showing.aligned(lvlm, align),

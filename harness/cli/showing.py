@@ -48,19 +48,28 @@ def ask(
     plan = rig.plan(tasks, where, results, place, **asked)
     host = registry.make_lvlm(lvlm, place) if lvlm else None
     outcomes: list[rig.Outcome] = []
+    estimates: dict[str, Mapping[str, Estimate]] = {}
     for text in dict.fromkeys(encoders or [""]):
         encoder = registry.make_encoder(text, place) if text else None
         if only_estimate:
-            print_estimates(text or lvlm, rig.estimates(plan, encoder, host))
+            estimates[text] = rig.estimates(plan, encoder, host)
         else:
             outcomes.append(rig.perform(plan, encoder, host, ticking))
+    if only_estimate:
+        print_estimates(estimates, lvlm, plan, asked.get("as_json", False))
     return outcomes, tasks
 
 
-def print_estimates(whose: str, found: Mapping[str, Estimate]) -> None:
-    """One line a task: how long it will take."""
-    for name, one in found.items():
-        out().print(f"{whose}: {name}: {one.said()}", soft_wrap=True, markup=False)
+def print_estimates(found: Mapping[str, Mapping[str, Estimate]], lvlm: str, plan: rig.Plan, as_json: bool) -> None:
+    """How long each task will take with each encoder: one line, or one entry of a JSON list."""
+    if plan.workers > 1:
+        say(f"--estimate measures one process; what --workers {plan.workers} gains is not part of it")
+    every = [(encoder, task, one) for encoder, tasks in found.items() for task, one in tasks.items()]
+    if as_json:
+        print_json([{"encoder": encoder, "lvlm": lvlm, "task": task, **one.record()} for encoder, task, one in every])
+        return
+    for encoder, task, one in every:
+        out().print(f"{encoder or lvlm}: {task}: {one.said()}", soft_wrap=True, markup=False)
 
 
 def aligned(lvlm: str, align: str) -> str:

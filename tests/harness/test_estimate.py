@@ -45,3 +45,4 @@ def test_the_line_is_in_words_a_user_reads():
     assert Estimate(2.0, 32, 2, 14_216, 1_004).said().startswith("about 15 min for 14216 samples on 1004 images")
     assert Estimate(0.1, 32, 2, 3_200, 226).said().startswith("about 10 s")
     assert math.isnan(Estimate(0.0, 0, 0, 0, 0).seconds)
+    assert Estimate(0.0, 0, 0, 0, 0).record()["estimated_s"] is None  # NaN is no JSON

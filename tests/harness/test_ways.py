@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 
 def manifest(results):
     return json.loads(next(results.glob("*/run.json")).read_text())
@@ -36,6 +38,25 @@ def test_an_estimate_prints_a_duration_and_keeps_nothing(cli, tmp_path):
     assert said.code == 0
     assert "parrot: amber: about" in said.out
     assert not (tmp_path / "none").exists()
+
+
+def test_an_estimate_as_json_is_one_entry_for_each_encoder_and_task(cli, tmp_path):
+    words = ("run", "--encoder", "hashing", "--encoder", "micro", "--task", "ohd-caps", "--results", tmp_path / "none")
+    said = cli(*words, "--limit", "6", "--estimate", "--json")
+    assert said.code == 0
+    assert [(one["encoder"], one["lvlm"], one["task"]) for one in said.json()] == [
+        ("hashing", "", "ohd-caps"),
+        ("micro", "", "ohd-caps"),
+    ]
+    for one in said.json():
+        assert one["estimated_s"] == pytest.approx(one["measured_s"] / one["samples"] * one["of_samples"])
+        assert one["of_images"] == 6
+
+
+def test_an_estimate_says_that_it_leaves_workers_out(cli, tmp_path):
+    words = ("run", "--lvlm", "parrot", "--task", "amber", "--limit", "3", "--results", tmp_path, "--estimate")
+    assert "--estimate measures one process; what --workers 3 gains" in cli(*words, "--workers", "3").err
+    assert "--workers" not in cli(*words).err
 
 
 def test_zero_workers_are_refused(cli, tmp_path):
