@@ -93,7 +93,7 @@ class Cost:
         self.grads = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).clone()
         model.zero_grad()
         began = time.process_time()
-        repeats = 3
+        repeats = 3 if torch.cuda.is_available() else 1
         self.seconds = seconds(step, repeats)
         self.cpu = (time.process_time() - began) / repeats
         model.zero_grad()

@@ -68,7 +68,10 @@ def alone(out: Path) -> Iterator[None]:
     """Holds the folder while it is trained in; UsageError where another command holds it. A killed one lets go."""
     import fcntl
 
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {out} cannot be written: {error.strerror}") from error
     with (out / LOCK).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

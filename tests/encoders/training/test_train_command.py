@@ -74,6 +74,13 @@ def test_what_cannot_be_done_ends_in_one_line(
     assert "Traceback" not in found.err
 
 
+def test_an_out_that_cannot_be_a_folder_is_refused(cli: Callable[..., Any], root: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    found = cli("train", "micro-ohd", "--data", root, "--out", tmp_path / "file" / "new", *QUICK)
+    assert found.code == 2
+    assert "cannot be written" in found.err
+
+
 def test_missing_data_is_named(cli: Callable[..., Any], tmp_path: Path) -> None:
     found = cli("train", "micro-ohd", "--data", tmp_path, "--out", tmp_path / "new")
     assert found.code == 3
