@@ -23,6 +23,8 @@ class Training:
     """The captions of the data, two words of the true caption swapped (NegCLIP's way), or none (the control)."""
     negatives_per_row: int = 27
     """Drawn anew for each row and step; a row may have fewer."""
+    hard_negatives: str = ""
+    """A file that ``ohd-bench objects RUN --to FILE`` wrote: captions that invent its objects are drawn oftener."""
     shuffle_images: bool = False
     """The control that gives every row another row's image: what is learnt from captions alone."""
     replay: float = 0.0

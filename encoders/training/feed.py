@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import torch
 from encoders.towers.clip_encoder import ClipEncoder
 from encoders.training import negatives
 from encoders.training.data import Order, Pair, opened
+from encoders.training.hard import Hard
 from encoders.training.step import Batch
 from harness.errors import UsageError
 
@@ -34,6 +36,7 @@ class Feed:
     ) -> None:
         self.recipe, self.encoder, self.rows, self.replay = recipe, encoder, rows, replay
         self.process, self.world = process
+        self.hard = Hard(Path(recipe.hard_negatives)) if recipe.hard_negatives else None
         batch = min(recipe.batch, len(rows))
         self.order = Order(len(rows), self._whole(batch), recipe.seed)
         replayed = self._whole(min(recipe.replay_batch, len(replay))) if replay else 0
@@ -68,8 +71,8 @@ class Feed:
         recipe = self.recipe
         mine = self._share(self.order[number])
         captions = [
-            negatives.captions(self.rows[n], recipe.negatives, recipe.negatives_per_row, f"{recipe.seed}/{number}/{n}")
-            for n in mine
+            negatives.captions(self.rows[n], recipe.negatives, recipe.negatives_per_row, key, self.hard)
+            for n, key in ((n, f"{recipe.seed}/{number}/{n}") for n in mine)
         ]
         pairs = [self.rows[n] for n in mine]
         if self.again:

@@ -58,6 +58,8 @@ class Run:
         replay = data.replayed(root) if recipe.replay else []
         self.feed = Feed(recipe, self.looker, rows, replay, self._place())
         self.identity = output.identity(recipe, self.looker, rows)
+        if self.feed.hard:
+            self.identity["hard_negatives"] = self.feed.hard.digest
         watched = Path(recipe.zero_shot) if recipe.zero_shot else root / "zero_shot"
         self.looks = Looks(self.looker, dev, watched if recipe.zero_shot or watched.is_dir() else None)
         self._prepare()

@@ -5,21 +5,27 @@ from __future__ import annotations
 from random import Random
 
 from encoders.training.data import Pair
+from encoders.training.hard import Hard
 
 KEEPS = frozenset(
     {"a", "an", "the", "of", "in", "on", "at", "and", "or", "with", "to", "by", "for", "from", "is", "are", "there"}
 )
 
 
-def captions(pair: Pair, how: str, most: int, key: str) -> list[str]:
-    """The true caption, then at most this many negatives, drawn by the key: hallucinated, swapped or none."""
+def captions(pair: Pair, how: str, most: int, key: str, hard: Hard | None = None) -> list[str]:
+    """The true caption, then at most this many negatives, drawn by the key: hallucinated, swapped or none.
+
+    With a list of hard negatives, hallucinated ones are drawn in proportion to their weights.
+    """
     rng = Random(key)
     true, *false = pair.captions
     if how == "none" or most == 0:
         return [true]
     if how == "swapped":
         return [true, *dict.fromkeys(text for _ in range(most) if (text := swapped(true, rng)) != true)]
-    return [true, *(false if len(false) <= most else rng.sample(false, most))]
+    if len(false) <= most:
+        return [true, *false]
+    return [true, *(hard.drawn(true, false, most, rng) if hard else rng.sample(false, most))]
 
 
 def swapped(caption: str, rng: Random) -> str:
