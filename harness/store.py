@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 from harness.errors import UsageError
 from harness.types import Answer, Failure
@@ -201,16 +202,24 @@ def runs(results: Path) -> list[Run]:
 
 
 def slug(text: str) -> str:
-    """A file name made of a spec: letters, digits, dots and dashes; a path or hub id keeps its last part."""
-    name, _, location = text.partition("?")[0].partition(":")
-    parts = [name, *([location.rstrip("/").split("/")[-1]] if location else [])]
+    """A file name made of a spec: letters, digits, dots, dashes and ``=``; of a path or hub id the last part."""
+    head, _, query = text.partition("?")
+    name, _, location = head.partition(":")
+    named = [f"{key}={_last(value)}" for key, value in parse_qsl(query)]
+    parts = [name, *([_last(location)] if location else []), *named]
     return re.sub(r"[^A-Za-z0-9.=-]+", "-", "-".join(parts)).strip("-.") or "model"
 
 
+def _last(path: str) -> str:
+    return path.rstrip("/").split("/")[-1]
+
+
 def pick(results: Path, name: str) -> Run:
-    """The run of this name, or the only one whose name begins so; UsageError that says what there is."""
+    """The run of this name, or the only one whose name begins so, controls aside; UsageError that says what there is."""
     every = runs(results)
     found = [run for run in every if run.id == name] or [run for run in every if run.id.startswith(name)]
+    if len(found) > 1:
+        found = [run for run in found if run.manifest().get("control", "none") == "none"] or found
     if len(found) == 1:
         return found[0]
     if found:

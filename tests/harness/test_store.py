@@ -72,7 +72,8 @@ def test_a_manifest_of_a_newer_version_or_a_broken_one_is_refused(tmp_path):
         ("clip:openai/clip-vit-base-patch32", "clip-clip-vit-base-patch32"),
         ("clip:runs/my model/", "clip-my-model"),
         ("clip:../../etc/passwd", "clip-passwd"),
-        ("openai:http://host:8000/v1?model=x", "openai-v1"),
+        ("openai:http://host:8000/v1?model=org/x", "openai-v1-model=x"),
+        ("micro-llava?projector=aligned", "micro-llava-projector=aligned"),
         ("..", "model"),
     ],
 )
