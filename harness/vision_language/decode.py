@@ -46,9 +46,9 @@ class PackedDecoder:
             short: list[str] = []
             done: list[Said] = []
             with mem.out_of_memory(short), torch.inference_mode(), self.forward.linear():
-                if not live:
-                    memory = self._laid_out(waiting, memory)
-                assert memory
+                if not live and memory and memory.width < _width(waiting.ahead[0]):
+                    memory = None  # before the new one is laid out: how many rows fit is what is then free
+                memory = memory or self._laid_out(waiting)
                 self._fill(memory, live, waiting, done)
                 self._step(memory, live, done)
             if short:
@@ -60,11 +60,9 @@ class PackedDecoder:
     def _row(self, page: Page) -> Row:
         return Row(page, tree([prompt.tokens for prompt in page.prompts], self.image_token))
 
-    def _laid_out(self, waiting: _Waiting, memory: mem.Memory | None) -> mem.Memory:
-        """A cache in which the next page fits: the one there is, or a new one."""
+    def _laid_out(self, waiting: _Waiting) -> mem.Memory:
+        """A cache in which the pages looked at fit, and so the next one."""
         width = max(_width(row) for row in waiting.ahead)
-        if memory and memory.width >= _width(waiting.ahead[0]):
-            return memory
         each = mem.row_bytes(self.config, width, self.forward.dtype.itemsize)
         rows = self.rows or mem.auto_rows(each, self.forward.device)
         return mem.Memory(self.config.num_hidden_layers, min(rows, len(waiting.ahead) + waiting.more * rows), width)

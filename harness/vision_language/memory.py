@@ -5,6 +5,7 @@ Legend: R rows, H key-value heads, W columns (tokens) a row can hold, D features
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -30,7 +31,8 @@ class Layer(CacheLayerMixin):
 
     def __init__(self, memory: Memory) -> None:
         super().__init__()
-        self.memory = memory
+        # Not held: a circle would keep the tensors of a cache no longer used until Python looks for circles.
+        self.memory: Memory = weakref.proxy(memory)
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Lay out this layer's rows, once."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import weakref
 from functools import lru_cache
 
 import pytest
@@ -264,6 +266,39 @@ def test_the_cache_is_laid_out_anew_for_a_longer_page(monkeypatch):
     pages = [page(0, [((9,), 2)]), page(1, [(tuple(range(3, 12)), 7)] * 3), page(2, [((9,), 2)])]
     for one in PackedDecoder(llava(), ends, 2).answers(pages):
         assert_as_alone(one)
+
+
+def test_the_old_cache_is_freed_before_it_is_measured_how_many_rows_of_the_new_one_fit(monkeypatch):
+    monkeypatch.setattr(decode, "LOOK_AHEAD", 1)
+    tensors, alive, widths = [], [], []
+    lay, honest = memory.Layer.lazy_initialization, memory.Memory
+
+    def laid(layer, *states):
+        lay(layer, *states)
+        tensors.extend([weakref.ref(layer.keys), weakref.ref(layer.values)])
+
+    def measured(each, device):
+        alive.append(sum(tensor() is not None for tensor in tensors))
+        return 2
+
+    def made(layers, rows, width):
+        widths.append(width)
+        return honest(layers, rows, width)
+
+    monkeypatch.setattr(memory.Layer, "lazy_initialization", laid)
+    monkeypatch.setattr(memory, "auto_rows", measured)
+    monkeypatch.setattr(memory, "Memory", made)
+    short, long = ((9,), 2), (tuple(range(3, 12)), 7)
+    pages = [page(0, [short]), page(1, [long] * 2), page(2, [short]), page(3, [long] * 4), page(4, [long])]
+    gc.disable()
+    try:
+        for one in PackedDecoder(llava(), ends).answers(pages):
+            assert_as_alone(one)
+        assert not any(tensor() is not None for tensor in tensors)
+    finally:
+        gc.enable()
+    assert alive == [0, 0, 0]
+    assert widths == sorted(set(widths))
 
 
 @pytest.mark.parametrize(
