@@ -50,6 +50,7 @@ class Training:
     lr: float = 1e-6
     weight_decay: float = 0.1
     warmup: int = 50
+    """Steps in which the rate rises to ``lr``; at most a tenth of all."""
     clip_norm: float = 1.0
     max_scale: float = 0.0
     """The trainable scale is held below this; 0 leaves it free, as the authors' code does."""

@@ -37,6 +37,8 @@ def pairs(data: Path, split: str) -> list[Pair]:
         raise DataError(f"{folder} holds no OHD-Caps file; {split}_data.json or coco_annotations.json belongs there")
     read, files = (_labelled, labels) if labels else (_annotated, annotations)
     found = [read(data, path, row) for path in files for row in rows(path)]
+    if not found:
+        raise DataError(f"{folder} holds no rows")
     check({pair.image for pair in found}, f"ohd_caps/{split}")
     return found
 

@@ -8,6 +8,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,7 @@ class Run:
     """One training, in one of its processes."""
 
     def __init__(self, recipe: Training, root: Path, out: Path) -> None:
-        self.recipe, self.out = recipe, out
+        self.out = out
         for name in recipe.log_with:
             if not importlib.util.find_spec(name):
                 raise registry.needs(name, name)
@@ -57,6 +58,8 @@ class Run:
         dev = data.chosen(data.pairs(root, "dev"), 1.0, recipe.dev_samples, 0)
         replay = data.replayed(root) if recipe.replay else []
         self.feed = Feed(recipe, self.looker, rows, replay, self._place())
+        # A short training is not all warm-up; what is recorded is what is done.
+        self.recipe = recipe = replace(recipe, warmup=min(recipe.warmup, self.feed.steps // 10))
         self.identity = output.identity(recipe, self.looker, rows)
         if self.feed.hard:
             self.identity["hard_negatives"] = self.feed.hard.digest

@@ -56,6 +56,15 @@ def test_a_copy_of_the_true_caption_is_no_negative(tmp_path: Path) -> None:
     assert data._labelled(tmp_path, tmp_path, row).captions == ("a", "b")
 
 
+@pytest.mark.parametrize(("split", "name"), [("train", "train_data.json"), ("dev", "coco_annotations.json")])
+def test_files_without_rows_are_named(tmp_path: Path, split: str, name: str) -> None:
+    folder = tmp_path / "ohd_caps" / split
+    folder.mkdir(parents=True)
+    (folder / name).write_text("\n")
+    with pytest.raises(DataError, match=f"{split} holds no rows"):
+        data.pairs(tmp_path, split)
+
+
 def test_missing_images_are_counted_and_named(root: Path, tmp_path: Path) -> None:
     (tmp_path / "ohd_caps" / "dev").mkdir(parents=True)
     text = (root / "ohd_caps" / "dev" / "dev_data.json").read_text()

@@ -112,6 +112,17 @@ def test_it_stops_with_the_step_named_where_the_loss_is_not_finite(
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
 
+@pytest.mark.parametrize(("warmup", "steps", "done"), [(50, 20, 2), (50, 4, 0), (1, 10, 1)])
+def test_the_warm_up_is_at_most_a_tenth_of_the_steps_and_recorded_as_done(
+    recipe: Training, root: Path, tmp_path: Path, warmup: int, steps: int, done: int
+) -> None:
+    told = replace(recipe, warmup=warmup, steps=steps, evaluate_every=steps).train(root, tmp_path / "run")
+    rates = [line["lr"] for line in log(told) if "loss" in line]
+    assert rates.index(max(rates)) == max(0, done - 1)
+    assert max(rates) == recipe.lr
+    assert json.loads((told / "recipe.json").read_text())["recipe"]["warmup"] == done
+
+
 def test_frozen_parts_stay_as_they_are(recipe: Training, root: Path, tmp_path: Path) -> None:
     out = replace(recipe, frozen=("text_model.*", "logit_scale"), steps=2).train(root, tmp_path / "run")
     base, tuned = towers.base(recipe.base).model.state_dict(), weights(out)
