@@ -85,7 +85,8 @@ def of(run: Run, results: Path) -> dict[str, Run]:
     found = {}
     for other in runs(results):
         manifest = other.manifest()
-        if manifest.get("control", "none") != "none" and _models(manifest) == ours:
+        controlled = manifest.get("control", "none") != "none" and manifest.get("status") == "complete"
+        if controlled and _models(manifest) == ours:
             found[str(manifest["control"])] = other
     return dict(sorted(found.items(), key=lambda pair: NAMES.index(pair[0])))
 
@@ -93,4 +94,5 @@ def of(run: Run, results: Path) -> dict[str, Run]:
 def _models(manifest: Mapping[str, Any]) -> list[Any]:
     """What a run and its controls have in common."""
     parts = [{k: v for k, v in (manifest.get(part) or {}).items() if k != "spec"} for part in ("encoder", "lvlm")]
-    return [*parts, manifest.get("data"), manifest.get("limit")]
+    drawn = manifest.get("seed") if manifest.get("limit") else None
+    return [*parts, manifest.get("data"), manifest.get("limit"), drawn]

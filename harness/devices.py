@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from harness.errors import UsageError
+from harness.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -21,10 +21,25 @@ def device(place: Place) -> torch.device:
     import torch
 
     if place.device != "auto":
-        return torch.device(place.device)
+        return _named(place.device)
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _named(name: str) -> torch.device:
+    import torch
+
+    try:
+        found = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"no device is called '{name}'; there is auto, cpu, cuda, cuda:N, mps") from error
+    count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if found.type not in count:
+        raise UsageError(f"nothing computes on '{name}' here; there is auto, cpu, cuda, cuda:N, mps")
+    if (found.index or 0) >= count[found.type]:
+        raise ModelError(f"this machine has no {name}")
+    return found
 
 
 def one_thread() -> None:

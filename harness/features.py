@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -35,7 +36,11 @@ def features_of(encoder: Encoder, place: Place) -> ImageFeatures | None:
     from harness import devices
 
     where = {"device": devices.device(place).type, "dtype": place.dtype}
-    return ImageFeatures(encoder.digest(), {**encoder.describe(), **where})
+    try:
+        return ImageFeatures(encoder.digest(), {**encoder.describe(), **where})
+    except (OSError, sqlite3.Error) as error:
+        logging.getLogger(__name__).warning("image features are not kept: %s", error)
+        return None
 
 
 class ImageFeatures:

@@ -43,7 +43,7 @@ def open_image(path: Path) -> Image.Image:
         with Image.open(path) as image:
             return image.convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ImageError(f"{path} cannot be read as an image: {error}") from error
+        raise ImageError(f"{path.name} cannot be read as an image: {type(error).__name__}") from error
 
 
 def check(paths: set[Path], whose: str) -> None:

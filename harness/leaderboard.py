@@ -72,7 +72,7 @@ def _model(manifest: Mapping[str, Any], part: str) -> str:
 
 
 def _data(manifest: Mapping[str, Any]) -> str:
-    marks = [manifest["data"]]
+    marks = [manifest.get("data", "?")]
     if manifest.get("control", "none") != "none":
         marks.append(f"control: {manifest['control']}")
     if manifest.get("limit"):
@@ -124,15 +124,19 @@ def _part(found: controls.ImageDependent | None, task: Task, group: str, name: s
 
 def _floors(kept: Sequence[Kept], columns: Sequence[Column]) -> str:
     """One row for each answer that needs no picture, as stored with the runs."""
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for _, manifest in kept:
+    found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    whole = [one for _, one in kept if one.get("control", "none") == "none" and not one.get("limit")]
+    for manifest in whole:
         for name, entry in manifest.get("tasks", {}).items():
             for floor, groups in entry.get("floors", {}).items():
-                found.setdefault(floor, {}).setdefault(name, groups)
-    rows = [[floor, *(_floor(by_task, *column) for column in columns)] for floor, by_task in sorted(found.items())]
+                found.setdefault((floor, manifest.get("data", "?")), {}).setdefault(name, groups)
+    rows = [
+        [floor, data, *(_floor(by_task, *column) for column in columns)]
+        for (floor, data), by_task in sorted(found.items())
+    ]
     if not rows:
         return ""
-    head = ["floor", *(_column(*column) for column in columns)]
+    head = ["floor", "data", *(_column(*column) for column in columns)]
     return "\nWhat needs no picture at all scores:\n\n" + markdown(head, rows)
 
 

@@ -114,16 +114,18 @@ def perform(plan: Plan, encoder: Encoder | None, host: LvlmHost | None, ticking:
     """Ask this pair of models every question of the plan; what was answered before is not asked again."""
     lvlm = host(encoder) if host else None
     identity = _identity(plan, encoder, lvlm)
-    run = Run(plan.results / _name(plan, encoder, lvlm, identity))
+    run = Run(_folder(plan, encoder, lvlm, identity))
     with run.writing():
         known = run.manifest()
-        run.update(status="running", **identity, **_circumstances(plan, known))
+        unasked = {one.task.name: _entry(one, engine.Progressed(len(one.samples), 0, 0)) for one in plan.questions}
+        known_tasks = unasked | known.get("tasks", {})
+        run.update(status="running", **identity, **_circumstances(plan, known), tasks=known_tasks)
         standings: dict[str, engine.Progressed] = {}
         status = "interrupted"
         try:
             for asked in plan.questions:
                 standings[asked.task.name] = _ask(run, plan, asked, (encoder, lvlm), ticking)
-            done = all(one.scored == one.expected for one in standings.values())
+            done = all(one["scored"] == one["expected"] for one in run.manifest()["tasks"].values())
             status = "complete" if done else "partial"
         finally:
             run.update(status=status, finished=_now())
@@ -150,13 +152,7 @@ def _ask(
         standing = engine.answer(run, asked, model, ask, tick, view)
     kept = run.manifest().get("tasks", {})
     seconds = kept.get(asked.task.name, {}).get("seconds", 0.0) + time.perf_counter() - began
-    entry = asdict(standing) | {
-        "spec": asked.task.spec,
-        "samples_digest": asked.digest,
-        "rules": asked.task.rules(),
-        "floors": floors,
-        "seconds": round(seconds, 1),
-    }
+    entry = _entry(asked, standing) | {"floors": floors, "seconds": round(seconds, 1)}
     if plan.verify:
         answers = {r.id: r.reply for r in run.records(asked.task.name) if isinstance(r.reply, Answer)}
         verdict = pair.verified(asked.task.mode, answers, asked.samples, view, (plan.verify, plan.seed))
@@ -215,15 +211,23 @@ def _identity(plan: Plan, encoder: Encoder | None, lvlm: LVLM | None) -> dict[st
     }
 
 
-def _name(plan: Plan, encoder: Encoder | None, lvlm: LVLM | None, identity: Mapping[str, Any]) -> str:
-    """``encoder+lvlm@data[-control]-digest``."""
+def _entry(asked: engine.Questions, standing: engine.Progressed) -> dict[str, Any]:
+    """How a task stands, as its entry in the manifest says it."""
+    about = {"spec": asked.task.spec, "samples_digest": asked.digest, "rules": asked.task.rules()}
+    return asdict(standing) | about
+
+
+def _folder(plan: Plan, encoder: Encoder | None, lvlm: LVLM | None, identity: Mapping[str, Any]) -> Path:
+    """``encoder+lvlm@data[-control]-digest``, or the folder of this digest under the name it was given before."""
     nameless = {
         key: {k: v for k, v in value.items() if k != "spec"} if isinstance(value, dict) else value
         for key, value in identity.items()
     }
     models = "+".join(slug(model.spec) for model in (encoder, lvlm) if model)
     control = "" if plan.control == "none" else f"-{plan.control}"
-    return f"{models}@{slug(plan.data.name)}{control}-{digest.of_json(nameless)[:8]}"
+    mark = digest.of_json(nameless | plan.data.place())[:8]
+    kept = sorted(path for path in plan.results.glob(f"*@*-{mark}") if (path / "run.json").is_file())
+    return kept[0] if kept else plan.results / f"{models}@{slug(plan.data.name)}{control}-{mark}"
 
 
 def _circumstances(plan: Plan, known: Mapping[str, Any]) -> dict[str, Any]:

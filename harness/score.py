@@ -84,7 +84,9 @@ class Scored:
     def interval(self, path: str, metric: Metric) -> tuple[float, float]:
         """The 95 % interval of a metric, from resampled images of the whole task; nan where it cannot be told."""
         drawn = self._resampled(path)
-        return stats.interval(np.asarray(metric(drawn), float)) if drawn else (np.nan, np.nan)
+        if not drawn:
+            return np.nan, np.nan
+        return stats.interval(np.asarray(metric(drawn), float), images=int((self.tallies[path].n > 0).sum()))
 
     def _resampled(self, path: str) -> Mapping[str, Any]:
         counted = self.tallies.get(path)

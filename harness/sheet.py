@@ -30,7 +30,10 @@ def rows(task: Task, runs: Sequence[Run]) -> list[Row]:
     """Every metric of a task, for each of these runs. A run that was not asked the task has None."""
     records = [run.records(task.name) for run in runs]
     values = [scores(task, kept) for kept in records]
-    pairs = [None, *(paired_tallies(records[0], kept) for kept in records[1:])]
+    pairs = [
+        paired_tallies(records[0], kept) if n and _same_questions(task, runs[0], runs[n]) else None
+        for n, kept in enumerate(records)
+    ]
     found = []
     for group in dict.fromkeys(group for value in values for group in value):
         for name, metric in task.metrics_of(group).items():
@@ -39,6 +42,15 @@ def rows(task: Task, runs: Sequence[Run]) -> list[Row]:
                 gaps = tuple(_difference(metric, pair, group) for pair in pairs)
                 found.append(Row(task.name, group, name, metric.better, metric.digits, each, gaps))
     return found
+
+
+def _same_questions(task: Task, base: Run, other: Run) -> bool:
+    """Whether both were asked the same; a control asks the same of another picture, and compares as well."""
+    manifests = [run.manifest() for run in (base, other)]
+    if manifests[0].get("control") != manifests[1].get("control"):
+        return all(manifests[0].get(key) == manifests[1].get(key) for key in ("data", "limit"))
+    asked = [one.get("tasks", {}).get(task.name, {}).get("samples_digest") for one in manifests]
+    return asked[0] == asked[1]
 
 
 def scores(task: Task, records: Sequence[Record]) -> dict[str, dict[str, Estimate]]:

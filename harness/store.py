@@ -49,6 +49,8 @@ class Record:
 
 def record_of(row: Mapping[str, Any]) -> Record:
     """The record of one parsed line; KeyError or TypeError where it is none."""
+    if not all(isinstance(row[key], str) for key in ("id", "image", "group", "key")):
+        raise TypeError("id, image, group and key are texts")
     reply: Answer | Failure
     if "failed" in row:
         reply = Failure(row["failed"])
@@ -152,6 +154,9 @@ class Run:
             manifest = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise UsageError(f"{path} is not JSON ({error}); remove it to write it anew") from error
+        entries = manifest.get("tasks", {}) if isinstance(manifest, dict) else None
+        if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
+            raise UsageError(f"{path} is not a run's manifest; remove it to write it anew")
         if manifest.get("format", 0) > FORMAT:
             raise UsageError(f"{path} was written by a newer ohd-bench (format {manifest['format']})")
         return manifest
@@ -207,7 +212,7 @@ def slug(text: str) -> str:
     name, _, location = head.partition(":")
     named = [f"{key}={_last(value)}" for key, value in parse_qsl(query)]
     parts = [name, *([_last(location)] if location else []), *named]
-    return re.sub(r"[^A-Za-z0-9.=-]+", "-", "-".join(parts)).strip("-.") or "model"
+    return re.sub(r"[^A-Za-z0-9.=-]+", "-", "-".join(parts)).strip("-.")[:100] or "model"
 
 
 def _last(path: str) -> str:
@@ -215,7 +220,7 @@ def _last(path: str) -> str:
 
 
 def pick(results: Path, name: str) -> Run:
-    """The run of this name, or the only one whose name begins so, controls aside; UsageError that says what there is."""
+    """The run of this name, or the only one whose name begins so, controls aside; UsageError names all."""
     every = runs(results)
     found = [run for run in every if run.id == name] or [run for run in every if run.id.startswith(name)]
     if len(found) > 1:

@@ -26,6 +26,8 @@ def leaderboard(
     from harness import registry
     from harness.errors import GateError, UsageError
 
+    if not results.is_dir():
+        raise UsageError(f"{results} is not a folder of runs; 'ohd-bench run' makes one")
     registry.load(include or ())
     text = page.render(results)
     if check:

@@ -128,6 +128,8 @@ def run(
         for name, standing in one.tasks.items():
             if standing.failed:
                 say(f"{one.run.id}: {name}: {standing.failed} of {standing.expected} failed: {standing.first_failure}")
+            if unasked := standing.expected - standing.scored - standing.failed:
+                say(f"{one.run.id}: {name}: {unasked} of {standing.expected} came back with no reply")
             verdict = one.run.manifest()["tasks"][name].get("verify")
             if verdict and not as_json:
                 out().print(f"{one.run.id}: {name}: {verdict['said']}", soft_wrap=True, markup=False)

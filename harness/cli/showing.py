@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from rich.markup import escape
 from rich.table import Table
 
 from harness import registry, rig, sheet
@@ -40,7 +41,9 @@ def ask(
         registry.find(registry.lvlms, registry.parse_spec(lvlm).name, "LVLM")
     where = resolve(data)
     modes = ({"rank"} if encoders else set()) | ({"generate"} if lvlm else set())
-    if asked.get("control") == "text-only" and "rank" in modes and lvlm:
+    if asked.get("control") == "text-only" and "rank" in modes:
+        if not lvlm:
+            raise UsageError("--control text-only shows no picture: it needs an --lvlm")
         modes.discard("rank")
         say("not asked: what ranks captions by an image; --control text-only shows none")
     tasks = rig.chosen(names, where, modes, say)
@@ -117,7 +120,7 @@ def _table(titles: Sequence[str], floors: Sequence[str]) -> Table:
     for name in ("task", "group", "metric"):
         table.add_column(name)
     for i, title in enumerate(titles):
-        table.add_column(title, justify="right")
+        table.add_column(escape(title), justify="right")
         if i:
             table.add_column("Δ to the first", justify="right")
     for name in floors:

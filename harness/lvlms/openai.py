@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from urllib.parse import urlsplit
 
@@ -18,7 +19,10 @@ def openai(spec: Spec, place: Place) -> LvlmHost:
     """``openai:http://host/v1?model=NAME[&key_env=VARIABLE&concurrency=8&retries=5&timeout=120&logprobs=no]``."""
     if "key" in spec.options or "api_key" in spec.options:
         raise UsageError("a key does not belong in a spec, which is recorded: set OPENAI_API_KEY, or ?key_env=VARIABLE")
-    address = urlsplit(spec.location)
+    try:
+        address = urlsplit(spec.location)
+    except ValueError as error:
+        raise UsageError(f"'{spec.text}': {error}; write openai:http://host:port/v1?model=NAME") from error
     if "@" in address.netloc:
         raise UsageError("a password does not belong in the address, which is recorded: set OPENAI_API_KEY")
     registry.no_more_options(spec, *OPTIONS)
@@ -56,6 +60,8 @@ def number(spec: Spec, name: str) -> float:
         value = float(spec.options.get(name, NUMBERS[name]))
     except ValueError as error:
         raise UsageError(f"?{name}={spec.options[name]} is no number") from error
+    if not math.isfinite(value):
+        raise UsageError(f"?{name}={spec.options[name]} is no number")
     if value < 0 or (name == "concurrency" and value < 1):
         raise UsageError(f"?{name}={spec.options[name]} is too small")
     return value

@@ -247,3 +247,70 @@ def test_a_corrected_label_is_counted_anew_without_asking(cli, bench):
     plugin.write_text(plugin.read_text().replace('"Yes" if truth else "No"', '"No" if truth else "Yes"'))
     assert cli(*bench.words(), "--json").json()["rows"][0]["values"][0]["value"] == 0.0
     assert bench.asked() == []
+
+
+def test_two_data_folders_of_one_name_are_two_runs(cli, bench):
+    import shutil
+
+    cli(*bench.words())
+    other = bench.root / "elsewhere" / "data"
+    shutil.copytree(bench.data, other)
+    bench.asked()
+    cli(*bench.words(), "--data", other)
+    assert len(bench.asked()) == 12
+    assert len(list(bench.results.glob("*/run.json"))) == 2
+
+
+def test_a_run_is_complete_only_when_each_of_its_tasks_is(cli, bench):
+    plugin = bench.plugin / "squares_plugin.py"
+    plugin.write_text(plugin.read_text() + '\n\n@task("again")\nclass Again(Red):\n    """Red once more."""\n')
+    cli(*bench.words(fail="blue1"))
+    only_again = [word if word != "red" else "again" for word in bench.words()]
+    assert cli(*only_again).code == 0
+    manifest = json.loads(next(bench.results.glob("*/run.json")).read_text())
+    assert manifest["status"] == "partial"
+    cli(*bench.words())
+    assert json.loads(next(bench.results.glob("*/run.json")).read_text())["status"] == "complete"
+
+
+def test_another_spelling_of_the_same_models_goes_on_in_the_same_run(cli, bench):
+    cli(*bench.words())
+    bench.asked()
+    cli(*bench.words(fail="nothing"))
+    assert bench.asked() == []
+    assert len(list(bench.results.glob("*/run.json"))) == 1
+
+
+@pytest.mark.parametrize(("device", "code"), [("bogus", 2), ("meta", 2), ("cuda:99", 4)])
+def test_a_device_that_is_not_there_is_told_in_one_line(cli, tmp_path, device, code):
+    words = ["-e", "micro", "-t", "zero-shot", "--limit", 1, "--results", tmp_path, "--device", device]
+    said = cli("run", *words)
+    assert said.code == code
+    assert device in said.err
+
+
+def test_a_manifest_that_is_none_is_told_in_one_line(cli, tmp_path):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "run.json").write_text("[]")
+    said = cli("leaderboard", "--results", tmp_path, "--out", tmp_path / "l.md")
+    assert said.code == 2
+    assert "is not a run's manifest" in said.err
+
+
+def test_a_leaderboard_of_no_folder_is_refused(cli, tmp_path):
+    assert cli("leaderboard", "--results", tmp_path / "typo", "--out", tmp_path / "l.md").code == 2
+    assert not (tmp_path / "l.md").exists()
+
+
+def test_runs_on_other_questions_are_shown_without_a_difference(cli, bench):
+    cli(*bench.words())
+    cli(*bench.words(), "--limit", 3)
+    ids = sorted(path.parent.name for path in bench.results.glob("*/run.json"))
+    said = cli("show", "run", *ids, "--results", bench.results, "--include", bench.plugin, "--json")
+    assert all(row["differences"] == [None, None] for row in said.json()["rows"])
+
+
+def test_text_only_without_an_lvlm_is_refused(cli, tmp_path):
+    said = cli("run", "-e", "hashing", "--control", "text-only", "--results", tmp_path)
+    assert said.code == 2
+    assert "needs an --lvlm" in said.err
