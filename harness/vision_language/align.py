@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -104,9 +105,10 @@ def train(host: Any, encoder: Any, captions: Path, out: Path, plan: Plan) -> dic
     empty(out)
     speaker.look()
     torch.manual_seed(plan.seed)
-    model, trained = _trainable(host, plan)
-    losses = _loop(model, trained, speaker, rows, plan)
-    option = _save(host, model, out, plan)
+    with _in_fp32(host.projector):
+        model, trained = _trainable(host, plan)
+        losses = _loop(model, trained, speaker, rows, plan)
+        option = _save(host, model, out, plan)
     told = {
         "option": option,
         "encoder": encoder.spec,
@@ -139,10 +141,23 @@ def read_captions(path: Path) -> list[tuple[Path, str]]:
     return rows
 
 
+@contextmanager
+def _in_fp32(projector: Module) -> Iterator[None]:
+    """The projector in fp32, reading what a tower of any precision hands it; afterwards in its own precision again."""
+    dtype = next(projector.parameters()).dtype
+    projector.float()
+    hook = projector.register_forward_pre_hook(lambda module, given: (given[0].float(), *given[1:]))
+    try:
+        yield
+    finally:
+        hook.remove()
+        projector.to(dtype)
+
+
 def _trainable(host: Any, plan: Plan) -> tuple[Any, list[Tensor]]:
-    """The model with only the projector (and the adapter) open to change, in fp32."""
+    """The model with only the projector (and the adapter) open to change."""
     host.model.requires_grad_(False)
-    host.projector.float().requires_grad_(True)
+    host.projector.requires_grad_(True)
     if not plan.lora_rank:
         return host.model, list(host.projector.parameters())
     import peft

@@ -32,6 +32,7 @@ class Host:
         self.spec, self.place = spec, place
         loaded = checkpoint.load(spec, place)
         self.model, self.processor, self.notes = loaded.model, loaded.processor, loaded.notes
+        self.laid = [kind for kind, _ in checkpoint.overlays(spec)]
         identity.check_finite(self.model, spec.text)
         self.render = template.named(spec.options.get("template", "vicuna-v1"), self.processor)
         self.pixels = preprocess.pipeline(self.processor.image_processor, spec.options.get("pad", "pad"))
@@ -50,7 +51,10 @@ class Host:
         self.put(self.own)
         if encoder is None:
             return Speaker(
-                self, View(self.own, self.own_projector, {"tower": self.own_digest}, {"tower": "own", "align": "none"})
+                self,
+                View(
+                    self.own, self.own_projector, {"tower": self.own_digest}, {"tower": "own", "align": self._rungs()}
+                ),
             )
         asked = encoder.tower()
         about = encoder.describe()
@@ -58,22 +62,26 @@ class Host:
         assert isinstance(asked, CLIPVisionModel)
         tower, digests = self._carried(encoder.spec, asked)
         swapped = digests["tower"] != self.own_digest
-        told = {"tower": "swapped" if swapped else "own tower", "align": self.align}
+        told = {"tower": "swapped" if swapped else "own tower", "align": self._rungs(self.closed)}
         return Speaker(self, View(tower, self._aligned(tower) if swapped else self.own_projector, digests, told))
 
     @property
-    def align(self) -> str:
-        """The rung of the alignment ladder that this LVLM was asked to stand on."""
+    def closed(self) -> str:
+        """The closed form that is to be folded into the projector of every swapped tower; empty where none is."""
         how = self.spec.options.get("align", "none")
-        return how if how in align.CLOSED else "none"
+        return how if how in align.CLOSED else ""
+
+    def _rungs(self, closed: str = "") -> str:
+        """The rungs of the alignment ladder under a tower: what was laid over, and what is computed."""
+        return "+".join(dict.fromkeys([*self.laid, *filter(None, [closed])])) or "none"
 
     def _aligned(self, tower: Module) -> Module:
         """The projector for this tower: the own one, or one into which a closed-form map was folded."""
-        if self.align == "none":
+        if not self.closed:
             return self.own_projector  # type: ignore[no-any-return]
         projector = copy.deepcopy(self.own_projector)
         images = align.unlabelled(self.spec.options.get("images", ""))
-        projector.load_state_dict(align.closed(self, tower, self.align, images))
+        projector.load_state_dict(align.closed(self, tower, self.closed, images))
         return projector  # type: ignore[no-any-return]
 
     def _carried(self, spec: str, asked: CLIPVisionModel) -> tuple[Module, dict[str, str]]:

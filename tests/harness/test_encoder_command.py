@@ -344,15 +344,15 @@ def test_a_closed_form_alignment_needs_images_and_a_known_name(root):
         registry.make_lvlm(f"llava:{root / 'llava'}?align=magic", PLACE)
 
 
-@pytest.mark.parametrize("rank", [0, 2])
-def test_align_trains_the_projector_on_captions_and_records_what_it_did(cli, root, tiny, tmp_path, rank):
+@pytest.mark.parametrize(("rank", "dtype"), [(0, "fp32"), (2, "fp32"), (0, "bf16"), (2, "bf16")])
+def test_align_trains_the_projector_on_captions_and_records_what_it_did(cli, root, tiny, tmp_path, rank, dtype):
     rows = []
     for n, image in enumerate(tiny.pictures(4)):
         image.save(tmp_path / f"{n}.png")
         rows.append({"image": f"{n}.png", "text": ["a red cat", "the photo", "a dog", "Yes there is a cat"][n]})
     captions = tmp_path / "captions.jsonl"
     captions.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    out, lvlm, encoder = tmp_path / "aligned", f"llava:{root / 'llava'}", f"clip:{root / 'tuned'}"
+    out, lvlm, encoder = tmp_path / "aligned", f"llava:{root / 'llava'}?dtype={dtype}", f"clip:{root / 'tuned'}"
     said = cli("align", encoder, "--lvlm", lvlm, "--captions", captions, "--out", out, "--steps", 25, "--batch-size", 4,
                "--rate", 0.01, "--lora-rank", rank, "--json")  # fmt: skip
     assert said.code == 0, said.err
@@ -360,11 +360,16 @@ def test_align_trains_the_projector_on_captions_and_records_what_it_did(cli, roo
     assert told["last_loss"] < 0.95 * told["first_loss"]
     assert told["steps"] == 25
     assert json.loads((out / "align.json").read_text())["tower"] == told["tower"]
-    both = registry.make_lvlm(f"{lvlm}?{told['option']}", PLACE)
+    assert {t.dtype for t in load_file(out / "projector.safetensors").values()} == {torch.float32}
+    both = registry.make_lvlm(f"{lvlm}&{told['option']}", PLACE)
+    assert both(None).describe()["align"] == ("lora+projector" if rank else "projector")
     plain = registry.make_lvlm(lvlm, PLACE)
     learned = both.part_digests["language_model"] != plain.part_digests["language_model"]
     assert learned == bool(rank)
-    named = registry.make_lvlm(f"{lvlm}?align=projector:{out}", PLACE)
+    named = registry.make_lvlm(f"{lvlm}&align=projector:{out}", PLACE)
+    assert named(registry.make_encoder(encoder, PLACE)).describe()["align"] == "projector"
+    assert plain(None).describe()["align"] == "none"
+    assert named.model.dtype == next(named.projector.parameters()).dtype
     assert named(None).digests()["projector"] == told["projector"] != plain(None).digests()["projector"]
 
 

@@ -40,6 +40,7 @@ class Aligned:
 
     def __call__(self, encoder: Encoder | None) -> LVLM:
         """The LVLM with this encoder's tower and its own projector; ModelError where none was trained for it."""
+        from harness.vision_language.host import Host
         from harness.vision_language.identity import tower_digest
 
         name = "micro" if encoder is None else projectors().get(tower_digest(encoder.tower()))
@@ -49,7 +50,10 @@ class Aligned:
                 f"no projector was trained for the tower of {whose}; there is one for each of "
                 f"{', '.join(sorted(projectors().values()))}; ?projector=base takes any tower that fits"
             )
-        return llava(_behind(self.spec, PROJECTORS / f"{name}.safetensors"), self.place)(encoder)
+        host = llava(_behind(self.spec, PROJECTORS / f"{name}.safetensors"), self.place)
+        assert isinstance(host, Host)
+        host.laid.remove("projector")  # the tower's own, so no rung of the alignment ladder
+        return host(encoder)
 
 
 def _behind(spec: Spec, projector: Path) -> Spec:
