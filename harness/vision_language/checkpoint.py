@@ -14,7 +14,10 @@ from harness.errors import ModelError, UsageError
 from harness.lvlms.llava import DEFAULT
 from harness.types import Place, Spec
 from harness.vision_language import lora, original, overlay
-from harness.vision_language.loaded import Loaded, first_line, local, read_json
+from harness.vision_language.loaded import Loaded, first_line, local, read_json, require_in_memory
+
+# transformers holds these against the beginning of a module's whole name (or against its end).
+NOT_QUANTISED = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
 
 
 def load(spec: Spec, place: Place) -> Loaded:
@@ -22,8 +25,10 @@ def load(spec: Spec, place: Place) -> Loaded:
     weights.quietly()
     folder = local(spec.location or DEFAULT)
     base = local(spec.options["base"]) if "base" in spec.options else None
+    _refuse_quantised_lora(spec, folder)
     how = loading(spec, place, folder)
     loaded = of_folder(folder, base, spec.options.get("tower", ""), how)
+    require_in_memory(loaded.model, spec.text)
     for kind, where in overlays(spec):
         if kind == "lora":
             lora.lay(loaded.model, local(where))
@@ -33,6 +38,12 @@ def load(spec: Spec, place: Place) -> Loaded:
         loaded.model.to(devices.device(place))
     loaded.model.eval()
     return loaded
+
+
+def _refuse_quantised_lora(spec: Spec, folder: Path) -> None:
+    adapted = (folder / "adapter_config.json").is_file() or any(kind == "lora" for kind, _ in overlays(spec))
+    if adapted and "quantize" in spec.options:
+        raise ModelError(f"{spec.text}: {lora.FOLD_FIRST}")
 
 
 def overlays(spec: Spec) -> list[tuple[str, str]]:
@@ -105,12 +116,11 @@ def quantised(bits: str, dtype: torch.dtype) -> Any:
         raise registry.needs("quantize", "bitsandbytes")
     from transformers import BitsAndBytesConfig
 
-    kept = ["vision_tower", "multi_modal_projector", "lm_head"]
     return BitsAndBytesConfig(
         load_in_8bit=bits == "8bit",
         load_in_4bit=bits == "4bit",
         bnb_4bit_compute_dtype=dtype,
-        llm_int8_skip_modules=kept,
+        llm_int8_skip_modules=list(NOT_QUANTISED),
     )
 
 
@@ -130,9 +140,9 @@ def hub_layout(folder: Path, how: dict[str, Any]) -> Loaded:
 def processor_of(folder: Path) -> Any:
     """Tokenizer, image processor (computing with PIL) and chat template of a folder."""
     try:
-        processor = AutoProcessor.from_pretrained(folder)
+        processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
         # not by the first call: it would hand the word on to video processors, which have no such choice
-        processor.image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
+        processor.image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
         return processor
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder} has no processor that can be loaded: {first_line(error)}") from error

@@ -20,7 +20,7 @@ from harness.errors import ModelError, UsageError
 from harness.types import Answer, Asked, Encoder, Failure, Place, Reply, Sample, Spec
 from harness.vision_language import checkpoint, fits, identity, original, swap, template, yes_no_tokens
 from harness.vision_language.greedy import greedily
-from harness.vision_language.loaded import first_line, local
+from harness.vision_language.loaded import first_line, local, require_in_memory
 
 
 class Family:
@@ -32,6 +32,7 @@ class Family:
         folder = local(spec.location)
         self.how = checkpoint.loading(spec, place, folder)
         self.model = self._loaded(folder)
+        require_in_memory(self.model, spec.text)
         if "device_map" not in self.how and "quantization_config" not in self.how:
             self.model.to(devices.device(place))
         self.model.eval()
@@ -44,7 +45,9 @@ class Family:
 
     def _loaded(self, folder: Any) -> Any:
         try:
-            model, told = AutoModelForImageTextToText.from_pretrained(folder, output_loading_info=True, **self.how)
+            model, told = AutoModelForImageTextToText.from_pretrained(
+                folder, output_loading_info=True, trust_remote_code=False, **self.how
+            )
         except (OSError, RuntimeError, ValueError, SafetensorError) as error:
             raise ModelError(f"{folder} cannot be loaded as an LVLM: {first_line(error)}") from error
         missing = {name for name in told["missing_keys"] if "position_ids" not in name}

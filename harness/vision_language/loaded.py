@@ -19,7 +19,7 @@ class Loaded:
     notes: dict[str, Any] = field(default_factory=dict)
 
 
-def local(location: str) -> Path:
+def local(location: str, revision: str | None = None) -> Path:
     """The folder of this location, fetched from the hub (or its cache) where it is no folder."""
     if Path(location).is_dir():
         return Path(location)
@@ -28,9 +28,18 @@ def local(location: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(location, ignore_patterns=["*.gguf", "*.h5", "*.msgpack", "original/*"]))
+        ignored = ["*.gguf", "*.h5", "*.msgpack", "original/*"]
+        return Path(snapshot_download(location, revision=revision, ignore_patterns=ignored))
     except (OSError, ValueError) as error:
         raise ModelError(f"{location} is no folder and cannot be fetched: {first_line(error)}") from error
+
+
+def require_in_memory(model: Any, what: str) -> None:
+    """ModelError where a part of the model was left on disk or in the machine's memory, for want of GPU memory."""
+    if any(weight.is_meta for weight in model.parameters()):
+        raise ModelError(
+            f"{what} does not fit on the GPUs: parts were offloaded; use more GPUs, ?quantize=4bit or a smaller dtype"
+        )
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from harness.vision_language.loaded import read_json
 
 _PAIR = re.compile(r"(.*)\.lora_(A|B)(?:\.default)?\.weight$")
 
+FOLD_FIRST = "a LoRA is folded in before quantising: write the merged folder first"
+
 
 def lay(model: Any, folder: Path) -> None:
     """Adds the adapter in this folder to the model's weights; ModelError where a part of it finds no place."""
@@ -83,4 +85,6 @@ def _weight(model: Any, name: str, folder: Path) -> Tensor:
     own: dict[str, Tensor] = dict(model.named_parameters())
     if name not in own:
         raise ModelError(f"{folder} changes '{name}', which this LVLM does not have")
+    if not own[name].is_floating_point():
+        raise ModelError(f"{folder} changes '{name}', which is quantised; {FOLD_FIRST}")
     return own[name]

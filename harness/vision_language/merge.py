@@ -109,6 +109,8 @@ def stored_tower_digest(folder: Path) -> str:
 
 def merge(host: Any, encoder: Any, folder: Path) -> dict[str, Any]:
     """Puts the encoder's tower into the LVLM and writes the whole; what was written and its tower's digest."""
+    if getattr(host.model, "hf_quantizer", None) is not None:
+        raise ModelError(f"{host.spec.text} is quantised; a folder is written from whole weights, without ?quantize=")
     speaker = host(encoder)
     empty(folder)
     speaker.look()

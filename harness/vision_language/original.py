@@ -56,7 +56,10 @@ def load(folder: Path, base: Path | None, tower: str, how: dict[str, Any]) -> Lo
     _widen(tensors, config.text_config.vocab_size)
     expected = set(_meta(config).state_dict())
     check_names(str(folder), expected, set(tensors))
-    model = LlavaForConditionalGeneration.from_pretrained(None, config=config, state_dict=tensors, **how)
+    try:
+        model = LlavaForConditionalGeneration.from_pretrained(None, config=config, state_dict=tensors, **how)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ModelError(f"{folder} cannot be loaded: {first_line(error)}") from error
     return Loaded(model, _processor(where, vision, tokenizer, config))
 
 
@@ -88,7 +91,7 @@ def vision_config(where: str, folder: Path | None) -> CLIPVisionConfig:
     if where in KNOWN_TOWERS:
         return CLIPVisionConfig(**KNOWN_TOWERS[where])
     try:
-        config = AutoConfig.from_pretrained(_place(where, folder))
+        config = AutoConfig.from_pretrained(_place(where, folder), trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ModelError(
             f"{folder} names the tower '{where}', which cannot be read; say where it lies with ?tower=FOLDER"
@@ -124,7 +127,7 @@ def _tokenizer(folder: Path, base: Path | None) -> Any:
     """The language model's tokenizer, with the two tokens that the hub's layout adds."""
     for place in filter(None, (folder, base)):
         try:
-            tokenizer = AutoTokenizer.from_pretrained(place)
+            tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
             break
         except (OSError, ValueError) as error:
             reason = first_line(error)
@@ -179,7 +182,10 @@ def _processor(where: str, vision: CLIPVisionConfig, tokenizer: Any, config: Lla
     size = vision.image_size
     images = CLIPImageProcessorPil(size={"shortest_edge": size}, crop_size={"height": size, "width": size})
     if Path(where).is_dir() and (Path(where) / "preprocessor_config.json").is_file():
-        images = AutoImageProcessor.from_pretrained(where, backend="pil")
+        try:
+            images = AutoImageProcessor.from_pretrained(where, backend="pil", trust_remote_code=False)
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{where} has no image processor that can be loaded: {first_line(error)}") from error
     return LlavaProcessor(
         image_processor=images,
         tokenizer=tokenizer,
