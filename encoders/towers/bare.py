@@ -16,6 +16,7 @@ from harness.weights import hollow
 
 TensorMap = Mapping[str, Tensor]
 OPENAI_VOCABULARY = 49408
+WIDE = {1280: 16, 1408: 16, 1664: 16, 1792: 16}  # heads of ViT-H, ViT-g, ViT-bigG and ViT-e
 
 
 def load(spec: Spec, tensors: TensorMap, place: Place) -> ClipEncoder:
@@ -81,7 +82,7 @@ def around(tower: CLIPVisionModel) -> CLIPModel:
 
 
 def vision_config(named: TensorMap, activation: str) -> CLIPVisionConfig:
-    """The architecture of a ViT, read off its weights (heads of 64, as every published CLIP but ViT-H has)."""
+    """The architecture of a ViT, read off its weights (heads of 64, but for the widths in ``WIDE``)."""
     patch = _need(named, "vision_model.embeddings.patch_embedding.weight")
     width, size = patch.shape[0], patch.shape[-1]
     grid = int((_need(named, "vision_model.embeddings.position_embedding.weight").shape[0] - 1) ** 0.5)
@@ -89,7 +90,7 @@ def vision_config(named: TensorMap, activation: str) -> CLIPVisionConfig:
         hidden_size=width,
         intermediate_size=_need(named, "vision_model.encoder.layers.0.mlp.fc1.weight").shape[0],
         num_hidden_layers=layers(named, "vision_model"),
-        num_attention_heads=_heads(width),
+        num_attention_heads=vision_heads(width),
         image_size=grid * size,
         patch_size=size,
         hidden_act=activation,
@@ -108,7 +109,7 @@ def whole_config(named: TensorMap, activation: str) -> CLIPConfig:
             "hidden_size": words,
             "intermediate_size": _need(named, "text_model.encoder.layers.0.mlp.fc1.weight").shape[0],
             "num_hidden_layers": layers(named, "text_model"),
-            "num_attention_heads": _heads(words),
+            "num_attention_heads": text_heads(words),
             "max_position_embeddings": _need(named, "text_model.embeddings.position_embedding.weight").shape[0],
             "projection_dim": embed,
             "hidden_act": activation,
@@ -125,9 +126,19 @@ def layers(named: TensorMap, tower: str) -> int:
     return len({name.removeprefix(prefix).partition(".")[0] for name in named if name.startswith(prefix)})
 
 
-def _heads(width: int) -> int:
-    # ViT-H has heads of 80: its width is no published multiple of 64 with that many heads.
-    return width // 80 if width == 1280 else max(1, width // 64)
+def vision_heads(width: int) -> int:
+    """How many heads a published ViT of this width has."""
+    return WIDE.get(width) or text_heads(width)
+
+
+def text_heads(width: int) -> int:
+    """How many heads a published text tower of this width has; ModelError where none is this wide."""
+    if width % 64:
+        raise ModelError(
+            f"no published CLIP is {width} wide, so bare weights do not say how many heads they have: "
+            "name the architecture, open-clip:ARCH?weights=FILE"
+        )
+    return width // 64
 
 
 def _need(named: TensorMap, name: str) -> Tensor:
@@ -138,7 +149,7 @@ def _need(named: TensorMap, name: str) -> Tensor:
 
 
 def _pixels(size: int) -> pixels.HubPixels:
-    return pixels.HubPixels(pixels.openai(size), assumed=True)
+    return pixels.HubPixels(pixels.openai(size), assumed=pixels.NO_FILE)
 
 
 def _words(config: CLIPConfig) -> Words | None:

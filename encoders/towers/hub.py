@@ -46,7 +46,7 @@ def load(spec: Spec, place: Place) -> Encoder:
     if config.model_type == "clip_vision_model":
         return _tower_only(spec, location, config, place, where)
     if config.model_type in ("llava", "llava_next"):
-        return _inside(spec, location, config, place)
+        return _inside(spec, location, config, place, where)
     if not (hasattr(config, "text_config") and hasattr(config, "vision_config")):
         raise ModelError(f"{location} is a '{config.model_type}', which is no dual encoder of images and texts")
     return _foreign(spec, location, config, place, where)
@@ -71,7 +71,7 @@ def _config(location: str, where: dict[str, Any]) -> Any:
         hint = f"it is open_clip's layout: write open-clip:{location}" if other else "transformers' layout has one"
         raise ModelError(f"{location} has no config.json; {hint}")
     try:
-        return AutoConfig.from_pretrained(location, **where)
+        return AutoConfig.from_pretrained(location, trust_remote_code=False, **where)
     except (OSError, ValueError) as error:
         raise ModelError(f"no model at {location}: {_first_line(error)}") from error
 
@@ -84,7 +84,7 @@ def from_pretrained(kind: Any, location: str, config: Any, where: dict[str, Any]
     """The whole model in fp32; ModelError where weights are missing, instead of random numbers in their place."""
     try:
         model, told = kind.from_pretrained(
-            location, config=config, dtype=torch.float32, output_loading_info=True, **where
+            location, config=config, dtype=torch.float32, output_loading_info=True, trust_remote_code=False, **where
         )
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise ModelError(f"{location} cannot be loaded: {_first_line(error)}") from error
@@ -105,7 +105,7 @@ def _clip(spec: Spec, location: str, config: CLIPConfig, place: Place, where: di
 
 def _words(location: str, length: int, where: dict[str, Any]) -> HubWords:
     try:
-        return HubWords(AutoTokenizer.from_pretrained(location, **where), length)
+        return HubWords(AutoTokenizer.from_pretrained(location, trust_remote_code=False, **where), length)
     except (OSError, ValueError) as error:
         raise ModelError(f"{location} has no tokenizer that can be loaded: {_first_line(error)}") from error
 
@@ -119,16 +119,20 @@ def _tower_only(
     return ClipEncoder(spec, bare.around(tower), None, pixels.of_folder(location, config.image_size, **where), place)
 
 
-def _inside(spec: Spec, location: str, config: Any, place: Place) -> ClipEncoder:
+def _inside(spec: Spec, location: str, config: Any, place: Place, where: dict[str, Any]) -> ClipEncoder:
     """The vision tower that a LLaVA folder carries."""
+    if "activation" in spec.options:
+        raise UsageError(f"{spec.text}: the tower inside a LLaVA computes what its config.json says; no ?activation=")
     if not isinstance(config.vision_config, CLIPVisionConfig):
         raise ModelError(f"{location} carries a '{config.vision_config.model_type}', no CLIP ViT")
-    folder = local(location)
+    folder = local(location, **where)
     tensors = {in_memory(n): t for n, t in weights.read_folder(folder, "vision_tower.").items()}
     tower = weights.hollow(CLIPVisionModel, config.vision_config)
     own = {n.removeprefix("model.vision_tower."): t for n, t in tensors.items() if not is_computed(n)}
     bare.fill(tower, own, spec)
-    return ClipEncoder(spec, bare.around(tower), None, pixels.of_folder(location, tower.config.image_size), place)
+    return ClipEncoder(
+        spec, bare.around(tower), None, pixels.of_folder(location, tower.config.image_size, **where), place
+    )
 
 
 def _foreign(spec: Spec, location: str, config: Any, place: Place, where: dict[str, Any]) -> HubForeign:
@@ -137,6 +141,9 @@ def _foreign(spec: Spec, location: str, config: Any, place: Place, where: dict[s
         raise ModelError(f"{location} is a '{config.model_type}', which gives no features of images and of texts")
     about = {"activation": getattr(config.vision_config, "hidden_act", "unknown")}
     encoder = HubForeign(spec.text, model, place, f"transformers' {config.model_type}", about)
-    encoder.processor = AutoProcessor.from_pretrained(location, backend="pil", **where)
+    try:
+        encoder.processor = AutoProcessor.from_pretrained(location, backend="pil", trust_remote_code=False, **where)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{location} has no processor that can be loaded: {_first_line(error)}") from error
     encoder.about |= pixels.HubPixels(encoder.processor.image_processor).describe()
     return encoder

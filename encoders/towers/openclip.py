@@ -36,6 +36,7 @@ class Found:
     preprocess: dict[str, Any]
     weights: Path
     tokenizer: str
+    assumed: str = ""
 
 
 def load(spec: Spec, place: Place) -> Encoder:
@@ -62,8 +63,21 @@ def _found(spec: Spec) -> Found:
         raise UsageError(f"open_clip has no architecture '{location}'; near it are {', '.join(near) or 'none'}")
     preprocess = asdict(PreprocessCfg())
     if "weights" in spec.options:
-        return Found(config, preprocess, Path(spec.options["weights"]), location)
+        known, assumed = _usual(location.replace("/", "-"))
+        preprocess = merge_preprocess_dict(preprocess, known)
+        return Found(config, preprocess, Path(spec.options["weights"]), location, assumed)
     return _tagged(spec, config, preprocess)
+
+
+def _usual(architecture: str) -> tuple[dict[str, Any], str]:
+    """How all published weights of an architecture have their images; nothing, and why, where they do not agree."""
+    keys = ("mean", "std", "interpolation", "resize_mode")
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    known = [pretrained.get_pretrained_cfg(architecture, tag) for tag in tags]
+    told = [{key: one[key] for key in keys if key in one} for one in known]
+    if told and all(one == told[0] for one in told):
+        return told[0], ""
+    return {}, f"the published weights of {architecture} {'differ' if told else 'are none'}, and this is OpenAI's"
 
 
 def _tagged(spec: Spec, config: dict[str, Any], preprocess: dict[str, Any]) -> Found:
@@ -120,16 +134,17 @@ def _standard(spec: Spec, found: Found, activation: str, place: Place) -> ClipEn
     config = convert.hub_config(found.config, activation, end)
     size = config.vision_config.image_size
     preprocess = {**found.preprocess, "size": size}
+    prepared = pixels.of_open_clip(preprocess, found.assumed)
     if "text_model.final_layer_norm.weight" not in named:
-        return _tower_only(spec, named, config.vision_config, preprocess, place)
+        return _tower_only(spec, named, config.vision_config, prepared, place)
     model = hollow(CLIPModel, config)
     bare.fill(model, named, spec)
     words = OpenClipWords(_tokenizer(found.tokenizer), end if text.get("pool_type") == "eos" else None)
-    return ClipEncoder(spec, model, words, pixels.of_open_clip(preprocess), place)
+    return ClipEncoder(spec, model, words, prepared, place)
 
 
 def _tower_only(
-    spec: Spec, named: Mapping[str, Tensor], config: Any, preprocess: Mapping[str, Any], place: Place
+    spec: Spec, named: Mapping[str, Tensor], config: Any, prepared: pixels.HubPixels, place: Place
 ) -> ClipEncoder:
     from transformers import CLIPVisionModel
 
@@ -137,7 +152,7 @@ def _tower_only(
     bare.fill(
         tower, {n.removeprefix("vision_model."): t for n, t in named.items() if n.startswith("vision_model.")}, spec
     )
-    return ClipEncoder(spec, bare.around(tower), None, pixels.of_open_clip(preprocess), place)
+    return ClipEncoder(spec, bare.around(tower), None, prepared, place)
 
 
 def _foreign(spec: Spec, found: Found, why: str, place: Place) -> OpenClipForeign:
@@ -157,6 +172,7 @@ def _foreign(spec: Spec, found: Found, why: str, place: Place) -> OpenClipForeig
         raise ModelError(f"{spec.text}: {found.weights} does not fit the architecture: {reason}") from error
     preprocess = {**found.preprocess, "size": model.visual.image_size}
     about = {"activation": "quick_gelu" if found.config["quick_gelu"] else "the architecture's own", **preprocess}
+    about |= {"preprocessing": f"assumed: {found.assumed}"} if found.assumed else {}
     encoder = OpenClipForeign(spec.text, model, place, why, about)
     encoder.transform = image_transform_v2(PreprocessCfg(**preprocess), is_train=False)
     encoder.tokenizer = _tokenizer(found.tokenizer)

@@ -16,12 +16,15 @@ from transformers import AutoImageProcessor
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from harness.errors import ModelError
+from harness.vision_language.loaded import first_line
+
+NO_FILE = "the folder has no preprocessor_config.json"
 
 
 class HubPixels:
     """A transformers image processor, computing with PIL."""
 
-    def __init__(self, processor: Any, assumed: bool = False) -> None:
+    def __init__(self, processor: Any, assumed: str = "") -> None:
         self.processor, self.assumed = processor, assumed
 
     def __call__(self, images: Sequence[Image]) -> Tensor:
@@ -37,7 +40,7 @@ class HubPixels:
             "resize": _plain(processor.size),
             "crop": _plain(processor.crop_size) if getattr(processor, "do_center_crop", False) else None,
             "interpolation": Resampling(processor.resample).name.lower(),
-        } | ({"preprocessing": "assumed: the folder has no preprocessor_config.json"} if self.assumed else {})
+        } | ({"preprocessing": f"assumed: {self.assumed}"} if self.assumed else {})
 
     def save(self, folder: Path) -> None:
         """Writes ``preprocessor_config.json``."""
@@ -52,11 +55,11 @@ def _plain(size: Any) -> dict[str, int]:
 def of_folder(folder: str, image_size: int, **where: Any) -> HubPixels:
     """The pipeline that a transformers model came with; OpenAI's at this size where it came with none."""
     try:
-        return HubPixels(AutoImageProcessor.from_pretrained(folder, backend="pil", **where))
-    except (OSError, ValueError):
+        return HubPixels(AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False, **where))
+    except (OSError, ValueError) as error:
         if (Path(folder) / "preprocessor_config.json").exists() or (Path(folder) / "processor_config.json").exists():
-            raise
-    return HubPixels(openai(image_size), assumed=True)
+            raise ModelError(f"{folder} has no image processor that can be loaded: {first_line(error)}") from error
+    return HubPixels(openai(image_size), assumed=NO_FILE)
 
 
 def openai(size: int, **more: Any) -> CLIPImageProcessorPil:
@@ -64,8 +67,8 @@ def openai(size: int, **more: Any) -> CLIPImageProcessorPil:
     return CLIPImageProcessorPil(size={"shortest_edge": size}, crop_size={"height": size, "width": size}, **more)
 
 
-def of_open_clip(config: Mapping[str, Any]) -> HubPixels:
-    """The pipeline that open_clip's preprocessing configuration asks for."""
+def of_open_clip(config: Mapping[str, Any], assumed: str = "") -> HubPixels:
+    """The pipeline that open_clip's preprocessing configuration asks for; why it is assumed, where it is."""
     size = config["size"]
     size = size if isinstance(size, int) else size[0]
     how = {
@@ -74,10 +77,10 @@ def of_open_clip(config: Mapping[str, Any]) -> HubPixels:
         "resample": Resampling[config["interpolation"].upper()],
     }
     if config["resize_mode"] == "shortest":
-        return HubPixels(openai(size, **how))
+        return HubPixels(openai(size, **how), assumed)
     if config["resize_mode"] == "squash":
         square = {"height": size, "width": size}
-        return HubPixels(CLIPImageProcessorPil(size=square, do_center_crop=False, **how))
+        return HubPixels(CLIPImageProcessorPil(size=square, do_center_crop=False, **how), assumed)
     raise ModelError(
         f"resize mode '{config['resize_mode']}' is not supported for a standard CLIP; shortest and squash are"
     )
