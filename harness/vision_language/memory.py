@@ -8,7 +8,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ class Layer(CacheLayerMixin):
     def __init__(self, memory: Memory) -> None:
         super().__init__()
         # Not held: a circle would keep the tensors of a cache no longer used until Python looks for circles.
-        self.memory: Memory = weakref.proxy(memory)
+        self.memory = cast("Memory", weakref.proxy(memory))
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Lay out this layer's rows, once."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import io
 import math
-import time
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from typing import Any
 
 import httpx
@@ -21,6 +22,29 @@ from harness.types import Answer, Asked, Failure, Reply, Sample, Spec
 AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
 LONGEST_WAIT = 60.0
 TOP = 20
+PROBE = "Is the sky blue? Answer yes or no."
+
+
+class Line:
+    """The connections to a server that all questions of a run share, and what is known of the server's health."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self.client = client
+        self.stop = threading.Event()
+        self.lock = threading.Lock()
+        self.lost = 0
+        """Requests in a row, over all threads, that got no response at all."""
+
+    def heard(self) -> None:
+        """The server responds."""
+        with self.lock:
+            self.lost = 0
+
+    def unheard(self) -> int:
+        """The server did not respond; how often in a row."""
+        with self.lock:
+            self.lost += 1
+            return self.lost
 
 
 class Remote:
@@ -31,13 +55,32 @@ class Remote:
     ) -> None:  # fmt: skip
         self.spec, self.url, self.model = spec.text, spec.location.rstrip("/"), spec.options["model"]
         self.concurrency, self.retries, self.backoff = int(concurrency), int(retries), backoff
-        self.logprobs = spec.options.get("logprobs", "yes") != "no"
+        self.wants_logprobs = spec.options.get("logprobs", "yes") != "no"
         self.headers = {"Authorization": f"Bearer {key}"} if key else {}
         self.timeout = timeout
 
     def client(self) -> httpx.Client:
         """A connection to the server, with the key."""
-        return httpx.Client(headers=self.headers, timeout=self.timeout)
+        limits = httpx.Limits(max_connections=self.concurrency)
+        return httpx.Client(headers=self.headers, timeout=self.timeout, limits=limits)
+
+    @cached_property
+    def logprobs(self) -> bool:
+        """Whether the server gives log-probabilities: asked once, so that p(yes) is there for a whole run or not."""
+        if not self.wants_logprobs:
+            return False
+        sample = Sample("probe", None, "", prompt=PROBE, tokens=1)
+        with self.client() as client:
+            line = Line(client)
+            response = self._post(line, self.body(sample, "", True))
+            if isinstance(response, Failure):
+                raise ModelError(f"{self.url}: {response.reason}")
+            self._require_found(response)
+            if response.is_success:
+                return gives_logprobs(response)
+            plain = self._post(line, self.body(sample, "", False))
+        # Refused either way, it is a question without a picture that the server does not take.
+        return not (isinstance(plain, httpx.Response) and plain.is_success)
 
     def require_server(self) -> None:
         """ModelError where no server answers at the address, or it does not take the key."""
@@ -48,6 +91,11 @@ class Remote:
             raise ModelError(f"no server answers at {self.url}: {error}") from error
         self._require_access(response)
 
+    def _require_found(self, response: httpx.Response) -> None:
+        self._require_access(response)
+        if response.status_code == 404:
+            raise ModelError(f"{self.url} has no chat completions of a model '{self.model}' (HTTP 404)")
+
     def _require_access(self, response: httpx.Response) -> None:
         if response.status_code in (401, 403):
             raise ModelError(
@@ -57,10 +105,12 @@ class Remote:
     def answers(self, asked: Iterable[Asked]) -> Iterator[Reply]:
         """A reply for every sample; so many are under way at once that the server can batch, in the order asked."""
         under_way: deque[tuple[Sample, Future[Answer | Failure]]] = deque()
+        logprobs = self.logprobs
         with self.client() as client, ThreadPoolExecutor(self.concurrency) as pool:
+            line = Line(client)
             try:
                 for sample, url in self._questions(asked):
-                    under_way.append((sample, pool.submit(self.ask, client, sample, url)))
+                    under_way.append((sample, pool.submit(self.ask, line, sample, url, logprobs)))
                     if len(under_way) >= 2 * self.concurrency:
                         first, reply = under_way.popleft()
                         yield first, reply.result()
@@ -68,6 +118,7 @@ class Remote:
                     first, reply = under_way.popleft()
                     yield first, reply.result()
             finally:
+                line.stop.set()
                 for _, waiting in under_way:
                     waiting.cancel()
 
@@ -77,18 +128,15 @@ class Remote:
             for sample in one.samples:
                 yield sample, url
 
-    def ask(self, client: httpx.Client, sample: Sample, url: str) -> Answer | Failure:
+    def ask(self, line: Line, sample: Sample, url: str, logprobs: bool) -> Answer | Failure:
         """The answer to one question, or why there is none."""
-        response = self._post(client, self.body(sample, url, self.logprobs))
-        if isinstance(response, httpx.Response) and response.status_code == 400 and self.logprobs:
-            # Some servers give no log-probabilities and refuse the request that asks for them.
-            response = self._post(client, self.body(sample, url, False))
-            self.logprobs = not (isinstance(response, httpx.Response) and response.is_success)
+        response = self._post(line, self.body(sample, url, logprobs))
+        if isinstance(response, httpx.Response) and response.status_code == 400 and logprobs:
+            # Perhaps it is the log-probabilities of this question that are refused.
+            response = self._post(line, self.body(sample, url, False))
         if isinstance(response, Failure):
             return response
-        self._require_access(response)
-        if response.status_code == 404:
-            raise ModelError(f"{self.url} has no chat completions of a model '{self.model}' (HTTP 404)")
+        self._require_found(response)
         if not response.is_success:
             return Failure(f"HTTP {response.status_code}: {response.text[:200]}")
         return read(response, sample.until)
@@ -108,22 +156,41 @@ class Remote:
             **asked,
         }
 
-    def _post(self, client: httpx.Client, body: Mapping[str, Any]) -> httpx.Response | Failure:
+    def _post(self, line: Line, body: Mapping[str, Any]) -> httpx.Response | Failure:
         """The server's response; it is asked again, ever more patiently, while it is busy or out of reach."""
-        wait, reason = 0.0, ""
+        wait, reason, lost = 0.0, "", 0
         for attempt in range(self.retries + 1):
-            time.sleep(wait)
+            if line.stop.wait(wait):
+                raise self._gone()
             wait = min(LONGEST_WAIT, self.backoff * 2**attempt)
             try:
-                response = client.post(f"{self.url}/chat/completions", json=body)
+                response = line.client.post(f"{self.url}/chat/completions", json=body)
             except httpx.TransportError as error:
-                reason = f"{type(error).__name__}: {error}"
+                reason, lost = f"{type(error).__name__}: {error}", line.unheard()
                 continue
+            line.heard()
+            lost = 0
             if response.status_code not in AGAIN:
                 return response
             reason = f"HTTP {response.status_code}: {response.text[:200]}"
             wait = max(wait, min(LONGEST_WAIT, told_to_wait(response)))
+        if lost and self._silent(lost):
+            line.stop.set()
+            raise self._gone()
         return Failure(f"no answer after {self.retries + 1} attempts; the last: {reason}")
+
+    def _silent(self, lost: int) -> bool:
+        """Whether the server is lost and not one question: it lists no models, or nothing gets through any more."""
+        if lost >= 2 * self.concurrency * (self.retries + 1):
+            return True
+        try:
+            self.require_server()
+        except ModelError:
+            return True
+        return False
+
+    def _gone(self) -> ModelError:
+        return ModelError(f"the server at {self.url} is gone; the same command goes on where it stopped")
 
     def render(self, prompt: str) -> str:
         """The prompt as it is sent; the template is the server's own."""
@@ -135,7 +202,14 @@ class Remote:
 
     def describe(self) -> Mapping[str, Any]:
         """How it is asked."""
-        return {"url": self.url, "model": self.model, "decoding": "greedy", "seed": 0, "image": "png, as a data URL"}
+        return {
+            "url": self.url,
+            "model": self.model,
+            "decoding": "greedy",
+            "seed": 0,
+            "image": "png, as a data URL",
+            "logprobs": self.logprobs,
+        }
 
 
 def data_url(image: Image) -> str:
@@ -166,6 +240,14 @@ def read(response: httpx.Response, until: str) -> Answer | Failure:
     if until and until in words:
         words = words[: words.index(until) + len(until)]
     return Answer(words, p_yes(choice.get("logprobs")))
+
+
+def gives_logprobs(response: httpx.Response) -> bool:
+    """Whether the response holds log-probabilities; some servers take the request for them and give none."""
+    try:
+        return bool(response.json()["choices"][0]["logprobs"]["content"][0]["top_logprobs"])
+    except (ValueError, LookupError, TypeError):
+        return False
 
 
 def p_yes(told: Mapping[str, Any] | None) -> float | None:

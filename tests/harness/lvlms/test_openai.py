@@ -7,6 +7,7 @@ import io
 import json
 import math
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image, ImageChops
 from harness import registry
 from harness.errors import ModelError, UsageError
 from harness.types import Answer, Asked, Failure, Place, Sample
+from harness.vision_language.remote import PROBE
 
 registry.load()
 PLACE = Place()
@@ -25,6 +27,8 @@ class Server:
 
     def __init__(self) -> None:
         self.moods: list[int] = []
+        self.probes: list[dict] = []
+        self.drops = ""
         self.requests: list[dict] = []
         self.headers: list[dict] = []
         self.takes_logprobs = True
@@ -47,6 +51,12 @@ class Server:
         self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
         threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
 
+    def gone(self) -> None:
+        """From now on no connection is answered, and none taken."""
+        self.drops = "?"
+        self.http.shutdown()
+        self.http.server_close()
+
     def refuses(self, handler) -> bool:
         return bool(self.key) and handler.headers.get("authorization") != f"Bearer {self.key}"
 
@@ -58,21 +68,30 @@ class Server:
         handler.wfile.write(data)
 
     def answer(self, handler, body) -> None:
+        content = body["messages"][0]["content"]
+        if content[-1]["text"] == PROBE:
+            self.probes.append(body)
+            return self.say(handler, body, "Yes")
         with self.lock:
             self.requests.append(body)
             self.headers.append({name.lower(): value for name, value in handler.headers.items()})
             mood = self.moods.pop(0) if self.moods else 200
         if mood != 200:
             return self.reply(handler, mood, {"error": "moody"})
-        if body["model"] != "tiny":
-            return self.reply(handler, 404, {"error": "no such model"})
-        if "logprobs" in body and not self.takes_logprobs:
-            return self.reply(handler, 400, {"error": "logprobs are not supported"})
-        content = body["messages"][0]["content"]
+        if self.drops and self.drops in content[-1]["text"]:
+            handler.close_connection = True  # without a word
+            return None
         word = "No"
         if content[0]["type"] == "image_url":
             data = base64.b64decode(content[0]["image_url"]["url"].removeprefix("data:image/png;base64,"))
             word = "Yes" if Image.open(io.BytesIO(data)).convert("L").getpixel((0, 0)) > 127 else "No"
+        return self.say(handler, body, word)
+
+    def say(self, handler, body, word) -> None:
+        if body["model"] != "tiny":
+            return self.reply(handler, 404, {"error": "no such model"})
+        if "logprobs" in body and not self.takes_logprobs:
+            return self.reply(handler, 400, {"error": "logprobs are not supported"})
         choice = {"message": {"content": f" {word}. It is."}, "finish_reason": "stop"}
         if "logprobs" in body:
             mass = [(word, 0.6), (word.lower(), 0.1), ("Yes" if word == "No" else "No", 0.2), ("The", 0.1)]
@@ -148,11 +167,19 @@ def test_retries_are_capped_and_then_it_is_a_failure_and_no_answer(server):
 def test_waits_grow_and_are_capped(server, monkeypatch):
     from harness.vision_language import remote
 
+    class Event(threading.Event):
+        def wait(self, timeout=None):
+            waits.append(timeout)
+            return self.is_set()
+
     waits: list[float] = []
-    monkeypatch.setattr(remote.time, "sleep", waits.append)
     server.moods = [503] * 8
-    patient = registry.make_lvlm(f"openai:{server.url}?model=tiny&backoff=2&retries=7&concurrency=1", PLACE)(None)
-    list(patient.answers(asked(1, 1)))
+    options = "model=tiny&backoff=2&retries=7&concurrency=1&logprobs=no"
+    patient = registry.make_lvlm(f"openai:{server.url}?{options}", PLACE)(None)
+    line = remote.Line(patient.client())
+    line.stop = Event()
+    with line.client:
+        patient.ask(line, asked(1, 1)[0].samples[0], "", False)
     assert waits == [0, 2, 4, 8, 16, 32, 60, 60]
 
 
@@ -161,7 +188,62 @@ def test_a_server_without_logprobs_still_answers(server):
     remote = lvlm(server, "&concurrency=1")
     replies = [reply for _, reply in remote.answers(asked(2, 1))]
     assert [(reply.text, reply.p_yes) for reply in replies] == [("Yes.", None), ("No.", None)]
-    assert ["logprobs" in body for body in server.requests] == [True, False, False]
+    assert ["logprobs" in body for body in server.probes] == [True, False]
+    assert not any("logprobs" in body for body in server.requests)
+    assert remote.describe()["logprobs"] is False
+
+
+def test_it_is_asked_once_whether_log_probabilities_are_given_and_that_is_part_of_the_description(server):
+    remote = lvlm(server)
+    assert not server.probes
+    assert [remote.describe()["logprobs"], remote.describe()["logprobs"]] == [True, True]
+    list(remote.answers(asked(1, 1)))
+    assert len(server.probes) == 1
+    assert lvlm(server, "&logprobs=no").describe()["logprobs"] is False
+    assert len(server.probes) == 1
+
+
+def test_a_server_that_goes_before_it_is_asked_for_log_probabilities_is_a_model_error(server):
+    remote = lvlm(server, "&retries=1")
+    server.gone()
+    with pytest.raises(ModelError, match="no answer after 2 attempts"):
+        remote.describe()
+
+
+def test_log_probabilities_refused_for_one_question_are_asked_for_the_next(server):
+    server.moods = [400]
+    replies = [reply for _, reply in lvlm(server, "&concurrency=1").answers(asked(1, 2))]
+    assert replies == [Answer("Yes.", None), Answer("Yes.", pytest.approx(7 / 9))]
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_a_server_that_is_gone_ends_the_run_without_failures(server, concurrency):
+    remote = lvlm(server, f"&concurrency={concurrency}&retries=2")
+    replies = remote.answers(asked(4, 50))
+    assert isinstance(next(replies)[1], Answer)
+    server.gone()
+    with pytest.raises(ModelError, match="is gone; the same command goes on where it stopped") as ended:
+        assert all(isinstance(reply, Answer) for _, reply in replies)
+    assert ended.value.code == 4
+
+
+def test_a_question_that_breaks_the_connection_is_a_failure_of_that_question_alone(server):
+    server.drops = "light? 1"
+    replies = [reply for _, reply in lvlm(server, "&concurrency=1&retries=2").answers(asked(2, 3))]
+    assert [isinstance(reply, Failure) for reply in replies] == [False, True, False] * 2
+    server.drops = "light?"
+    with pytest.raises(ModelError, match="is gone"):
+        list(lvlm(server, "&concurrency=1&retries=2").answers(asked(2, 3)))
+
+
+def test_who_stops_listening_waits_for_no_retry(server):
+    server.drops = "light? 1"
+    remote = registry.make_lvlm(f"openai:{server.url}?model=tiny&backoff=60&concurrency=2", PLACE)(None)
+    replies = remote.answers(asked(1, 3))
+    began = time.monotonic()
+    assert isinstance(next(replies)[1], Answer)
+    replies.close()
+    assert time.monotonic() - began < 10
 
 
 def test_a_refused_question_is_a_failure_of_that_question_alone(server):
