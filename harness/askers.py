@@ -9,8 +9,10 @@ from typing import Any
 
 from harness import ask as asking
 from harness import pool
+from harness.errors import DataError
 from harness.estimate import Estimate, estimate
 from harness.features import features_of
+from harness.images import ImageError
 from harness.types import LVLM, Answer, Asked, Encoder, Place, Sample
 from harness.verify import Verdict, alone, drawn, verify
 
@@ -60,5 +62,8 @@ def _opened(samples: Sequence[Sample], see: See) -> Iterator[Asked]:
     for sample in samples:
         by_image.setdefault(sample.image or sample.id, []).append(sample)
     for group in by_image.values():
-        image = see(group[0].image) if group[0].image else None
+        try:
+            image = see(group[0].image) if group[0].image else None
+        except ImageError as error:
+            raise DataError(f"cannot estimate: {error}") from error
         yield Asked(image, tuple(group))

@@ -40,12 +40,7 @@ def ask(
     if lvlm:
         registry.find(registry.lvlms, registry.parse_spec(lvlm).name, "LVLM")
     where = resolve(data)
-    modes = ({"rank"} if encoders else set()) | ({"generate"} if lvlm else set())
-    if asked.get("control") == "text-only" and "rank" in modes:
-        if not lvlm:
-            raise UsageError("--control text-only shows no picture: it needs an --lvlm")
-        modes.discard("rank")
-        say("not asked: what ranks captions by an image; --control text-only shows none")
+    modes = _modes(bool(encoders), bool(lvlm), asked.get("control", "none"))
     tasks = rig.chosen(names, where, modes, say)
     only_estimate = asked.get("estimate", False)
     plan = rig.plan(tasks, where, results, place, **asked)
@@ -61,6 +56,16 @@ def ask(
     if only_estimate:
         print_estimates(estimates, lvlm, plan, asked.get("as_json", False))
     return outcomes, tasks
+
+
+def _modes(encoder: bool, lvlm: bool, control: str) -> set[str]:
+    """What these models can be asked; without a picture, nothing is ranked."""
+    if control != "text-only" or not encoder:
+        return ({"rank"} if encoder else set()) | ({"generate"} if lvlm else set())
+    if not lvlm:
+        raise UsageError("--control text-only shows no picture: it needs an --lvlm")
+    say("not asked: what ranks captions by an image; --control text-only shows none")
+    return {"generate"}
 
 
 def print_estimates(found: Mapping[str, Mapping[str, Estimate]], lvlm: str, plan: rig.Plan, as_json: bool) -> None:
