@@ -18,7 +18,7 @@ from harness.vision_language.plain import PlainDecoder
 
 def rows(quick: bool) -> Iterator[Row]:
     """Captions of 60 to 140 tokens, a hundred on average, as LLaVA's on AMBER."""
-    of = shapes.shape(quick, 2 if quick else 4, 1024 if quick else 2048)
+    of = shapes.shape(quick, 2 if quick else 4, 2048)
     model = shapes.llava(of)
     count = 320 if torch.cuda.is_available() else 16
     rng = random.Random(0)
