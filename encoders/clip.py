@@ -8,7 +8,10 @@ from harness.types import Encoder, Place, Spec
 
 @registry.encoder("clip")
 def clip(spec: Spec, place: Place) -> Encoder:
-    """``clip:HUB_ID|FOLDER|FILE[?activation=quick_gelu|gelu&text=trie|padded&revision=REV]``."""
+    """CLIP, MetaCLIP or SigLIP in transformers' layout, or a bare weights file.
+
+    ``clip:HUB_ID|FOLDER|FILE[?activation=quick_gelu|gelu&text=trie|padded&revision=REV]``.
+    """
     from encoders.towers import hub
 
     registry.no_more_options(spec, "activation", "text", "revision")

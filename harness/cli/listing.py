@@ -49,10 +49,17 @@ def list_(
         width = max((len(key) for key in things), default=0)
         for key, line in things.items():
             out().print(f"  {key:<{width}}  {line}", markup=False, soft_wrap=True)
+            for more in _other_lines(getattr(registry, name)[key]) if kind else ():
+                out().print(f"  {'':<{width}}  {more}", markup=False, soft_wrap=True, style="dim")
 
 
 def _first_line(thing: object) -> str:
     return (inspect.getdoc(thing) or "").partition("\n")[0]
+
+
+def _other_lines(thing: object) -> list[str]:
+    """The rest of what it says of itself: options and how its spec is written."""
+    return [line for line in (inspect.getdoc(thing) or "").splitlines()[1:] if line.strip()]
 
 
 def sample(

@@ -14,7 +14,10 @@ OPTIONS = (
 
 @registry.lvlm("llava")
 def llava(spec: Spec, place: Place) -> LvlmHost:
-    """``llava[:HUB_ID|FOLDER][?template=vicuna-v1|chat&pad=pad|crop&projector=FILE&lora=DIR&base=DIR…]``."""
+    """LLaVA-1.5 in any layout, as it came or with another tower, projector or adapter.
+
+    ``llava[:HUB_ID|FOLDER][?template=vicuna-v1|chat&pad=pad|crop&projector=FILE&lora=DIR&base=DIR…]``.
+    """
     from harness.vision_language.host import Host
 
     registry.no_more_options(spec, *OPTIONS)

@@ -16,7 +16,10 @@ NUMBERS = {"concurrency": "8", "retries": "5", "timeout": "120", "backoff": "1"}
 
 @registry.lvlm("openai")
 def openai(spec: Spec, place: Place) -> LvlmHost:
-    """``openai:http://host/v1?model=NAME[&key_env=VARIABLE&concurrency=8&retries=5&timeout=120&logprobs=no]``."""
+    """Any server that speaks OpenAI's chat completions: vLLM, SGLang, ``transformers serve``, hosted ones.
+
+    ``openai:http://host/v1?model=NAME[&key_env=VARIABLE&concurrency=8&retries=5&timeout=120&logprobs=no]``.
+    """
     if "key" in spec.options or "api_key" in spec.options:
         raise UsageError("a key does not belong in a spec, which is recorded: set OPENAI_API_KEY, or ?key_env=VARIABLE")
     try:

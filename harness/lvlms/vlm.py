@@ -9,7 +9,10 @@ from harness.types import LvlmHost, Place, Spec
 
 @registry.lvlm("vlm")
 def vlm(spec: Spec, place: Place) -> LvlmHost:
-    """``vlm:HUB_ID|FOLDER[?dtype=bf16&template=chat|bare&device_map=auto]``; a tower is swapped where it fits."""
+    """LLaVA-NeXT, InstructBLIP, Qwen2.5-VL …: what transformers has a class for; a tower is swapped where it fits.
+
+    ``vlm:HUB_ID|FOLDER[?dtype=bf16&template=chat|bare&device_map=auto]``.
+    """
     from harness.vision_language.family import Family
 
     registry.no_more_options(spec, "dtype", "template", "device_map", "quantize", "attention")

@@ -17,7 +17,10 @@ PROJECTORS = WEIGHTS / "projectors"
 
 @registry.lvlm("micro-llava")
 def micro_llava(spec: Spec, place: Place) -> LvlmHost:
-    """``micro-llava[?projector=base|aligned|FILE]``: every tower behind the base projector, or each behind its own."""
+    """The shipped LLaVA of the micro world, with one projector for all towers or each with its own.
+
+    ``micro-llava[?projector=base|aligned|FILE]``.
+    """
     if spec.location:
         raise UsageError(f"'{spec.text}': micro-llava is a shipped model; for another folder write llava:FOLDER")
     devices.one_thread()
