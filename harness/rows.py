@@ -13,7 +13,7 @@ from harness.errors import DataError
 def text_of(path: Path) -> str:
     """The file's text; DataError where it is missing or not UTF-8."""
     if not path.is_file():
-        raise DataError(f"{path} is missing; 'ohd-bench data prepare' says where the files come from")
+        raise DataError(f"{path} is missing; docs/data.md says where the files come from")
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
