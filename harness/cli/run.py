@@ -104,7 +104,6 @@ def run(
     """
     from harness import registry
     from harness.cli import showing
-    from harness.cli.console import out, say
     from harness.types import Place
 
     if not verbose:
@@ -124,14 +123,5 @@ def run(
     if estimate:
         return
     showing.print_runs([one.run for one in outcomes], tasks, full=full, as_json=as_json)
-    for one in outcomes:
-        for name, standing in one.tasks.items():
-            if standing.failed:
-                say(f"{one.run.id}: {name}: {standing.failed} of {standing.expected} failed: {standing.first_failure}")
-            if unasked := standing.expected - standing.scored - standing.failed:
-                say(f"{one.run.id}: {name}: {unasked} of {standing.expected} came back with no reply")
-            verdict = one.run.manifest()["tasks"][name].get("verify")
-            if verdict and not as_json:
-                out().print(f"{one.run.id}: {name}: {verdict['said']}", soft_wrap=True, markup=False)
-        say(f"kept in {one.run.folder}")
+    showing.print_standings(outcomes, results, quiet=as_json)
     raise typer.Exit(0 if all(one.complete for one in outcomes) else 1)

@@ -68,6 +68,22 @@ def _modes(encoder: bool, lvlm: bool, control: str) -> set[str]:
     return {"generate"}
 
 
+def print_standings(outcomes: Sequence[rig.Outcome], results: Path, quiet: bool) -> None:
+    """What failed, what came out of asking again, where the answers lie, and what to do next."""
+    for one in outcomes:
+        for name, standing in one.tasks.items():
+            if standing.failed:
+                say(f"{one.run.id}: {name}: {standing.failed} of {standing.expected} failed: {standing.first_failure}")
+            if unasked := standing.expected - standing.scored - standing.failed:
+                say(f"{one.run.id}: {name}: {unasked} of {standing.expected} came back with no reply")
+            verdict = one.run.manifest()["tasks"][name].get("verify")
+            if verdict and not quiet:
+                out().print(f"{one.run.id}: {name}: {verdict['said']}", soft_wrap=True, markup=False)
+        say(f"kept in {one.run.folder}")
+    if len(outcomes) > 1:
+        say(f"now: ohd-bench compare {' '.join(one.run.id for one in outcomes[:2])} --results {results}")
+
+
 def print_estimates(found: Mapping[str, Mapping[str, Estimate]], lvlm: str, plan: rig.Plan, as_json: bool) -> None:
     """How long each task will take with each encoder: one line, or one entry of a JSON list."""
     if plan.workers > 1:
