@@ -18,7 +18,7 @@ from harness.errors import DataError, UsageError
 from harness.estimate import Estimate
 from harness.stats import tally
 from harness.store import Record, Run, slug
-from harness.types import LVLM, Answer, Encoder, LvlmHost, Place, Task
+from harness.types import LVLM, Answer, Asked, Encoder, LvlmHost, Place, ShowsIds, Task
 
 Ticking = Callable[[str, int], AbstractContextManager[engine.Progress]]
 """What shows progress: called with a title and a total, gives something to tick with."""
@@ -146,19 +146,34 @@ def _ask(
         model = engine.Identity(_lvlm_identity(lvlm), lvlm.render, view=plan.control)
     pair = Models(encoder, lvlm, plan.place, plan.include)
     ask = pair.asker(asked.task.mode, plan.workers)
+    first = {} if asked.task.mode == "rank" else {"first_prompt": first_prompt(lvlm, asked, view)}
     began = time.perf_counter()
     floors = floor_values(asked)
     with ticking(f"{run.id}  {asked.task.name}", len(asked.samples)) as tick:
         standing = engine.answer(run, asked, model, ask, tick, view)
     kept = run.manifest().get("tasks", {})
     seconds = kept.get(asked.task.name, {}).get("seconds", 0.0) + time.perf_counter() - began
-    entry = _entry(asked, standing) | {"floors": floors, "seconds": round(seconds, 1)}
+    entry = _entry(asked, standing) | {"floors": floors, "seconds": round(seconds, 1)} | first
     if plan.verify:
         answers = {r.id: r.reply for r in run.records(asked.task.name) if isinstance(r.reply, Answer)}
         verdict = pair.verified(asked.task.mode, answers, asked.samples, view, (plan.verify, plan.seed))
         entry |= {"verify": verdict.record() | {"said": verdict.said()}}
     run.update(tasks=kept | {asked.task.name: entry})
     return standing
+
+
+def first_prompt(lvlm: LVLM | None, asked: engine.Questions, view: engine.See) -> dict[str, Any] | None:
+    """The first question as the model reads it: its text, how many token ids that is, and their SHA-256."""
+    for sample in asked.samples:
+        try:
+            image = view(sample.image) if sample.image else None
+        except (images.ImageError, FileNotFoundError):
+            continue
+        ids = lvlm.prompt_ids(Asked(image, (sample,))) if isinstance(lvlm, ShowsIds) else None
+        if lvlm is None or ids is None:
+            return None
+        return {"text": lvlm.render(sample.prompt), "ids": len(ids), "digest": digest.of_json(list(ids))}
+    return None
 
 
 def estimates(plan: Plan, encoder: Encoder | None, host: LvlmHost | None) -> dict[str, Estimate]:

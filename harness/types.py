@@ -163,6 +163,14 @@ class LVLM(Protocol):
         """What else is part of its identity: decoding, preprocessing, dtype, alignment."""
 
 
+@runtime_checkable
+class ShowsIds(Protocol):
+    """An LVLM that can tell which token ids a question becomes."""
+
+    def prompt_ids(self, one: Asked) -> Sequence[int] | None:
+        """Ids of the first of these questions as the model reads them, image tokens included; None if not known."""
+
+
 class LvlmHost(Protocol):
     """A loaded LVLM into which one tower after another can be put."""
 

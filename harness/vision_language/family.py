@@ -62,7 +62,7 @@ class Family:
             return lambda prompt, picture: prompt
         if not template.has_chat(self.processor):
             raise ModelError(f"{self.spec.text}: the model's folder holds no chat template; ?template=bare needs none")
-        return template.named("chat", self.processor)
+        return template.chat(self.processor)
 
     def read(self, prompt: str, image: Image | None) -> Any:
         """A question as the model's own processor gives it to the model; ValueError where it cannot."""
@@ -147,6 +147,14 @@ class FamilySpeaker:
         if sample.until and sample.until in words:
             words = words[: words.index(sample.until) + len(sample.until)]
         return Answer(words, self.host.yes_no.p_yes(first))
+
+    def prompt_ids(self, one: Asked) -> list[int] | None:
+        """Token ids of the first of these questions as the model reads them; None where it cannot be read."""
+        try:
+            ids: list[int] = self.host.read(one.samples[0].prompt, one.image)["input_ids"][0].tolist()
+        except ValueError:
+            return None
+        return ids
 
     def render(self, prompt: str) -> str:
         """The prompt as the model reads it."""

@@ -34,7 +34,9 @@ class Host:
         self.model, self.processor, self.notes = loaded.model, loaded.processor, loaded.notes
         self.laid = [kind for kind, _ in checkpoint.overlays(spec)]
         identity.check_finite(self.model, spec.text)
-        self.render = template.named(spec.options.get("template", "vicuna-v1"), self.processor)
+        image_token = self.processor.tokenizer.convert_ids_to_tokens(self.model.config.image_token_id)
+        self.template = template.named(spec.options.get("template", "vicuna-v1"), self.processor, image_token)
+        self.render = self.template.render
         self.pixels = preprocess.pipeline(self.processor.image_processor, spec.options.get("pad", "pad"))
         self.yes_no = yes_no_tokens.of_tokenizer(self.processor.tokenizer)
         self.own: Any = self.model.model.vision_tower
@@ -110,6 +112,7 @@ class Host:
         config, processor = self.model.config, self.processor.image_processor
         return {
             "template": self.spec.options.get("template", "vicuna-v1"),
+            "tokenised": self.template.way,
             "pad": self.spec.options.get("pad", "pad"),
             "mean": list(processor.image_mean),
             "std": list(processor.image_std),

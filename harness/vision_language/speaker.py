@@ -15,7 +15,6 @@ from harness.vision_language import identity, inference
 from harness.vision_language.decode import PackedDecoder
 from harness.vision_language.pages import Page, Prompt, Said
 from harness.vision_language.plain import PlainDecoder
-from harness.vision_language.template import IMAGE
 
 if TYPE_CHECKING:
     from harness.vision_language.host import Host
@@ -38,7 +37,6 @@ class Speaker:
         self.host, self.view = host, view
         self.spec = host.spec.text
         self.tokenizer = host.processor.tokenizer
-        self.image_token = self.tokenizer.convert_ids_to_tokens(host.model.config.image_token_id)
         self.ends = ends(host.model, self.tokenizer)
 
     def answers(self, asked: Iterable[Asked]) -> Iterator[Reply]:
@@ -79,10 +77,12 @@ class Speaker:
 
     def tokens(self, text: str) -> tuple[int, ...]:
         """Token ids of a rendered prompt, one image token for each patch token of the tower."""
-        places = self.image_token * patch_tokens(self.host.model.config)
-        patches = text.replace(IMAGE, self.image_token).replace(self.image_token, places)
-        begun = bool(self.tokenizer.bos_token) and text.startswith(self.tokenizer.bos_token)
-        return tuple(self.tokenizer(patches, add_special_tokens=not begun)["input_ids"])
+        config = self.host.model.config
+        return tuple(self.host.template.ids(text, [config.image_token_id] * patch_tokens(config)))
+
+    def prompt_ids(self, one: Asked) -> Sequence[int]:
+        """Token ids of the first of these questions as the model reads them, image tokens included."""
+        return self.tokens(self.host.render(one.samples[0].prompt, one.image is not None))
 
     def finished(self, tokens: Sequence[int], prompt: Prompt) -> bool:
         """Whether an answer ends with these tokens."""

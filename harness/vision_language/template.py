@@ -1,16 +1,18 @@
-"""A prompt as an LVLM reads it: the words around the question, and where the picture stands."""
+"""A prompt as an LVLM reads it: the words around the question, where the picture stands, and the token ids of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import ModelError, UsageError
+from harness.vision_language import tokens
+from harness.vision_language.tokens import IMAGE
 
-IMAGE = "<image>"
 SYSTEM = (
-    "A chat between a curious human and an artificial intelligence assistant. "
-    "The assistant gives helpful, detailed, and polite answers to the human's questions."
+    "A chat between a curious user and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions."
 )
 NAMES = ("vicuna-v1", "chat")
 
@@ -18,8 +20,24 @@ Render = Callable[[str, bool], str]
 """The prompt in its template; the bool says whether there is a picture."""
 
 
+@dataclass(frozen=True)
+class Template:
+    """How a question is put to an LVLM.
+
+    ``render`` writes it; ``ids`` are the token ids of what was written, with the given ids in the picture's place;
+    ``way`` says how they are made: ``around`` the picture or ``through`` it.
+    """
+
+    render: Render
+    ids: Callable[[str, Sequence[int]], list[int]]
+    way: str
+
+
 def vicuna_v1(prompt: str, picture: bool) -> str:
-    """The conversation format that LLaVA-1.5 was trained with."""
+    """The conversation that LLaVA-1.5 was trained with and is evaluated with by its authors.
+
+    ``vicuna_v1`` (``v1``) in llava/conversation.py of haotian-liu/LLaVA@c121f04.
+    """
     return f"{SYSTEM} USER: {IMAGE + chr(10) if picture else ''}{prompt} ASSISTANT:"
 
 
@@ -28,20 +46,30 @@ def has_chat(processor: Any) -> bool:
     return bool(getattr(processor, "chat_template", None) or getattr(processor.tokenizer, "chat_template", None))
 
 
-def named(name: str, processor: Any) -> Render:
+def named(name: str, processor: Any, image_token: str = IMAGE) -> Template:
     """The template of this name; ``chat`` is the one that the model's own folder holds."""
+    tokenizer = processor.tokenizer
     if name == "vicuna-v1":
-        return vicuna_v1
+        return Template(vicuna_v1, lambda text, image: tokens.around(tokenizer, text, image), "around the image")
     if name != "chat":
         raise UsageError(f"no template is called '{name}'; there is {' and '.join(NAMES)}")
     if not has_chat(processor):
         raise ModelError("?template=chat: the model's folder holds no chat template; vicuna-v1 needs none")
+    return Template(
+        chat(processor),
+        lambda text, image: tokens.through(tokenizer, text, image, image_token),
+        "through the image",
+    )
 
-    def chat(prompt: str, picture: bool) -> str:
+
+def chat(processor: Any) -> Render:
+    """The chat template that the model's own folder holds."""
+
+    def render(prompt: str, picture: bool) -> str:
         content = [{"type": "image"}] if picture else []
         content.append({"type": "text", "text": prompt})
         talk = [{"role": "user", "content": content}]
         text: str = processor.apply_chat_template(talk, add_generation_prompt=True, tokenize=False)
         return text
 
-    return chat
+    return render

@@ -8,8 +8,8 @@ from harness import registry, rig
 from harness.data import micro
 
 VICUNA = (
-    "A chat between a curious human and an artificial intelligence assistant. The assistant gives helpful, detailed, "
-    "and polite answers to the human's questions. USER: <image>\nDescribe this image. ASSISTANT:"
+    "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, "
+    "and polite answers to the user's questions. USER: <image>\nDescribe this image. ASSISTANT:"
 )
 
 

@@ -155,8 +155,8 @@ def test_a_question_without_a_picture_is_asked_without_one(host):
     [
         (
             "template=vicuna-v1",
-            "A chat between a curious human and an artificial intelligence assistant. The assistant gives helpful, "
-            "detailed, and polite answers to the human's questions. USER: <image>\nIs it red? ASSISTANT:",
+            "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, "
+            "detailed, and polite answers to the user's questions. USER: <image>\nIs it red? ASSISTANT:",
         ),
         ("template=chat", "USER: <image>\nIs it red? ASSISTANT:"),
     ],

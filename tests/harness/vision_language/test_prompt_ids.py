@@ -1,0 +1,100 @@
+"""Prompts are tokenised as the models' authors do it: LLaVA's ids by its own code's output, others by transformers'."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import registry
+from harness.types import Asked, Place, Sample
+from harness.vision_language import template, tokens
+
+registry.load()
+PLACE = Place(device="cpu")
+LLAVA = -200
+
+
+@pytest.fixture(scope="module")
+def oracle(shared):
+    """Rows made by LLaVA's own code, and the tokenizers they were made with."""
+    from transformers import AutoTokenizer
+
+    folder = shared / "oracle" / "align"
+    cases = json.loads((folder / "cases.json").read_text())["cases"]
+    names = {case["tokenizer"] for case in cases}
+    return cases, {name: AutoTokenizer.from_pretrained(folder / "tokenizers" / name) for name in names}
+
+
+def rows(oracle):
+    cases, tokenizers = oracle
+    for case in cases:
+        for row in case["conversations"]:
+            yield tokenizers[case["tokenizer"]], row["prompt"], row["input_ids"]
+
+
+def test_every_row_of_llavas_own_code_has_our_ids(oracle):
+    for tokenizer, prompt, ids in rows(oracle):
+        assert tokens.around(tokenizer, prompt, [LLAVA])[: len(ids)] == ids, prompt
+
+
+def test_vicunas_template_asks_llavas_own_questions(oracle):
+    """The part before the first answer, question and template apart, is what LLaVA's code wrote and tokenised."""
+    asked = 0
+    for tokenizer, prompt, ids in rows(oracle):
+        before, found, after = prompt.partition(" USER: <image>\n")
+        question = after.partition(" ASSISTANT:")[0]
+        if not found or before != template.SYSTEM:
+            continue
+        rendered = template.vicuna_v1(question, picture=True)
+        got = tokens.around(tokenizer, rendered, [LLAVA])
+        assert prompt.startswith(rendered)
+        assert got == ids[: len(got)], prompt
+        asked += 1
+    assert asked >= 10
+
+
+def test_a_question_without_a_picture_has_no_lone_space(oracle):
+    _, tokenizers = oracle
+    text = template.vicuna_v1("Is it red?", picture=False)
+    for tokenizer in tokenizers.values():
+        assert tokens.around(tokenizer, text, [LLAVA]) == tokenizer(text)["input_ids"]
+
+
+def test_one_pass_through_the_image_gives_other_ids(oracle):
+    """Why the way of tokenising is part of a template: LLaVA's newline stands behind a space of its own."""
+    _, tokenizers = oracle
+    tokenizer = tokenizers["vicuna_like"]
+    text = template.vicuna_v1("Is it red?", picture=True)
+    tokenizer.add_tokens(["<image>"], special_tokens=True)
+    once = tokens.through(tokenizer, text, [LLAVA], "<image>")
+    apart = tokens.around(tokenizer, text, [LLAVA])
+    assert len(apart) == len(once) + 1
+    assert tokenizer.convert_ids_to_tokens(apart[apart.index(LLAVA) + 1]) == "▁"
+
+
+words = st.lists(st.sampled_from(["<image>", " ", "\n", "a cat", "USER:", " the", "<s>x"]), max_size=6).map("".join)
+
+
+@given(words)
+def test_there_is_one_start_token_and_one_picture_for_each_marker(oracle, text):
+    _, tokenizers = oracle
+    ids = tokens.around(tokenizers["vicuna_like"], text.replace("<s>", ""), [LLAVA] * 3)
+    assert ids[0] == 1
+    assert ids.count(1) == 1
+    assert ids.count(LLAVA) == 3 * text.count("<image>")
+
+
+def test_a_run_records_the_ids_of_its_first_prompt(cli, tmp_path):
+    said = cli("run", "-l", "micro-llava", "-t", "pope", "--data", "micro", "--limit", 2, "--results", tmp_path)
+    assert said.code == 0, said.err
+    (manifest,) = (json.loads(path.read_text()) for path in tmp_path.glob("*/run.json"))
+    told = manifest["tasks"]["pope"]["first_prompt"]
+    lvlm = registry.make_lvlm("micro-llava", PLACE)(None)
+    question = told["text"].removeprefix("USER: <image>\n").removesuffix(" ASSISTANT:")
+    ids = lvlm.prompt_ids(Asked(object(), (Sample("1", None, "", prompt=question),)))
+    from harness import digest
+
+    assert told == {"text": lvlm.render(question), "ids": len(ids), "digest": digest.of_json(list(ids))}
