@@ -38,7 +38,8 @@ class Family:
         self.model.eval()
         identity.check_finite(self.model, spec.text)
         self.processor = checkpoint.processor_of(folder)
-        self.render = self._template()
+        self.bare = self._is_bare()
+        self.render: template.Render = (lambda prompt, picture: prompt) if self.bare else template.chat(self.processor)
         self._require_place_for_a_picture()
         self.yes_no = yes_no_tokens.of_tokenizer(self.processor.tokenizer)
         self.own: Any = getattr(getattr(self.model, "model", None), "vision_tower", None)
@@ -54,22 +55,35 @@ class Family:
         original.check_names(str(folder), missing, set())
         return model
 
-    def _template(self) -> template.Render:
+    def _is_bare(self) -> bool:
+        """Whether questions are asked without a template; UsageError or ModelError where there is no such template."""
         name = self.spec.options.get("template", "chat")
         if name not in ("chat", "bare"):
             raise UsageError(f"?template={name}: there is chat (the model's own) and bare (the question alone)")
-        if name == "bare":
-            return lambda prompt, picture: prompt
-        if not template.has_chat(self.processor):
+        if name == "chat" and template.own_chat(self.processor) is None:
             raise ModelError(f"{self.spec.text}: the model's folder holds no chat template; ?template=bare needs none")
-        return template.chat(self.processor)
+        return name == "bare"
 
     def read(self, prompt: str, image: Image | None) -> Any:
         """A question as the model's own processor gives it to the model; ValueError where it cannot."""
-        pictures = {"images": [image]} if image is not None else {}
-        text = self.render(prompt, image is not None)
-        inputs = self.processor(text=[text], return_tensors="pt", **pictures)
+        inputs = self._bare(prompt, image) if self.bare else self._chat(prompt, image)
         return inputs.to(self.model.device, self.model.dtype)
+
+    def _bare(self, prompt: str, image: Image | None) -> Any:
+        pictures = {"images": [image]} if image is not None else {}
+        return self.processor(text=[prompt], return_tensors="pt", **pictures)
+
+    def _chat(self, prompt: str, image: Image | None) -> Any:
+        # The processor renders and tokenises at once: called on a rendered text it would add special tokens again.
+        asked = template.talk(prompt, [{"type": "image", "image": image}] if image is not None else [])
+        return self.processor.apply_chat_template(
+            asked,
+            chat_template=template.own_chat(self.processor),
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+        )
 
     def _require_place_for_a_picture(self) -> None:
         try:

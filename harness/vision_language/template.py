@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,9 +41,9 @@ def vicuna_v1(prompt: str, picture: bool) -> str:
     return f"{SYSTEM} USER: {IMAGE + chr(10) if picture else ''}{prompt} ASSISTANT:"
 
 
-def has_chat(processor: Any) -> bool:
-    """Whether the model's own folder holds a chat template."""
-    return bool(getattr(processor, "chat_template", None) or getattr(processor.tokenizer, "chat_template", None))
+def own_chat(processor: Any) -> Any:
+    """The chat template that the model's own folder holds, for its processor or its tokenizer; None where none does."""
+    return getattr(processor, "chat_template", None) or getattr(processor.tokenizer, "chat_template", None) or None
 
 
 def named(name: str, processor: Any, image_token: str = IMAGE) -> Template:
@@ -53,7 +53,7 @@ def named(name: str, processor: Any, image_token: str = IMAGE) -> Template:
         return Template(vicuna_v1, lambda text, image: tokens.around(tokenizer, text, image), "around the image")
     if name != "chat":
         raise UsageError(f"no template is called '{name}'; there is {' and '.join(NAMES)}")
-    if not has_chat(processor):
+    if own_chat(processor) is None:
         raise ModelError("?template=chat: the model's folder holds no chat template; vicuna-v1 needs none")
     return Template(
         chat(processor),
@@ -63,13 +63,17 @@ def named(name: str, processor: Any, image_token: str = IMAGE) -> Template:
 
 
 def chat(processor: Any) -> Render:
-    """The chat template that the model's own folder holds."""
+    """A question in the chat template that the model's own folder holds."""
+    written = own_chat(processor)
 
     def render(prompt: str, picture: bool) -> str:
-        content = [{"type": "image"}] if picture else []
-        content.append({"type": "text", "text": prompt})
-        talk = [{"role": "user", "content": content}]
-        text: str = processor.apply_chat_template(talk, add_generation_prompt=True, tokenize=False)
+        asked = talk(prompt, [{"type": "image"}] if picture else [])
+        text: str = processor.apply_chat_template(asked, chat_template=written, add_generation_prompt=True)
         return text
 
     return render
+
+
+def talk(prompt: str, pictures: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One user's turn: the picture before the words."""
+    return [{"role": "user", "content": [*pictures, {"type": "text", "text": prompt}]}]

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import pytest
-import torch
-from transformers import (
-    CLIPVisionConfig,
-    LlamaConfig,
-    LlavaNextConfig,
-    LlavaNextForConditionalGeneration,
-    LlavaNextProcessor,
-)
-from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 
 from harness import registry
 from harness.errors import ModelError, UsageError
@@ -19,34 +13,16 @@ from harness.types import Answer, Asked, Place, Sample
 
 registry.load()
 PLACE = Place(device="cpu")
+_FILE = importlib.util.spec_from_file_location("families", Path(__file__).parent / "families.py")
+families = importlib.util.module_from_spec(_FILE)
+_FILE.loader.exec_module(families)
 
 
 @pytest.fixture(scope="module")
 def folder(tiny, tmp_path_factory):
     """A tiny random LLaVA-NeXT."""
-    torch.manual_seed(0)
-    tokenizer = tiny.language_tokenizer()
-    config = LlavaNextConfig(
-        vision_config=CLIPVisionConfig(**tiny.clip_config().vision_config.to_dict()),
-        text_config=LlamaConfig(vocab_size=len(tokenizer), hidden_size=48, intermediate_size=96, num_hidden_layers=2,
-                                num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=512),
-        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
-        image_grid_pinpoints=[[32, 64], [64, 32]],
-    )  # fmt: skip
     folder = tmp_path_factory.mktemp("next")
-    model = LlavaNextForConditionalGeneration(config)
-    with torch.no_grad():
-        for weight in model.model.language_model.parameters():
-            weight.mul_(6)
-    model.save_pretrained(folder)
-    images = LlavaNextImageProcessorPil(
-        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}, image_grid_pinpoints=[[32, 64], [64, 32]]
-    )
-    LlavaNextProcessor(
-        images, tokenizer, patch_size=8, vision_feature_select_strategy="default", chat_template=tiny.CHAT,
-        num_additional_image_tokens=1,
-    ).save_pretrained(folder)  # fmt: skip
-    return folder
+    return families.save_next(folder, tiny.language_tokenizer(), tiny.CHAT, tiny.clip_config().vision_config)
 
 
 def ask(lvlm, images, until=""):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +18,9 @@ from harness.vision_language import template, tokens
 registry.load()
 PLACE = Place(device="cpu")
 LLAVA = -200
+_FILE = importlib.util.spec_from_file_location("families", Path(__file__).parent / "families.py")
+families = importlib.util.module_from_spec(_FILE)
+_FILE.loader.exec_module(families)
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +104,67 @@ def test_a_run_records_the_ids_of_its_first_prompt(cli, tmp_path):
     from harness import digest
 
     assert told == {"text": lvlm.render(question), "ids": len(ids), "digest": digest.of_json(list(ids))}
+
+
+FAMILIES = ("gemma3", "llava_next", "llava_next, no start token in its template", "qwen2_5_vl")
+
+
+def family(name, folder, tiny):
+    words = tiny.language_tokenizer()
+    if name == "gemma3":
+        return families.save_gemma3(folder, words)
+    if name == "qwen2_5_vl":
+        return families.save_qwen(folder)
+    chat = families.NEXT_CHAT if name == "llava_next" else families.NEXT_CHAT.removeprefix("{{ bos_token }}")
+    return families.save_next(folder, families.starting(words), chat, tiny.clip_config().vision_config)
+
+
+def by_transformers(folder, image, prompt):
+    """What transformers itself makes of a question."""
+    from transformers import AutoImageProcessor, AutoProcessor
+
+    processor = AutoProcessor.from_pretrained(folder)
+    processor.image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
+    content = [{"type": "image", "image": image}] if image is not None else []
+    talk = [{"role": "user", "content": [*content, {"type": "text", "text": prompt}]}]
+    return processor.apply_chat_template(
+        talk, tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt"
+    )
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_is_asked_with_the_ids_of_its_own_chat_template(name, tiny, tmp_path):
+    from transformers import AutoModelForImageTextToText
+
+    folder = family(name, tmp_path / "model", tiny)
+    lvlm = registry.make_lvlm(f"vlm:{folder}", PLACE)(None)
+    (image,) = tiny.pictures(1)
+    sample = Sample("1", None, "", prompt="Is there a dog?", tokens=6)
+    theirs = by_transformers(folder, image, sample.prompt)
+    ids = lvlm.prompt_ids(Asked(image, (sample,)))
+    assert ids == theirs["input_ids"][0].tolist()
+    start = lvlm.tokenizer.bos_token_id
+    assert ids.count(start) == (0 if start is None else 1)
+    model = AutoModelForImageTextToText.from_pretrained(folder).eval()
+    with torch.inference_mode():
+        out = model.generate(**theirs, max_new_tokens=6, do_sample=False, repetition_penalty=1.0)
+    words = lvlm.tokenizer.decode(out[0, len(ids) :], skip_special_tokens=True).strip()
+    [(_, reply)] = lvlm.answers([Asked(image, (sample,))])
+    assert reply.text == words
+
+
+@pytest.mark.parametrize("start", ["", "{{ bos_token }}"])
+def test_llava_in_its_folders_template_has_the_ids_of_transformers(start, tiny, tmp_path):
+    folder = tiny.save_llava(tiny.llava_model(), tmp_path / "llava")
+    from transformers import AutoProcessor
+
+    processor = AutoProcessor.from_pretrained(folder)
+    families.starting(processor.tokenizer)
+    processor.chat_template = start + tiny.CHAT
+    processor.save_pretrained(folder)
+    lvlm = registry.make_lvlm(f"llava:{folder}?template=chat", PLACE)(None)
+    for image in (*tiny.pictures(1), None):
+        sample = Sample("1", None, "", prompt="Is there a dog?")
+        ids = list(lvlm.prompt_ids(Asked(image, (sample,))))
+        assert ids == by_transformers(folder, image, sample.prompt)["input_ids"][0].tolist()
+        assert ids.count(1) == 1
