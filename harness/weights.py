@@ -16,7 +16,9 @@ from harness.errors import ModelError
 
 _WRAPPERS = ("module.", "_orig_mod.", "model.", "clip.")
 NOT_WEIGHTS = ("training_args.bin", "optimizer.bin", "scheduler.bin", "non_lora_trainables.bin", "mm_projector.bin")
-_NESTS = ("state_dict", "model_state_dict", "model", "module")
+# "vision_encoder_state_dict" first: RobustVLM's and TeCoA's files have a prompter's "state_dict" beside their tower
+# (chs20/RobustVLM at b47d9d9, CLIP_eval/eval_utils.py, load_clip_model).
+_NESTS = ("vision_encoder_state_dict", "state_dict", "model_state_dict", "model", "module")
 
 
 def read(path: Path, wrapped: bool = False) -> dict[str, Tensor]:

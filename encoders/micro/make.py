@@ -20,7 +20,7 @@ from encoders.micro import WEIGHTS, eye, tongue
 from encoders.micro.talk import LENGTH, TEMPLATE
 from encoders.micro.vocabulary import IMAGE, talk_tokenizer
 from harness.lvlms.micro import WEIGHTS as LLAVA
-from harness.vision_language.identity import tower_digest
+from harness.vision_language.identity import weights_digest
 
 log = logging.getLogger(__name__)
 NAMES = ("micro", "micro-ohd", "micro-plain")
@@ -54,7 +54,7 @@ def make_projectors(weights: Path, llava: Path) -> None:
         tower = eye.load(weights / name).model.vision_model.eval()
         found = tongue.align(model, tower, tongue.Aligning())
         path = llava / "projectors" / f"{name}.safetensors"
-        save_file({n: t.half() for n, t in found.items()}, path, {"tower": tower_digest(tower)})
+        save_file({n: t.half() for n, t in found.items()}, path, {"tower": weights_digest(tower)})
     put(model, tower)
     save(model, llava)
 

@@ -30,9 +30,7 @@ def load(spec: Spec, tensors: TensorMap, place: Place) -> ClipEncoder:
         )
     if "text_model.final_layer_norm.weight" not in named:
         tower = hollow(CLIPVisionModel, vision_config(named, spec.options["activation"]))
-        fill(
-            tower, {n.removeprefix("vision_model."): t for n, t in named.items() if n.startswith("vision_model.")}, spec
-        )
+        fill(tower, lone(named), spec)
         return ClipEncoder(spec, around(tower), None, _pixels(tower.config.image_size), place)
     config = whole_config(named, spec.options["activation"])
     model = hollow(CLIPModel, config)
@@ -47,6 +45,12 @@ def hub_names(tensors: TensorMap) -> dict[str, Tensor]:
     if "embeddings.class_embedding" in tensors:
         tensors = {f"vision_model.{name}": tensor for name, tensor in tensors.items()}
     return {name: tensor for name, tensor in convert.to_hub(tensors).items() if "position_ids" not in name}
+
+
+def lone(named: TensorMap) -> dict[str, Tensor]:
+    """A vision tower's weights as ``CLIPVisionModel`` has them, without what joins it to texts."""
+    joins = ("visual_projection.weight", "logit_scale")
+    return {name.removeprefix("vision_model."): tensor for name, tensor in named.items() if name not in joins}
 
 
 def fill(model: CLIPModel | CLIPVisionModel, named: TensorMap, spec: Spec) -> None:

@@ -108,8 +108,9 @@ class ClipEncoder:
 
 
 def digest_of(model: CLIPModel) -> str:
-    """SHA-256 over the tensors of both towers, by value; the same for one CLIP in every format."""
-    return identity.values({n: t for n, t in model.state_dict().items() if "position_ids" not in n})
+    """SHA-256 of both towers, their values and what computes them; the same for one CLIP in every format."""
+    tensors = {n: t for n, t in model.state_dict().items() if "position_ids" not in n}
+    return identity.computing(tensors, model.config.vision_config, model.config.text_config)
 
 
 def unit(rows: Sequence[Tensor], width: int, whose: str) -> Tensor:

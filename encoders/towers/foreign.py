@@ -25,6 +25,7 @@ class ForeignEncoder:
     def __init__(self, spec: str, model: Module, place: Place, why: str, about: Mapping[str, Any]) -> None:
         identity.check_finite(model, spec)
         self.spec, self.place, self.why, self.about = spec, place, why, dict(about)
+        self.origin: dict[str, Any] = {}
         self._digest = identity.values({n: t for n, t in model.state_dict().items() if "position_ids" not in n})
         self.model = model.to(devices.device(place), devices.dtype(place.dtype, torch.float32)).eval()
 
@@ -60,7 +61,7 @@ class ForeignEncoder:
 
     def describe(self) -> Mapping[str, Any]:
         """Everything but the weights that decides what comes out."""
-        return {"architecture": self.why, **self.about}
+        return {"architecture": self.why, **self.about, **self.origin}
 
 
 class OpenClipForeign(ForeignEncoder):

@@ -16,6 +16,7 @@ from transformers import (
     CLIPModel,
     CLIPVisionConfig,
     CLIPVisionModel,
+    PreTrainedConfig,
 )
 
 from encoders.towers import bare, pixels
@@ -25,6 +26,7 @@ from encoders.towers.words import HubWords
 from harness import weights
 from harness.errors import ModelError, UsageError
 from harness.types import Encoder, Place, Spec
+from harness.vision_language import original
 from harness.vision_language.loaded import local
 from harness.vision_language.names import in_memory, is_computed
 
@@ -40,13 +42,21 @@ def load(spec: Spec, place: Place) -> Encoder:
     if Path(location).is_file():
         return bare.load(spec, weights.read(Path(location)), place)
     where = {"revision": spec.options["revision"]} if "revision" in spec.options else {}
+    told = _told(location, where)
+    if original.is_original(told):
+        return _inside(spec, location, _named_tower(location, told, where), place, where)
     config = _config(location, where)
     if config.model_type == "clip":
-        return _clip(spec, location, config, place, where)
+        encoder = _clip(spec, location, config, place, where)
+        if "activation" not in spec.options and not _says_activation(told):
+            encoder.origin["activation_from"] = (
+                "assumed: quick_gelu, transformers' default, for config.json names none; ?activation=gelu is the other"
+            )
+        return encoder
     if config.model_type == "clip_vision_model":
         return _tower_only(spec, location, config, place, where)
     if config.model_type in ("llava", "llava_next"):
-        return _inside(spec, location, config, place, where)
+        return _inside(spec, location, config.vision_config, place, where)
     if not (hasattr(config, "text_config") and hasattr(config, "vision_config")):
         raise ModelError(f"{location} is a '{config.model_type}', which is no dual encoder of images and texts")
     return _foreign(spec, location, config, place, where)
@@ -62,7 +72,8 @@ def check_activation(spec: Spec) -> None:
         raise UsageError(f"?text={spec.options['text']}: there is trie and padded")
 
 
-def _config(location: str, where: dict[str, Any]) -> Any:
+def _told(location: str, where: dict[str, Any]) -> dict[str, Any]:
+    """A model's config.json as it is; ModelError where there is none."""
     folder = Path(location)
     if not folder.is_dir() and (location.startswith((".", "/", "~")) or location.count("/") > 1):
         raise ModelError(f"no folder and no file at {location}")
@@ -71,9 +82,31 @@ def _config(location: str, where: dict[str, Any]) -> Any:
         hint = f"it is open_clip's layout: write open-clip:{location}" if other else "transformers' layout has one"
         raise ModelError(f"{location} has no config.json; {hint}")
     try:
+        told: dict[str, Any] = PreTrainedConfig.get_config_dict(location, **where)[0]
+    except (OSError, ValueError) as error:
+        raise ModelError(f"no model at {location}: {_first_line(error)}") from error
+    return told
+
+
+def _config(location: str, where: dict[str, Any]) -> Any:
+    try:
         return AutoConfig.from_pretrained(location, trust_remote_code=False, **where)
     except (OSError, ValueError) as error:
         raise ModelError(f"no model at {location}: {_first_line(error)}") from error
+
+
+def _says_activation(told: dict[str, Any]) -> bool:
+    """Whether a CLIP's config.json names an activation for its vision tower."""
+    parts = (told.get("vision_config"), told.get("vision_config_dict"))
+    return any("hidden_act" in part for part in parts if part)
+
+
+def _named_tower(location: str, told: dict[str, Any], where: dict[str, Any]) -> Any:
+    """The configuration of the tower in a folder of LLaVA's own layout; ModelError where it only names one."""
+    folder, named = local(location, **where), told.get("mm_vision_tower") or "none"
+    if not weights.read_folder(folder, "vision_tower."):
+        raise ModelError(f"{location} is in LLaVA's own layout and holds no tower; the one it names is clip:{named}")
+    return original.vision_config(named, folder)
 
 
 def _first_line(error: Exception) -> str:
@@ -88,10 +121,17 @@ def from_pretrained(kind: Any, location: str, config: Any, where: dict[str, Any]
         )
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise ModelError(f"{location} cannot be loaded: {_first_line(error)}") from error
-    missing = sorted(name for name in told["missing_keys"] if "position_ids" not in name)
+    missing, strange = (
+        sorted(n for n in told[key] if not is_computed(n)) for key in ("missing_keys", "unexpected_keys")
+    )
     if missing or told["mismatched_keys"]:
         first = missing or sorted(map(str, told["mismatched_keys"]))
         raise ModelError(f"{location} lacks {len(first)} weights of its architecture, '{first[0]}' the first")
+    if strange:
+        raise ModelError(
+            f"{location} holds {len(strange)} weights that its config.json has no place for, '{strange[0]}' the first: "
+            "the configuration is of another model"
+        )
     return model
 
 
@@ -105,9 +145,20 @@ def _clip(spec: Spec, location: str, config: CLIPConfig, place: Place, where: di
 
 def _words(location: str, length: int, where: dict[str, Any]) -> HubWords:
     try:
-        return HubWords(AutoTokenizer.from_pretrained(location, trust_remote_code=False, **where), length)
+        words = HubWords(AutoTokenizer.from_pretrained(location, trust_remote_code=False, **where), length)
     except (OSError, ValueError) as error:
         raise ModelError(f"{location} has no tokenizer that can be loaded: {_first_line(error)}") from error
+    _require_words(words, location)
+    return words
+
+
+def _require_words(words: HubWords, location: str) -> None:
+    """ModelError where a tokenizer knows no words: transformers makes an empty one for a folder without its files."""
+    if len(set(words(["a photo"])[0])) <= len(set(words([""])[0])) + 1:
+        raise ModelError(
+            f"{location} has no tokenizer files (tokenizer.json, or vocab.json and merges.txt): copy those of the "
+            "model that it was made from"
+        )
 
 
 def _tower_only(
@@ -120,14 +171,14 @@ def _tower_only(
 
 
 def _inside(spec: Spec, location: str, config: Any, place: Place, where: dict[str, Any]) -> ClipEncoder:
-    """The vision tower that a LLaVA folder carries."""
+    """The vision tower that a LLaVA folder carries, in the hub's layout or in LLaVA's own."""
     if "activation" in spec.options:
         raise UsageError(f"{spec.text}: the tower inside a LLaVA computes what its config.json says; no ?activation=")
-    if not isinstance(config.vision_config, CLIPVisionConfig):
-        raise ModelError(f"{location} carries a '{config.vision_config.model_type}', no CLIP ViT")
+    if not isinstance(config, CLIPVisionConfig):
+        raise ModelError(f"{location} carries a '{config.model_type}', no CLIP ViT")
     folder = local(location, **where)
     tensors = {in_memory(n): t for n, t in weights.read_folder(folder, "vision_tower.").items()}
-    tower = weights.hollow(CLIPVisionModel, config.vision_config)
+    tower = weights.hollow(CLIPVisionModel, config)
     own = {n.removeprefix("model.vision_tower."): t for n, t in tensors.items() if not is_computed(n)}
     bare.fill(tower, own, spec)
     return ClipEncoder(

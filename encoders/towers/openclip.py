@@ -45,10 +45,50 @@ def load(spec: Spec, place: Place) -> Encoder:
     if Path(spec.location).is_file() and "weights" not in spec.options:
         return bare.load(spec, read(Path(spec.location)), place)
     found = _found(spec)
-    activation = spec.options.get("activation", "quick_gelu" if found.config.get("quick_gelu") else "gelu")
+    own = "quick_gelu" if found.config.get("quick_gelu") else "gelu"
+    assumed = "" if "activation" in spec.options else _assumed_activation(spec, own)
+    activation = spec.options.get("activation", own)
     found.config["quick_gelu"] = activation == "quick_gelu"
     why = convert.why_not_standard(found.config)
-    return _foreign(spec, found, why, place) if why else _standard(spec, found, activation, place)
+    encoder = _foreign(spec, found, why, place) if why else _standard(spec, found, activation, place)
+    encoder.origin |= {"activation_from": assumed} if assumed else {}
+    return encoder
+
+
+def _assumed_activation(spec: Spec, own: str) -> str:
+    """Why an architecture's activation is taken for bare weights that do not say theirs; empty where none is.
+
+    ModelError where the file has the name of published weights that were trained with the other one
+    (mlfoundations/open_clip#771: QuickGELU weights load as GELU without a word).
+    """
+    if "weights" not in spec.options or Path(spec.location).is_dir():
+        return ""
+    published = _published(spec.location, Path(spec.options["weights"]).name)
+    if published and own not in published:
+        (trained,) = published
+        raise ModelError(
+            f"{spec.text}: a file of this name was trained with {trained}, {spec.location} computes {own}; "
+            f"add ?activation={trained} (or ?activation={own}, if the file only shares the name)"
+        )
+    if published or own == "quick_gelu":  # an architecture with -quickgelu in its name was asked for as such
+        return ""
+    return (
+        f"assumed: gelu, as open_clip's {spec.location} computes it, for the weights do not say; if they were trained "
+        "with QuickGELU (OpenAI's, MetaCLIP's, DFN's), add ?activation=quick_gelu"
+    )
+
+
+def _published(architecture: str, file: str) -> set[str]:
+    """The activation of an architecture's published weights in a file of this name; empty where it is not known."""
+    plain = architecture.replace("/", "-").removesuffix("-quickgelu")
+    tags = [
+        (name, tag) for name in (plain, f"{plain}-quickgelu") for tag in open_clip.list_pretrained_tags_by_model(name)
+    ]
+    known = [pretrained.get_pretrained_cfg(name, tag) for name, tag in tags]
+    found = {
+        "quick_gelu" if one.get("quick_gelu") else "gelu" for one in known if Path(str(one.get("url", ""))).name == file
+    }
+    return found if len(found) == 1 else set()
 
 
 def _found(spec: Spec) -> Found:
@@ -149,9 +189,7 @@ def _tower_only(
     from transformers import CLIPVisionModel
 
     tower = hollow(CLIPVisionModel, config)
-    bare.fill(
-        tower, {n.removeprefix("vision_model."): t for n, t in named.items() if n.startswith("vision_model.")}, spec
-    )
+    bare.fill(tower, bare.lone(named), spec)
     return ClipEncoder(spec, bare.around(tower), None, prepared, place)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from encoders.towers.clip_encoder import ClipEncoder
 
 LAYOUTS = ("hf", "open-clip")
+OPEN_CLIP_EPSILON = 1e-5  # torch's default, which open_clip's LayerNorm keeps
 
 
 def save(encoder: ClipEncoder, folder: Path, to: str) -> None:
@@ -45,6 +46,8 @@ def _open_clip(encoder: ClipEncoder, folder: Path) -> None:
     model = convert.open_clip_config(config)
     if text.hidden_act != config.vision_config.hidden_act:
         raise ModelError(f"{encoder.spec}: its towers differ in activation, which open_clip's layout cannot say")
+    if {text.layer_norm_eps, config.vision_config.layer_norm_eps} != {OPEN_CLIP_EPSILON}:
+        raise ModelError(f"{encoder.spec}: its norms add another epsilon than open_clip's, which its layout cannot say")
     if not _openai_words(encoder):
         end = encoder.words([""])[0][-1]
         # open_clip reads a tokenizer from the model's own folder where the configuration names any.

@@ -6,11 +6,14 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from harness.types import Encoder
 
 WIDE = 200
 
@@ -28,6 +31,13 @@ def err() -> Console:
 def say(text: str) -> None:
     """A remark on stderr."""
     err().print(text, markup=False, style="dim")
+
+
+def say_assumed(encoder: Encoder) -> None:
+    """What had to be assumed about this encoder, a remark each."""
+    for name, told in encoder.describe().items():
+        if isinstance(told, str) and told.startswith("assumed: "):
+            say(f"{encoder.spec}: {name.removesuffix('_from')} {told}")
 
 
 def print_json(thing: Any) -> None:

@@ -136,10 +136,13 @@ def align(
 
 def _encoder(spec: str, device: str, include: list[Path] | None) -> Any:
     from harness import registry
+    from harness.cli.console import say_assumed
     from harness.types import Place
 
     registry.load(include or ())
-    return registry.make_encoder(spec, Place(device=device))
+    encoder = registry.make_encoder(spec, Place(device=device))
+    say_assumed(encoder)
+    return encoder
 
 
 def _show(found: Mapping[str, Any], as_json: bool, following: str = "") -> None:

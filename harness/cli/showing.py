@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness import registry, rig, sheet
-from harness.cli.console import out, print_json, say, ticking
+from harness.cli.console import out, print_json, say, say_assumed, ticking
 from harness.data import resolve
 from harness.errors import UsageError
 from harness.estimate import Estimate
@@ -49,6 +49,8 @@ def ask(
     estimates: dict[str, Mapping[str, Estimate]] = {}
     for text in dict.fromkeys(encoders or [""]):
         encoder = registry.make_encoder(text, place) if text else None
+        if encoder is not None:
+            say_assumed(encoder)
         if only_estimate:
             estimates[text] = rig.estimates(plan, encoder, host)
         else:

@@ -59,7 +59,7 @@ def compare(own_NC: Tensor, new_NC: Tensor) -> dict[str, Any]:
     return {
         "cosine": quantiles(cosine_N),
         "relative_l2": quantiles(distance_N),
-        "norm_ratio": float((new_NC.norm(dim=-1) / own_NC.norm(dim=-1)).median()),
+        "norm_ratio": float((new_NC.norm(dim=-1) / own_NC.norm(dim=-1)).quantile(0.5)),
         "linear_cka": linear_cka(own_NC, new_NC),
     }
 

@@ -9,29 +9,58 @@ from torch.nn import Module
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from harness.errors import ModelError
+from harness.vision_language.identity import computation
+
+# Tokens that a tower puts before its patches.
+_LEADING = {"clip_vision_model": 1, "siglip_vision_model": 0, "dinov2": 1, "vit": 1, "ijepa": 0}
+# What each field of a configuration is called in a sentence: what the tower has, what the LVLM's own has.
+_SAID = {
+    "hidden_size": "it is {} wide, the projector reads {}",
+    "patch_size": "its patches are {} pixels, the LVLM's {}",
+    "image_size": "it reads {} pixels, the LVLM gives {}",
+    "num_hidden_layers": "it has {} blocks, the LVLM's own has {}",
+    "hidden_act": "its activation is {}, the LVLM's own has {}",
+    "num_attention_heads": "it has {} heads, the LVLM's own has {}",
+    "intermediate_size": "its MLPs are {} wide, those of the LVLM's own {}",
+    "layer_norm_eps": "its norms add an epsilon of {}, those of the LVLM's own {}",
+}
 
 
 def misfits(tower: CLIPVisionConfig, host: CLIPVisionConfig) -> list[str]:
     """What of this tower does not fit where the host's own was, in words."""
-    out = []
-    if tower.hidden_size != host.hidden_size:
-        out.append(f"it is {tower.hidden_size} wide, the projector reads {host.hidden_size}")
-    if tower.patch_size != host.patch_size:
-        out.append(f"its patches are {tower.patch_size} pixels, the LVLM's {host.patch_size}")
-    if tower.image_size != host.image_size:
-        out.append(f"it reads {tower.image_size} pixels, the LVLM gives {host.image_size}")
+    asked, own = computation(tower), computation(host)
+    unsaid = sorted(asked.keys() - _SAID.keys())  # a field that a later transformers adds is compared as well
+    said = _SAID | {field: f"its {field} is {{}}, that of the LVLM's own {{}}" for field in unsaid}
+    out = [words.format(asked[field], own[field]) for field, words in said.items() if asked[field] != own[field]]
     if patches(tower) != patches(host):
         out.append(f"it gives {patches(tower)} patch tokens, the LVLM expects {patches(host)}")
-    if tower.num_hidden_layers != host.num_hidden_layers:
-        out.append(f"it has {tower.num_hidden_layers} blocks, the LVLM's own has {host.num_hidden_layers}")
-    if tower.hidden_act != host.hidden_act:
-        out.append(f"its activation is {tower.hidden_act}, the LVLM's own has {host.hidden_act}")
     return out
 
 
-def patches(config: CLIPVisionConfig) -> int:
+def patches(config: Any) -> int:
     """How many patch tokens a tower gives."""
-    return (config.image_size // config.patch_size) ** 2  # type: ignore[operator, no-any-return]
+    return (config.image_size // config.patch_size) ** 2  # type: ignore[no-any-return]
+
+
+def image_tokens(config: Any) -> int:
+    """How many tokens an image takes in the prompt of a LLaVA of this configuration; ModelError where it is not known.
+
+    ``default`` drops the first token whatever it is (transformers' ``LlavaModel.get_image_features``), ``full`` none.
+    """
+    vision = config.vision_config
+    leading = _LEADING.get(vision.model_type)
+    if vision.model_type == "dinov2_with_registers":
+        leading = 1 + vision.num_register_tokens
+    if leading is None:
+        raise ModelError(
+            f"this LVLM's tower is a '{vision.model_type}', and how many tokens it gives is not known here"
+        )
+    if config.vision_feature_select_strategy == "default" and not leading:
+        raise ModelError(
+            f"this LVLM's tower is a '{vision.model_type}', which has no class token, and its configuration drops the "
+            'first patch as if it were one; its config.json should say "vision_feature_select_strategy": "full"'
+        )
+    return patches(vision) + leading - (config.vision_feature_select_strategy == "default")
 
 
 def normalisation_misfits(about: Mapping[str, Any], processor: Any) -> list[str]:

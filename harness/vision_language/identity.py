@@ -8,11 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import Module
+from transformers import PreTrainedConfig
 
 from harness import digest
 from harness.errors import DegenerateError
 
 _PREFIXES = ("model.", "module.", "vision_tower.", "vision_model.")
+# What a configuration says of training, of a projection that is no part of the tower, or of words that formats name
+# otherwise (where a text is read is decided by its tokenizer here).
+_NOT_COMPUTED = frozenset({
+    "projection_dim", "attention_dropout", "hidden_dropout_prob", "attention_probs_dropout_prob", "dropout",
+    "drop_path_rate", "initializer_range", "initializer_factor", "bos_token_id", "eos_token_id", "pad_token_id",
+})  # fmt: skip
 
 
 def canonical(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -39,9 +46,34 @@ def _wide(tensor: Tensor) -> Tensor:
     return tensor.detach().float() if tensor.is_floating_point() else tensor
 
 
-def tower_digest(tower: Module) -> str:
-    """SHA-256 of a vision tower by its values: the same saved by open_clip, by transformers or inside a LLaVA."""
+def computation(config: Any) -> dict[str, Any]:
+    """The fields of a transformers configuration that decide what its weights compute: heads, epsilon, activation …
+
+    They are the fields that its own class declares, less those that only training and saving read; a field that
+    is not known here counts as one that computes.
+    """
+    own = set(type(config)().to_dict()) - set(PreTrainedConfig().to_dict()) - _NOT_COMPUTED
+    return {name: _listed(getattr(config, name)) for name in sorted(own)}
+
+
+def _listed(value: Any) -> Any:
+    """A value as JSON has it."""
+    return list(value) if isinstance(value, tuple | set) else value
+
+
+def weights_digest(tower: Module) -> str:
+    """SHA-256 of a vision tower's values under the hub's names, whatever computes with them."""
     return values(canonical(tower.state_dict()))
+
+
+def tower_digest(tower: Module) -> str:
+    """SHA-256 of a vision tower by its values and what computes with them, whoever saved it."""
+    return computing(canonical(tower.state_dict()), getattr(tower, "config", None))
+
+
+def computing(tensors: Mapping[str, Tensor], *configs: Any) -> str:
+    """One digest of these values and of what these configurations compute with them."""
+    return digest.of_json([values(tensors), *(computation(config) for config in configs if config is not None)])
 
 
 def part_digest(part: Module) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from huggingface_hub import save_torch_state_dict
 from safetensors import safe_open
 from torch import Tensor
+from transformers import CLIPVisionConfig
 
 from harness.errors import ModelError, UsageError
 from harness.vision_language import identity, names
@@ -104,7 +105,8 @@ def stored_tower_digest(folder: Path) -> str:
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
             tensors |= {n: file.get_tensor(n) for n in file.keys() if n.startswith("vision_tower.")}  # noqa: SIM118
-    return identity.values(identity.canonical(tensors))
+    config = CLIPVisionConfig(**read_json(folder / "config.json")["vision_config"])
+    return identity.computing(identity.canonical(tensors), config)
 
 
 def merge(host: Any, encoder: Any, folder: Path) -> dict[str, Any]:

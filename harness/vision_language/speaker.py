@@ -11,7 +11,7 @@ from torch.nn import Module
 
 from harness.ahead import ahead
 from harness.types import Answer, Asked, Reply
-from harness.vision_language import identity, inference
+from harness.vision_language import fits, identity, inference
 from harness.vision_language.decode import PackedDecoder
 from harness.vision_language.pages import Page, Prompt, Said
 from harness.vision_language.plain import PlainDecoder
@@ -119,9 +119,7 @@ class Speaker:
 
 def patch_tokens(config: Any) -> int:
     """How many tokens an image takes in the prompt."""
-    vision = config.vision_config
-    patches: int = (vision.image_size // vision.patch_size) ** 2
-    return patches + (config.vision_feature_select_strategy == "full")
+    return fits.image_tokens(config)
 
 
 def ends(model: Any, tokenizer: Any) -> frozenset[int]:

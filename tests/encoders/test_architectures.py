@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import open_clip
 import pytest
 import torch
@@ -9,6 +11,7 @@ from safetensors.torch import save_file
 
 from encoders.towers import bare, convert, hub, openclip, pixels
 from harness import registry
+from harness.cli.console import say_assumed
 from harness.errors import ModelError, UsageError
 from harness.types import Place
 
@@ -87,3 +90,41 @@ def test_an_encoder_that_brings_its_own_code_is_refused_without_running_it(tmp_p
     (tmp_path / "own.py").write_text("raise SystemExit('this ran')\n")
     with pytest.raises(ModelError, match="custom code"):
         registry.make_encoder(f"clip:{tmp_path}", PLACE)
+
+
+def test_an_activation_that_was_only_assumed_is_recorded_and_said(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(open_clip, "get_model_config", lambda name: {**tiny.OPEN_CLIP, "quick_gelu": False})
+    torch.save(tiny.open_clip_model().state_dict(), tmp_path / "x.pt")
+    encoder = registry.make_encoder(f"open-clip:ViT-B-32?weights={tmp_path / 'x.pt'}", PLACE)
+    say_assumed(encoder)
+    assert encoder.describe()["activation"] == "gelu"
+    assert encoder.describe()["activation_from"].startswith("assumed: gelu, as open_clip's ViT-B-32 computes it")
+    assert "activation assumed: gelu" in " ".join(capsys.readouterr().err.split())
+    asked = registry.make_encoder(f"open-clip:ViT-B-32?weights={tmp_path / 'x.pt'}&activation=quick_gelu", PLACE)
+    assert "activation_from" not in asked.describe()
+    assert asked.digest() != encoder.digest()
+
+
+PUBLISHED = [("ViT-B-32-quickgelu", "laion400m_e32"), ("ViT-B-32", "laion2b_e16"), ("ViT-B-16-quickgelu", "dfn2b")]
+
+
+@pytest.mark.parametrize(("name", "tag"), PUBLISHED)
+def test_a_file_named_as_published_weights_is_not_loaded_with_the_other_activation(tiny, tmp_path, name, tag):
+    known = open_clip.get_pretrained_cfg(name, tag)
+    file = str(known.get("url", "")).rpartition("/")[2]
+    if not file:
+        pytest.skip(f"open_clip gives no address for {name} {tag}")
+    other = name.removesuffix("-quickgelu") if "quickgelu" in name else f"{name}-quickgelu"
+    torch.save(tiny.open_clip_model().state_dict(), tmp_path / file)
+    trained = "quick_gelu" if known.get("quick_gelu") else "gelu"
+    with pytest.raises(ModelError, match=f"was trained with {trained}"):
+        registry.make_encoder(f"open-clip:{other}?weights={tmp_path / file}", PLACE)
+
+
+def test_a_configuration_that_names_no_activation_is_said_to_be_assumed(tiny, tmp_path):
+    tiny.save_clip(tiny.clip_model(), tmp_path)
+    told = json.loads((tmp_path / "config.json").read_text())
+    del told["vision_config"]["hidden_act"]
+    (tmp_path / "config.json").write_text(json.dumps(told))
+    told = registry.make_encoder(f"clip:{tmp_path}", PLACE).describe()
+    assert told["activation_from"].startswith("assumed: quick_gelu, transformers' default")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import zipfile
 from pathlib import Path
@@ -98,7 +99,7 @@ def test_a_changed_weight_changes_the_digest_and_half_precision_of_the_same_valu
     halved = {name: tensor.half() for name, tensor in tower.state_dict().items()}
     wide = {name: tensor.float() for name, tensor in halved.items()}
     same = [identity.values(identity.canonical(tensors)) for tensors in (halved, wide)]
-    assert same[0] == same[1] != identity.tower_digest(tower)
+    assert same[0] == same[1] != identity.weights_digest(tower)
     with torch.no_grad():
         tower.embeddings.class_embedding[0] += 1e-6
     assert identity.values(identity.canonical(tower.state_dict())) != same[0]
@@ -266,3 +267,57 @@ def test_full_size_names_and_shapes_go_over_and_back(name):
         assert {n: t.shape for n, t in open_clip.CLIP(**again).state_dict().items()} == {
             n: t.shape for n, t in theirs.items()
         }
+
+
+@pytest.mark.parametrize("kind", ["clip", "tower"])
+def test_a_folder_that_holds_a_block_more_than_its_configuration_is_refused(tiny, tmp_path, kind):
+    model = tiny.clip_model()
+    tiny.save_clip(model, tmp_path)
+    if kind == "tower":
+        model.vision_model.save_pretrained(tmp_path)
+    told = json.loads((tmp_path / "config.json").read_text())
+    vision = told if kind == "tower" else told["vision_config"]
+    vision["num_hidden_layers"] -= 1
+    (tmp_path / "config.json").write_text(json.dumps(told))
+    with pytest.raises(ModelError, match=r"holds 16 weights that its config.json has no place for, '.*layers\.2\."):
+        registry.make_encoder(f"clip:{tmp_path}", PLACE)
+
+
+def test_a_folder_without_a_tokenizer_is_refused_when_it_is_loaded(tiny, tmp_path):
+    tiny.clip_model().save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="has no tokenizer files"):
+        registry.make_encoder(f"clip:{tmp_path}", PLACE)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_the_tower_of_a_llava_in_its_own_layout_is_read_or_named(tiny, tmp_path, inside):
+    model = tiny.llava_model()
+    tiny.save_clip(tiny.clip_model(2), tmp_path / "tower")
+    folder = tiny.save_original(model, tmp_path / "original", tmp_path / "tower", inside=inside)
+    if inside:
+        tower = registry.make_encoder(f"clip:{folder}", PLACE)
+        assert tower.tower_digest == identity.tower_digest(model.model.vision_tower)
+    else:
+        with pytest.raises(ModelError, match=f"holds no tower; the one it names is clip:{tmp_path / 'tower'}"):
+            registry.make_encoder(f"clip:{folder}", PLACE)
+
+
+def test_a_tower_saved_as_robustvlm_saves_it_is_read_and_not_the_prompter_beside_it(tiny, tmp_path):
+    model = tiny.open_clip_model()
+    torch.save(
+        {"epoch": 2, "state_dict": {"pad_up": torch.zeros(3)}, "vision_encoder_state_dict": model.visual.state_dict()},
+        tmp_path / "x.pt",
+    )
+    torch.save(model.state_dict(), tmp_path / "whole.pt")
+    towers = [
+        registry.make_encoder(f"clip:{tmp_path / name}?activation=quick_gelu", PLACE) for name in ("x.pt", "whole.pt")
+    ]
+    assert towers[0].tower_digest == towers[1].tower_digest
+
+
+def test_an_epsilon_that_open_clips_layout_cannot_say_is_refused(tiny, tmp_path):
+    model = tiny.clip_model()
+    model.config.vision_config.layer_norm_eps = 1e-3
+    encoder = registry.make_encoder(f"clip:{tiny.save_clip(model, tmp_path / 'clip')}", PLACE)
+    with pytest.raises(ModelError, match="epsilon"):
+        encoder.save(tmp_path / "out", "open-clip")

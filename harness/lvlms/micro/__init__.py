@@ -44,9 +44,9 @@ class Aligned:
     def __call__(self, encoder: Encoder | None) -> LVLM:
         """The LVLM with this encoder's tower and its own projector; ModelError where none was trained for it."""
         from harness.vision_language.host import Host
-        from harness.vision_language.identity import tower_digest
+        from harness.vision_language.identity import weights_digest
 
-        name = "micro" if encoder is None else projectors().get(tower_digest(encoder.tower()))
+        name = "micro" if encoder is None else projectors().get(weights_digest(encoder.tower()))
         if name is None:
             whose = encoder.spec if encoder else ""
             raise ModelError(
@@ -64,7 +64,7 @@ def _behind(spec: Spec, projector: Path) -> Spec:
 
 
 def projectors() -> Mapping[str, str]:
-    """The names of the shipped projectors by the digest of the tower that each was trained for."""
+    """The names of the shipped projectors by the digest of the tower's weights that each was trained for."""
     from safetensors import safe_open
 
     found = {}

@@ -62,11 +62,11 @@ def test_the_prompt_is_the_one_of_the_folders_own_template(encoder: Encoder) -> 
 
 def test_every_shipped_projector_belongs_to_a_shipped_tower() -> None:
     registry.load()
-    from harness.vision_language.identity import tower_digest
+    from harness.vision_language.identity import weights_digest
 
     named = shipped.projectors()
     for name in ("micro", "micro-ohd", "micro-plain"):
-        assert named[tower_digest(registry.make_encoder(name, CPU).tower())] == name
+        assert named[weights_digest(registry.make_encoder(name, CPU).tower())] == name
 
 
 def test_aligned_gives_each_tower_its_own_projector_and_base_gives_all_the_same() -> None:

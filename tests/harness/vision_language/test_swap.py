@@ -4,6 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from transformers import (
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    SiglipVisionConfig,
+)
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from harness import registry
 from harness.errors import DegenerateError, ModelError, UsageError
@@ -77,7 +88,11 @@ def test_in_half_precision_the_rounded_tower_is_what_is_expected(folder, towers)
     host = registry.make_lvlm(f"llava:{folder}?dtype=bf16", PLACE)
     digests = host(towers[0]).digests()
     rounded = {name: tensor.bfloat16() for name, tensor in towers[0].tower().state_dict().items()}
-    assert digests["tower"] == identity.values(identity.canonical(rounded)) != digests["tower_asked"]
+    assert (
+        digests["tower"]
+        == identity.computing(identity.canonical(rounded), towers[0].tower().config)
+        != digests["tower_asked"]
+    )
     assert digests["tower_asked"] == towers[0].tower_digest
 
 
@@ -197,3 +212,89 @@ def test_a_parrot_says_one_thing(spec, text, p_yes):
     assert replies == [Answer(text, p_yes)]
     with pytest.raises(UsageError, match="says yes or no"):
         registry.make_lvlm("parrot:maybe", PLACE)
+
+
+VISION = {
+    "num_attention_heads": (1, 2, 4, 8),
+    "layer_norm_eps": (1e-5, 1e-6, 1e-3),
+    "intermediate_size": (256, 128),
+    "hidden_act": ("quick_gelu", "gelu"),
+    "num_hidden_layers": (3, 4),
+    "patch_size": (8, 16),
+    "image_size": (32, 48),
+    "hidden_size": (64, 32),
+}
+PIXELS = {
+    "image_mean": ([0.48145466, 0.4578275, 0.40821073], [0.5] * 3),
+    "image_std": ([0.26862954, 0.26130258, 0.27577711], [0.5] * 3),
+}
+
+
+@given(
+    st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in (VISION | PIXELS).items()})
+)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_swapped_tower_computes_what_it_computes_alone_or_is_refused(host, tiny, tmp_path_factory, change):
+    told = tiny.clip_config()
+    vision = told.vision_config.to_dict() | {name: value for name, value in change.items() if name in VISION}
+    torch.manual_seed(3)
+    alone = CLIPVisionModel(CLIPVisionConfig(**vision)).eval()
+    folder = tmp_path_factory.mktemp("tower")
+    alone.save_pretrained(folder)
+    processor = tiny.image_processor(vision["image_size"])
+    for name in PIXELS:
+        setattr(processor, name, change.get(name, PIXELS[name][0]))
+    processor.save_pretrained(folder)
+    try:
+        speaker = host(registry.make_encoder(f"clip:{folder}", PLACE))
+    except ModelError:
+        assert any(value != (VISION | PIXELS)[name][0] for name, value in change.items())
+        return
+    page = torch.rand(2, 3, 32, 32)
+    model = host.model.model
+    with torch.inference_mode():
+        expected = alone(page, output_hidden_states=True).hidden_states[model.config.vision_feature_layer][:, 1:]
+        seen = model.vision_tower(page, output_hidden_states=True).hidden_states[model.config.vision_feature_layer]
+        assert torch.allclose(seen[:, 1:], expected, atol=1e-6, rtol=0)
+        wanted = model.multi_modal_projector(expected).flatten(0, 1)
+        given_ = model.get_image_features(pixel_values=page, return_dict=True).pooler_output
+        assert torch.allclose(torch.cat(list(given_)), wanted, atol=1e-6, rtol=0)
+    assert speaker.digests()["tower"] == identity.tower_digest(alone)
+
+
+def test_the_digest_of_a_tower_covers_what_computes_with_its_weights(tiny):
+    tower = CLIPVisionModel(tiny.clip_config().vision_config)
+    before = identity.tower_digest(tower), identity.weights_digest(tower)
+    tower.config.layer_norm_eps = 1e-3
+    assert identity.tower_digest(tower) != before[0]
+    assert identity.weights_digest(tower) == before[1]
+
+
+def siglip_llava(tiny, folder, strategy):
+    tokenizer = tiny.language_tokenizer()
+    torch.manual_seed(0)
+    config = LlavaConfig(
+        vision_config=SiglipVisionConfig(hidden_size=64, intermediate_size=128, num_hidden_layers=3,
+                                         num_attention_heads=2, image_size=32, patch_size=8),
+        text_config=tiny.llava_model().config.text_config, vision_feature_select_strategy=strategy,
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"), image_seq_length=16,
+    )  # fmt: skip
+    LlavaForConditionalGeneration(config).save_pretrained(folder)
+    LlavaProcessor(
+        image_processor=SiglipImageProcessorPil(size={"height": 32, "width": 32}), tokenizer=tokenizer, patch_size=8,
+        vision_feature_select_strategy=strategy, num_additional_image_tokens=0, chat_template=tiny.CHAT,
+    ).save_pretrained(folder)  # fmt: skip
+    return folder
+
+
+def test_a_llava_with_a_siglip_is_asked_with_a_token_for_each_patch(tiny, tmp_path):
+    lvlm = registry.make_lvlm(f"llava:{siglip_llava(tiny, tmp_path / 'full', 'full')}", PLACE)(None)
+    page = lvlm.page(Asked(tiny.pictures()[0], (Sample("1", None, "", prompt="Is there a dog?"),)))
+    assert page.prompts[0].tokens.count(lvlm.host.model.config.image_token_id) == 16
+    assert len(ask(lvlm, tiny.pictures(2))) == 4
+
+
+def test_a_llava_that_drops_a_siglips_first_patch_for_a_class_token_is_refused(tiny, tmp_path):
+    host = registry.make_lvlm(f"llava:{siglip_llava(tiny, tmp_path / 'default', 'default')}", PLACE)
+    with pytest.raises(ModelError, match="has no class token, and its configuration drops the first patch"):
+        ask(host(None), tiny.pictures(1))
