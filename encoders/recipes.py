@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from encoders.training import limits
 from harness.registry import recipe
 
 
@@ -25,6 +26,8 @@ class Training:
     """Drawn anew for each row and step; a row may have fewer."""
     hard_negatives: str = ""
     """A file that ``ohd-bench objects RUN --to FILE`` wrote: captions that invent its objects are drawn oftener."""
+    allow_outside: bool = False
+    """Whether the data may name images outside its folder: absolute, by ``..`` or through links."""
     shuffle_images: bool = False
     """The control that gives every row another row's image: what is learnt from captions alone."""
     replay: float = 0.0
@@ -79,6 +82,9 @@ class Training:
     """Whose weights are saved: ``last``, or the look best by ``ohd_dev`` or ``zero_shot``."""
     log_with: tuple[str, ...] = ()
     """``tensorboard``, ``wandb``: beside log.jsonl, which is always written."""
+
+    def __post_init__(self) -> None:
+        limits.check(self)
 
     def train(self, data: Path, out: Path) -> Path:
         """The folder of the trained encoder, in transformers' layout."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,7 +57,7 @@ def text_only(samples: Sequence[Sample], seed: int = 0) -> Scores:
     score = np.zeros(len(texts))
     for k in range(FOLDS):
         seen, held = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
-        if not len(held):
+        if not len(held) or not len(seen):  # of a single image there is nothing to learn from
             continue
         words = TfidfVectorizer(token_pattern=TOKEN, ngram_range=(1, 2))
         mean, spread = length[seen].mean(0), length[seen].std(0) + 1e-9
@@ -85,6 +86,8 @@ def medoid(samples: Sequence[Sample]) -> Scores:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     texts = [text for sample in samples for text in sample.texts]
+    if not any(re.search(WORD, text) for text in texts):
+        return [(0.0,) * len(sample.texts) for sample in samples]
     table = TfidfVectorizer(token_pattern=WORD).fit_transform(texts)
     score, at = np.zeros(len(texts)), 0
     for sample in samples:

@@ -18,6 +18,13 @@ class Data:
 
     name: str
     root: Path
+    outside: bool = False
+    """Whether its files may name images that lie outside it."""
+
+    @property
+    def fence(self) -> Path | None:
+        """The folder in which every image lies, links followed; None where the user lets them lie anywhere."""
+        return None if self.outside else self.root
 
     def place(self) -> dict[str, str]:
         """What tells two folders of one name apart: a digest of where it lies; nothing for the bundled world."""
@@ -31,7 +38,7 @@ def cache_dir() -> Path:
     return Path(os.environ.get("OHD_BENCH_CACHE") or platformdirs.user_cache_dir("ohd-bench"))
 
 
-def resolve(text: str) -> Data:
+def resolve(text: str, outside: bool = False) -> Data:
     """The data ``--data`` names: ``micro`` (written on first use, in seconds) or a folder."""
     if text == "micro":
         return Data("micro", micro())
@@ -40,7 +47,7 @@ def resolve(text: str) -> Data:
         raise DataError(
             f"--data {text} is not a folder; 'micro' is the bundled world, docs/data.md says what a folder holds"
         )
-    return Data(root.resolve().name, root)
+    return Data(root.resolve().name, root, outside)
 
 
 def micro() -> Path:

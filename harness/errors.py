@@ -19,6 +19,10 @@ class DataError(OhdBenchError):
     code = 3
 
 
+class BrokenDataError(DataError):
+    """A data file that is there says what cannot be right (exit 3): never passed over, even where nobody named it."""
+
+
 class ModelError(OhdBenchError):
     """A model cannot be loaded, or does not fit where it is to go (exit 4)."""
 

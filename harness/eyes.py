@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from harness import rig
+from harness import class_folders, rig
 from harness.attribution import Attribution, auroc, probe, records
 from harness.comparison.sides import title
 from harness.data import Data
@@ -24,7 +24,6 @@ from harness.types import Encoder, Place, Sample
 from harness.vision_language.preprocess import expand_to_square
 
 AT_ONCE = 32
-TEMPLATE = "a photo of a {}."
 
 
 def attribution(run: Run, data: Data, place: Place) -> Attribution:
@@ -36,7 +35,7 @@ def attribution(run: Run, data: Data, place: Place) -> Attribution:
     if not any(claim.said is not None for claim in found):
         raise UsageError(f"{run.id} holds no question whether an object is there; AMBER existence and POPE ask that")
     images = list(dict.fromkeys(claim.image for claim in found))
-    check(set(images), run.id)
+    check(set(images), run.id, data.fence)
     encoder = make_encoder(manifest["encoder"]["spec"], place)
     _require_same(encoder, manifest, run)
     template = _template(data.root)
@@ -69,8 +68,7 @@ def _require_same(encoder: Encoder, manifest: Mapping[str, Any], run: Run) -> No
 
 def _template(root: Path) -> str:
     """How the data words a caption of one object, if it says so."""
-    path = root / "zero_shot" / "template.txt"
-    return path.read_text(encoding="utf-8").splitlines()[0] if path.is_file() else TEMPLATE
+    return class_folders.template_of(root / "zero_shot")
 
 
 def _margins(encoder: Encoder, images: Sequence[Path], found: Sequence[Claim], template: str) -> NDArray[np.float64]:
@@ -78,7 +76,7 @@ def _margins(encoder: Encoder, images: Sequence[Path], found: Sequence[Claim], t
     names = sorted({claim.object for claim in found})
     with torch.inference_mode():
         image_ND = torch.cat([encoder.encode_images(batch).float().cpu() for batch in _opened(images)])
-        text_TD = encoder.encode_texts([template.format(name) for name in names]).float().cpu()
+        text_TD = encoder.encode_texts([template.replace("{}", name) for name in names]).float().cpu()
         score_NT = (image_ND @ text_TD.T).double().numpy()
     score_NT -= score_NT.mean(0)
     row, column = {image: i for i, image in enumerate(images)}, {name: i for i, name in enumerate(names)}

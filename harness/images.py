@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 from functools import lru_cache
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from harness import digest
-from harness.errors import DataError
+from harness.errors import BrokenDataError, DataError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "PPM", "BMP", "GIF")
+"""What benchmarks keep pictures in. PIL's other plug-ins are never tried."""
+PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".ppm", ".bmp", ".gif"}
+"""How the names of such files end."""
+LARGEST = 89_478_485
+"""The most pixels an image may have: above, PIL warns of a decompression bomb."""
 
 
 class ImageError(Exception):
@@ -26,34 +34,64 @@ def find(name: str, *folders: Path) -> Path:
 
 
 def _spellings(name: str) -> tuple[str, ...]:
-    """COCO's images are called ``000000000042.jpg`` or ``COCO_val2014_000000000042.jpg``; data files mix both."""
-    stem = re.fullmatch(r"(?:COCO_(?:train|val)20\d\d_)?(\d{12}\.jpg)", name)
+    """The name, its last part, and COCO's two ways: ``000000000042.jpg``, ``COCO_val2014_000000000042.jpg``."""
+    last = name.replace("\\", "/").rsplit("/", 1)[-1]
+    given = (name,) if last in (name, "") else (name, last)
+    stem = re.fullmatch(r"(?:COCO_(?:train|val)20\d\d_)?(\d{12}\.jpg)", last)
     if not stem:
-        return (name,)
+        return given
     prefixes = ("COCO_val2014_", "COCO_val2017_", "COCO_train2014_", "COCO_train2017_", "")
-    return (name, *(prefix + stem[1] for prefix in prefixes))
+    return (*given, *(prefix + stem[1] for prefix in prefixes))
 
 
 def open_image(path: Path) -> Image.Image:
-    """The image in RGB, as stored; ImageError where the file is corrupt.
+    """The image in RGB, as stored; ImageError where the file is corrupt, too large or of a format not read here.
 
     EXIF rotation is not applied, because neither LLaVA nor open_clip applies it.
     """
+    return _decoded(path)[0]
+
+
+def media_type(path: Path) -> str:
+    """``image/jpeg`` and the like, by what the bytes are; ImageError where they cannot be decoded whole."""
+    return Image.MIME[_decoded(path)[1]]
+
+
+def _decoded(path: Path) -> tuple[Image.Image, str]:
+    """The image in RGB, and its format."""
     try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > LARGEST:
+                raise ImageError(f"{path.name} has {image.width} x {image.height} pixels; at most {LARGEST:,} are read")
+            return image.convert("RGB"), str(image.format)
+    except (FileNotFoundError, ImageError):
+        raise
+    except Exception as error:  # each plug-in raises what it likes over damaged bytes, down to struct.error
         raise ImageError(f"{path.name} cannot be read as an image: {type(error).__name__}") from error
 
 
-def check(paths: set[Path], whose: str) -> None:
-    """DataError in one line where images are missing: how many, and where they belong."""
+def check(paths: set[Path], whose: str, inside: Path | None = None) -> None:
+    """DataError in one line where images lie outside this folder, or are missing: how many, and where they belong."""
+    if inside is not None and (outside := _outside(paths, inside)):
+        raise BrokenDataError(
+            f"{whose}: {len(outside)} of {len(paths)} images lie outside {inside}, {outside[0]} the first; "
+            "put them inside it, or say --allow-outside"
+        )
     missing = sorted(path for path in paths if not path.is_file())
     if missing:
         raise DataError(
             f"{whose}: {len(missing)} of {len(paths)} images are missing, {missing[0].name} the first; "
             f"they belong in {missing[0].parent}"
         )
+
+
+def lies_inside(path: Path, folder: Path) -> bool:
+    """Whether the file itself, links followed, lies in this folder."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def _outside(paths: set[Path], folder: Path) -> list[Path]:
+    return sorted(path for path in paths if not lies_inside(path, folder))
 
 
 @lru_cache(maxsize=200_000)

@@ -14,7 +14,7 @@ from typing import Any
 from harness import controls, digest, engine, images, registry
 from harness.askers import Models
 from harness.data import Data
-from harness.errors import DataError, UsageError
+from harness.errors import BrokenDataError, DataError, UsageError
 from harness.estimate import Estimate
 from harness.stats import tally
 from harness.store import Record, Run, slug
@@ -76,6 +76,8 @@ def _there(data: Data, modes: set[str], say: Callable[[str], None]) -> list[Task
         try:
             if task.mode in modes and next(iter(task.samples()), None):
                 tasks.append(task)
+        except BrokenDataError:
+            raise
         except DataError as error:
             if data.name != "micro":
                 say(f"not asked: {task.name}: {error}")
@@ -89,9 +91,9 @@ def plan(tasks: Sequence[Task], data: Data, results: Path, place: Place, **asked
     limit, seed, control = asked.get("limit", 0), asked.get("seed", 0), asked.get("control", "none")
     questions = []
     for task in tasks:
-        samples = engine.limited(task.samples(), limit, seed)
+        samples = engine.limited(task.every(), limit, seed)
         found = engine.questions(task, controls.samples(samples, control, seed))
-        images.check(found.images, task.name)
+        images.check(found.images, task.name, data.fence)
         questions.append(found)
     more = {key: asked[key] for key in ("workers", "verify", "include") if key in asked}
     return Plan(data, tuple(questions), results, place, control, limit, seed, **more)

@@ -200,7 +200,7 @@ def make_task(text: str, data: Path, rules: str = "official", **options: str) ->
 
 def score(task: Task, path: Path, repeats: bool = False) -> Scored:
     """This file's answers, matched to the task's questions and counted."""
-    samples = list(task.samples())
+    samples = task.every()
     file = answers.read(path)
     pairs = match(file, task, samples, repeats)
     said = [(sample, Answer(given.text, given.p_yes)) for given, sample in pairs if given.failed is None]

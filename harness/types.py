@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from harness.errors import BrokenDataError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -68,6 +71,11 @@ Reply = tuple[Sample, Answer | Failure]
 Mode = Literal["rank", "generate"]
 
 
+def _writable(text: str) -> bool:
+    """Whether this can be written as UTF-8: a file's name that is none of it holds lone surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 class Task(ABC):
     """A benchmark: questions in, counts out. No model, no device, no averaging.
 
@@ -91,6 +99,18 @@ class Task(ABC):
     @abstractmethod
     def samples(self) -> Iterator[Sample]:
         """Every question, in a fixed order."""
+
+    def every(self) -> list[Sample]:
+        """Every question: at least one, and no id twice; DataError otherwise."""
+        found = list(self.samples())
+        if not found:
+            raise BrokenDataError(f"{self.name}: the data holds no question; docs/data.md says what its files hold")
+        if odd := next((sample.id for sample in found if not _writable(sample.id)), None):
+            raise BrokenDataError(f"{self.name}: {odd!r} is no UTF-8 text, as names of files must be; rename the file")
+        twice = next((id for id, times in Counter(sample.id for sample in found).items() if times > 1), None)
+        if twice is not None:
+            raise BrokenDataError(f"{self.name}: two questions have the id '{twice}'; give each one of its own")
+        return found
 
     @abstractmethod
     def count(self, sample: Sample, answer: Answer) -> Counts:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from harness import artefacts
+from harness.captions import KINDS, Captions, annotated, labelled
 from harness.errors import DataError, UsageError
 from harness.images import find
 from harness.metrics import Metric, divide, ratio
@@ -16,7 +17,6 @@ from harness.rows import rows
 from harness.types import Answer, Counts, Sample, Task
 
 SOURCES = ("coco", "flickr", "nocaps")
-KINDS = ("random", "popular", "adversarial", "delete")
 FOLDERS = {"coco": ("coco", "val2014", "val2017"), "flickr": ("flickr30k", "flickr"), "nocaps": ("nocaps",)}
 
 
@@ -72,25 +72,18 @@ class OhdCaps(Task):
             raise DataError(f"{folder} holds no OHD-Caps file; {self._labels(folder, 'coco').name} belongs there")
         for source, path in files.items():
             for number, row in enumerate(rows(path)):
-                yield self._sample(path, source, number, row)
+                yield self._sample(source, number, labelled(row))
 
     def _labels(self, folder: Path, source: str) -> Path:
         if self.split == "dev":
             return folder / ("dev_data.json" if source == "coco" else f"{source}_dev_data.json")
         return folder / f"{source}_out_label.json"
 
-    def _sample(self, path: Path, source: str, number: int, row: Mapping[str, Any]) -> Sample:
-        try:
-            name, captions, label = row["image"], row["caption"], row["label"]
-            valid = row.get("valid_caption") or [1] * len(captions)
-            true = captions[label]
-        except (KeyError, IndexError, TypeError) as error:
-            raise DataError(f"{path}, line {number + 1}: not an OHD-Caps row ({error!r})") from error
-        texts = tuple(text for text, there in zip(captions, valid, strict=True) if there)
+    def _sample(self, source: str, number: int, found: Captions) -> Sample:
         root = self.data / "ohd_caps" / "images"
         folders = [root, *(root / name for name in FOLDERS[source]), *(self.data / name for name in FOLDERS[source])]
-        image = find(Path(name).name, *folders, self.data / "images")
-        return Sample(f"{source}-{number}", image, str(texts.index(true)), texts=texts, group=source)
+        image = find(found.image, *folders, self.data / "images")
+        return Sample(f"{source}-{number}", image, str(found.true), texts=found.texts, group=source)
 
     def count(self, sample: Sample, answer: Answer) -> Counts:
         """Right where the true caption is strictly first; the same against each kind of negative."""
@@ -112,10 +105,10 @@ class OhdCaps(Task):
         if not path.is_file():
             return {}
         found: dict[str, dict[str, set[str]]] = {}
-        for row in rows(path):
-            captions = found.setdefault(row["positive_sample"], {})
-            for kind in KINDS:
-                for text in row.get(f"{kind}_samples", {}).values():
+        for one, by_kind in map(annotated, rows(path)):
+            captions = found.setdefault(one.true_text, {})
+            for kind, texts in by_kind.items():
+                for text in texts:
                     captions.setdefault(text, set()).add(kind)
         return found
 

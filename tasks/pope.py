@@ -8,19 +8,23 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from harness import yes_no
-from harness.errors import DataError, UsageError
+from harness.errors import BrokenDataError, DataError, UsageError
 from harness.images import find
 from harness.metrics import Metric
 from harness.registry import task
-from harness.rows import json_of, rows
+from harness.rows import distinct, object_of, rows, shown
 from harness.types import Answer, Counts, Sample, Task
 
 SAMPLINGS = ("random", "popular", "adversarial")
+COCO = ("val2014", "coco", "coco/val2014")
 SOURCES = {
-    "coco": ("val2014", "coco", "coco/val2014"),
+    "coco": COCO,
     "flickr": ("flickr30k", "flickr30k-images", "flickr"),
     "nocaps": ("nocaps", "open_images"),
+    "aokvqa": COCO,
+    "gqa": ("gqa", "gqa/images", "GQA/images"),
 }
+"""Where the images of each source may lie. A-OKVQA's and GQA's questions: DAMO-NLP-SG/VCD @ 039af55."""
 SUFFIXES = {"plain": "", "llava": "\nAnswer the question using a single word or phrase."}
 READ_AS = {"official": "official", "strict": "first-word"}
 
@@ -29,8 +33,9 @@ READ_AS = {"official": "official", "strict": "first-word"}
 class Pope(Task):
     """Yes-no questions on present and absent objects, in three samplings (arXiv 2305.10355).
 
-    ``rules`` is official (POPE's own reading of an answer) or strict (its first word); ``source`` is coco, flickr or
-    nocaps; ``prompt`` is plain (the question as in POPE's file) or llava (with the line LLaVA's evaluation adds).
+    ``rules`` is official (POPE's own reading of an answer) or strict (its first word); ``source`` is coco, flickr,
+    nocaps, aokvqa or gqa; ``questions`` names files of POPE's format instead (A,B,C; in DATA/pope or anywhere);
+    ``prompt`` is plain (the question as in the file) or llava (with the line LLaVA's evaluation adds).
     ``pope/reading.json`` may set the prompt.
     """
 
@@ -40,38 +45,49 @@ class Pope(Task):
     rule_sets: ClassVar[tuple[str, ...]] = tuple(READ_AS)
     positive: ClassVar[str] = "yes"
 
-    def __init__(self, data: Path, rules: str = "official", source: str = "coco", prompt: str = "") -> None:
+    def __init__(
+        self, data: Path, rules: str = "official", source: str = "coco", prompt: str = "", questions: str = ""
+    ) -> None:
         super().__init__(data)
         for value, known in ((rules, READ_AS), (source, SOURCES), (prompt or "plain", SUFFIXES)):
             if value not in known:
                 raise UsageError(f"pope does not know '{value}'; there is {', '.join(known)}")
         self._rules, self.source, self._prompt = rules, source, prompt
+        self._questions = [name for name in questions.split(",") if name]
 
     @property
     def prompt(self) -> str:
         """The name of the prompt: the one asked for, else the data's own, else plain."""
         path = self.data / "pope" / "reading.json"
-        name = self._prompt or (json_of(path).get("prompt", "plain") if path.is_file() else "plain")
-        if name not in SUFFIXES:
-            raise DataError(f"{path}: no prompt is called '{name}'; there is {', '.join(SUFFIXES)}")
+        name = self._prompt or (object_of(path).get("prompt", "plain") if path.is_file() else "plain")
+        if not isinstance(name, str) or name not in SUFFIXES:
+            raise BrokenDataError(f"{path}: no prompt is called {shown(name)}; there is {', '.join(SUFFIXES)}")
         return name
 
     def samples(self) -> Iterator[Sample]:
         """Every question of every sampling whose file is there."""
         root, suffix = self.data / "pope", SUFFIXES[self.prompt]
-        files = {name: path for name in SAMPLINGS if (path := root / f"{self.source}_pope_{name}.json").is_file()}
-        if not files:
-            raise DataError(f"{root} holds no {self.source}_pope_random.json, _popular or _adversarial")
-        nested = [at / name for name in SOURCES[self.source] for at in (root, self.data / "images", self.data)]
+        names = [name for source in SOURCES for name in SOURCES[source] if self._questions or source == self.source]
+        nested = [at / name for name in dict.fromkeys(names) for at in (root, self.data / "images", self.data)]
         images = cache(lambda name: find(name, root / "images", *nested, self.data / "images"))
-        for sampling, path in files.items():
-            for number, row in enumerate(rows(path), 1):
-                try:
-                    name, text, label = row["image"], row["text"], row["label"]
-                except KeyError as error:
-                    raise DataError(f"{path}, line {number}: not a POPE question ({error!r})") from error
-                id = f"{self.source}/{sampling}/{row.get('question_id', number)}"
-                yield Sample(id, images(name), label, prompt=text + suffix, group=sampling, until=".")
+        for prefix, group, path in self._files():
+            every = rows(path)
+            distinct(every, "question_id")
+            for number, row in enumerate(every, 1):
+                id = f"{prefix}/{row.id('question_id') if row.has('question_id') else number}"
+                image, prompt, label = row.file_name("image"), row.text("text"), row.yes_no("label")
+                yield Sample(id, images(image), label, prompt=prompt + suffix, group=group, until=".")
+
+    def _files(self) -> list[tuple[str, str, Path]]:
+        """How the ids of each file's questions begin, its group, and where it lies."""
+        root = self.data / "pope"
+        if self._questions:
+            return [_named(root, name) for name in self._questions]
+        found = [(f"{self.source}/{name}", name, _published(root, self.source, name)) for name in SAMPLINGS]
+        there = [(prefix, name, path) for prefix, name, path in found if path is not None]
+        if not there:
+            raise DataError(f"{root} holds no {self.source}_pope_random.json, _popular or _adversarial")
+        return there
 
     def count(self, sample: Sample, answer: Answer) -> Counts:
         """What the answer says against what is there."""
@@ -85,3 +101,18 @@ class Pope(Task):
     def floors(self) -> Mapping[str, Answer]:
         """What always saying yes or no scores."""
         return {"always-yes": Answer("Yes"), "always-no": Answer("No")}
+
+
+def _published(root: Path, source: str, sampling: str) -> Path | None:
+    """The file of this source and sampling by either of its published names; None where it is not there."""
+    names = (f"{source}_pope_{sampling}.json", f"{source}_pope_seem_{sampling}.json")
+    paths = [folder / name for folder in (root, root / source) for name in names]
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _named(root: Path, name: str) -> tuple[str, str, Path]:
+    """A file of questions that the user names; its group is the sampling in its name, or else its name."""
+    path = root / name if (root / name).is_file() else Path(name).expanduser()
+    if not path.is_file():
+        raise DataError(f"pope?questions={name}: there is no such file, neither in {root} nor here")
+    return path.stem, next((sampling for sampling in SAMPLINGS if sampling in path.stem), path.stem), path

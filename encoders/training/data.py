@@ -6,17 +6,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness import digest
+from harness.captions import Captions, annotated, labelled
 from harness.errors import DataError, UsageError
 from harness.images import ImageError, check, find, open_image
-from harness.rows import rows
+from harness.rows import Row, rows
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-KINDS = ("random", "popular", "adversarial", "delete")
 FOLDERS = ("coco", "train2014", "train2017", "val2014", "val2017", "flickr30k", "flickr", "nocaps", "images")
 
 
@@ -28,52 +28,41 @@ class Pair:
     captions: tuple[str, ...]
 
 
-def pairs(data: Path, split: str) -> list[Pair]:
-    """The OHD-Caps rows of ``data/ohd_caps/SPLIT``: its label files, or where it has none its annotations by kind."""
+def pairs(data: Path, split: str, inside: Path | None = None) -> list[Pair]:
+    """The OHD-Caps rows of ``data/ohd_caps/SPLIT``: its label files, or where it has none its annotations by kind.
+
+    DataError where a row is none, or its image is missing or lies outside the folder ``inside``.
+    """
     folder = data / "ohd_caps" / split
     labels = sorted({*folder.glob("*_data.json*"), *folder.glob("*_label.json*")})
     annotations = sorted(folder.glob("*_annotations.json*"))
     if not labels and not annotations:
         raise DataError(f"{folder} holds no OHD-Caps file; {split}_data.json or coco_annotations.json belongs there")
-    read, files = (_labelled, labels) if labels else (_annotated, annotations)
-    found = [read(data, path, row) for path in files for row in rows(path)]
-    if not found:
-        raise DataError(f"{folder} holds no rows")
-    check({pair.image for pair in found}, f"ohd_caps/{split}")
+    read, files = (labelled, labels) if labels else (_annotated, annotations)
+    found = [_pair(data, read(row)) for path in files for row in rows(path)]
+    check({pair.image for pair in found}, f"ohd_caps/{split}", inside)
     return found
 
 
-def replayed(data: Path) -> list[Pair]:
+def replayed(data: Path, inside: Path | None = None) -> list[Pair]:
     """The rows of ``data/web/captions.json``: images with an ordinary caption."""
     path = data / "web" / "captions.json"
-    found = [Pair(path.parent / "images" / row["image"], (row["caption"],)) for row in rows(path)]
-    check({pair.image for pair in found}, "web")
+    found = [Pair(path.parent / "images" / row.file_name("image"), (row.text("caption"),)) for row in rows(path)]
+    check({pair.image for pair in found}, "web", inside)
     return found
 
 
-def _labelled(data: Path, path: Path, row: dict[str, Any]) -> Pair:
-    try:
-        captions, label = row["caption"], row["label"]
-        there = row.get("valid_caption") or [1] * len(captions)
-        true = captions[label]
-        false = [text for text, valid in zip(captions, there, strict=True) if valid and text != true]
-        return Pair(_image(data, row["image"]), (true, *false))
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: not an OHD-Caps label row: {error!r} in {str(row)[:80]}") from error
+def _annotated(row: Row) -> Captions:
+    return annotated(row)[0]
 
 
-def _annotated(data: Path, path: Path, row: dict[str, Any]) -> Pair:
-    try:
-        true = row["positive_sample"]
-        false = [text for kind in KINDS for text in row.get(f"{kind}_samples", {}).values() if text != true]
-        return Pair(_image(data, row["file_path"]), (true, *false))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: not an OHD-Caps annotation: {error!r} in {str(row)[:80]}") from error
+def _pair(data: Path, found: Captions) -> Pair:
+    return Pair(_image(data, found.image), (found.true_text, *found.false))
 
 
 def _image(data: Path, name: str) -> Path:
     root = data / "ohd_caps" / "images"
-    return find(Path(name).name, root, *(place / folder for place in (root, data) for folder in FOLDERS))
+    return find(name, root, *(place / folder for place in (root, data) for folder in FOLDERS))
 
 
 def opened(path: Path) -> Image:

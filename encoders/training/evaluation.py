@@ -10,12 +10,11 @@ from torch import Tensor
 
 from encoders.towers.clip_encoder import ClipEncoder
 from encoders.training.data import Pair, opened
+from harness import class_folders
 from harness.errors import DataError, UsageError
 from harness.images import check
 
 AT_ONCE = 32
-PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".ppm"}
-TEMPLATE = "a photo of a {}."
 
 
 def ohd_accuracy(encoder: ClipEncoder, found: Sequence[Pair]) -> float:
@@ -38,18 +37,10 @@ class ZeroShot:
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
             raise UsageError(f"{folder} is no folder of class folders to watch for forgetting")
-        self.classes = sorted(path.name for path in folder.iterdir() if path.is_dir())
-        told = folder / "template.txt"
-        template = told.read_text(encoding="utf-8").strip() if told.is_file() else TEMPLATE
-        self.texts = [template.replace("{}", name.replace("_", " ")) for name in self.classes]
-        self.pictures = [
-            (path, number)
-            for number, name in enumerate(self.classes)
-            for path in sorted((folder / name).iterdir())
-            if path.suffix.lower() in PICTURES
-        ]
-        if len(self.classes) < 2 or not self.pictures:
-            raise DataError(f"{folder} holds no pictures in class folders")
+        sets = class_folders.read(folder)
+        if len(sets) > 1 or sets[0].name:
+            raise DataError(f"{folder} holds sets of classes; name one of them with zero_shot=FOLDER")
+        self.texts, self.pictures = list(sets[0].captions), sets[0].pictures
 
     def accuracy(self, encoder: ClipEncoder) -> float:
         """Percent of pictures whose class is strictly first."""

@@ -9,8 +9,7 @@ from pathlib import Path
 from random import Random
 
 from harness import digest
-from harness.errors import DataError
-from harness.rows import rows
+from harness.rows import Row, rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +25,9 @@ class Hard:
     """The list that ``ohd-bench objects RUN --to FILE`` writes; DataError where a line is not of it."""
 
     def __init__(self, path: Path) -> None:
-        self.digest = digest.of_json(list(rows(path)))
-        self.claims = [_claim(path, number, row) for number, row in enumerate(rows(path), 1)]
+        every = rows(path)
+        self.digest = digest.of_json([dict(row.fields) for row in every])
+        self.claims = [_claim(row) for row in every]
 
     def weight(self, true: str, false: str) -> float:
         """The greatest weight of the objects that the false caption adds; 1 where none of them is on the list.
@@ -47,16 +47,10 @@ class Hard:
         return ranked[:most]
 
 
-def _claim(path: Path, number: int, row: dict[str, object]) -> Claim:
-    try:
-        word, drags, weight = str(row["object"]), row["drags"], float(str(row["weight"]))
-        if not isinstance(drags, list) or weight <= 0:
-            raise ValueError("drags is a list and weight is above 0")
-    except (KeyError, ValueError) as error:
-        raise DataError(
-            f"{path}, line {number}: not a hard negative ({error}); 'objects RUN --to' writes them"
-        ) from error
-    return Claim(_word(word), tuple(_word(str(drag)) for drag in drags), weight)
+def _claim(row: Row) -> Claim:
+    """One line of what 'objects RUN --to' writes."""
+    drags = tuple(_word(drag) for drag in row.texts("drags"))
+    return Claim(_word(row.text("object")), drags, row.positive("weight"))
 
 
 def _word(word: str) -> re.Pattern[str]:

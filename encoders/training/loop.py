@@ -53,10 +53,11 @@ class Run:
         set_seed(recipe.seed)
         # The looker is never trained: it takes the weights of the moment, looks at the dev rows and is what is saved.
         self.looker = towers.base(recipe.base, str(self.accelerator.device))
-        rows = data.chosen(data.pairs(root, "train"), recipe.fraction, recipe.max_samples, recipe.seed)
+        fence = None if recipe.allow_outside else root
+        rows = data.chosen(data.pairs(root, "train", fence), recipe.fraction, recipe.max_samples, recipe.seed)
         rows = data.shuffled(rows, recipe.seed) if recipe.shuffle_images else rows
-        dev = data.chosen(data.pairs(root, "dev"), 1.0, recipe.dev_samples, 0)
-        replay = data.replayed(root) if recipe.replay else []
+        dev = data.chosen(data.pairs(root, "dev", fence), 1.0, recipe.dev_samples, 0)
+        replay = data.replayed(root, fence) if recipe.replay else []
         self.feed = Feed(recipe, self.looker, rows, replay, self._place())
         # A short training is not all warm-up; what is recorded is what is done.
         self.recipe = recipe = replace(recipe, warmup=min(recipe.warmup, self.feed.steps // 10))

@@ -43,9 +43,9 @@ def plain_fields(recipe: Training) -> dict[str, Any]:
 
 
 def identity(recipe: Training, base: ClipEncoder, rows: Sequence[Pair]) -> dict[str, Any]:
-    """What makes this training this one: every field, the base's digest, the rows' digest."""
+    """What makes this training this one: every field that shapes it, the base's digest, the rows' digest."""
     return {
-        "recipe": asdict(recipe),
+        "recipe": {name: value for name, value in asdict(recipe).items() if name != "allow_outside"},
         "base_digest": base.digest(),
         "data": {"rows": len(rows), "digest": rows_identity(rows)},
     }

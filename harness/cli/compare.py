@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.run import Include, Results
+from harness.cli.run import AllowOutside, Include, Results
 
 Runs = Annotated[
     list[str] | None, typer.Argument(help="The base first: runs by id or encoder, or files of answers with --task.")
@@ -66,14 +66,17 @@ def attribute(
     results: Results = Path("results"),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda …", envvar="OHD_BENCH_DEVICE")] = "auto",
     include: Include = None,
+    allow_outside: AllowOutside = False,
     as_json: Json = False,
 ) -> None:
     """Eye or brain: what each run's encoder can tell of the objects asked about, crossed with what the LVLM said."""
     from harness import registry
     from harness.cli import explaining
+    from harness.data import resolve
 
     registry.load(include or ())
-    explaining.print_attribution(list(runs or []), results, data, device, as_json)
+    where = resolve(data, allow_outside)
+    explaining.print_attribution(list(runs or []), results, where, device, as_json)
 
 
 def effects(

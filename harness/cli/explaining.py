@@ -13,6 +13,7 @@ from rich.table import Table
 from harness.cli.comparing import p_value, plain
 from harness.cli.console import out, print_json, say
 from harness.comparison import sides
+from harness.data import Data
 from harness.errors import UsageError
 from harness.sheet import cell, gap
 
@@ -22,16 +23,15 @@ CELLS_NOTE = (
 )
 
 
-def print_attribution(names: Sequence[str], results: Path, data: str, device: str, as_json: bool) -> None:
+def print_attribution(names: Sequence[str], results: Path, data: Data, device: str, as_json: bool) -> None:
     """The four cells of each run by eye and task; for each run after the first, the change."""
     from harness import attribution, eyes
-    from harness.data import resolve
     from harness.types import Place
 
     if not names:
         raise UsageError("attribute takes at least one run, by id or encoder")
     runs = [sides.find_run(results, name) for name in names]
-    found = eyes.each(runs, resolve(data), Place(device))
+    found = eyes.each(runs, data, Place(device))
     changes = [attribution.changes(found[0], other) for other in found[1:]]
     if as_json:
         print_json(_attribution_as_plain(found, changes))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.compare import DataDir
-from harness.cli.run import Include, Results
+from harness.cli.run import AllowOutside, Include, Results
 
 
 def register(app: typer.Typer) -> None:
@@ -24,6 +24,7 @@ def export(
     results: Results = Path("results"),
     images: Annotated[bool, typer.Option("--images", help="inspect: put the pictures inside the log.")] = False,
     include: Include = None,
+    allow_outside: AllowOutside = False,
 ) -> None:
     """Write kept runs as logs that inspect_ai's viewer or lm-eval's tools open."""
     from harness import registry
@@ -37,6 +38,8 @@ def export(
         raise UsageError(f"--to {to}: there is inspect and lm-eval")
     root = resolve(data).root
     for run in [find_run(results, name) for name in runs]:
-        paths = inspect.write(run, root, out, images) if to == "inspect" else lm_eval.write(run, root, out)
+        paths = (
+            inspect.write(run, root, out, images, allow_outside) if to == "inspect" else lm_eval.write(run, root, out)
+        )
         for path in paths:
             print(path)

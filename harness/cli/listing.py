@@ -76,7 +76,7 @@ def sample(
 
     registry.load(include or ())
     opened = rig.open_task(task, resolve(data).root)
-    for one in opened.samples():
+    for one in opened.every():
         if one.id == id or not id:
             shown = {name: getattr(one, name) for name in one.__slots__}
             print_json(shown | {"image": str(one.image) if one.image else None})

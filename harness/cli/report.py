@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.compare import DataDir, Runs, Task
-from harness.cli.run import Include, Results
+from harness.cli.run import AllowOutside, Include, Results
 
 
 def register(app: typer.Typer) -> None:
@@ -29,11 +29,12 @@ def report(
         Path | None, typer.Option(help="Also write the figures as PDF and SVG, the tables as CSV and LaTeX, here.")
     ] = None,
     include: Include = None,
+    allow_outside: AllowOutside = False,
 ) -> None:
     """Write one HTML page that opens from disk: what changed, is it sight or bias, and the pictures behind it."""
     from harness import registry
     from harness.cli import reporting
 
     registry.load(include or ())
-    material = reporting.material(list(runs or []), task, data, results, list(sweep or []))
+    material = reporting.material(list(runs or []), task, data, results, list(sweep or []), allow_outside)
     reporting.write(material, out, export)

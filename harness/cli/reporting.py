@@ -17,10 +17,12 @@ from harness.stats import Estimate
 from harness.types import Task
 
 
-def material(names: Sequence[str], task: str, data: str, results: Path, sweep: Sequence[str]) -> Material:
+def material(
+    names: Sequence[str], task: str, data: str, results: Path, sweep: Sequence[str], outside: bool = False
+) -> Material:
     """Everything the page is made of."""
     found = opened(names, results, task, data)
-    where = resolve(data)
+    where = resolve(data, outside)
     tasks = {one.task.name: _over(one.task, where) for one in found[0].tasks}
     points, metric = _sweep(sweep, results, found[0].tasks[0].task)
     parts: dict[str, Any] = {one.candidate.name: controlled(one, results) for one in found}

@@ -43,6 +43,15 @@ Include = Annotated[
     list[Path] | None, typer.Option("--include", help="A folder with more tasks or models.", envvar="OHD_BENCH_INCLUDE")
 ]
 
+AllowOutside = Annotated[
+    bool,
+    typer.Option(
+        "--allow-outside",
+        help="Read images that the data names outside its folder: absolute, by '..' or through links.",
+        envvar="OHD_BENCH_ALLOW_OUTSIDE",
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add ``run``."""
@@ -93,6 +102,7 @@ def run(
         typer.Option("--estimate", help="Ask 32 samples, say how long one process takes for all, keep none."),
     ] = False,
     include: Include = None,
+    allow_outside: AllowOutside = False,
     full: Annotated[bool, typer.Option("--full", help="Print every metric of every group.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks and library logs.")] = False,
@@ -111,6 +121,7 @@ def run(
     registry.load(include or ())
     asked: dict[str, Any] = {"control": control, "limit": limit, "seed": seed, "estimate": estimate}
     asked |= {"as_json": as_json, "workers": workers, "verify": verify, "include": tuple(include or ())}
+    asked["outside"] = allow_outside
     outcomes, tasks = showing.ask(
         list(encoder or []),
         showing.aligned(lvlm, align),

@@ -39,7 +39,7 @@ def ask(
         registry.find(registry.encoders, registry.parse_spec(text).name, "encoder")
     if lvlm:
         registry.find(registry.lvlms, registry.parse_spec(lvlm).name, "LVLM")
-    where = resolve(data)
+    where = resolve(data, asked.get("outside", False))
     modes = _modes(bool(encoders), bool(lvlm), asked.get("control", "none"))
     tasks = rig.chosen(names, where, modes, say)
     only_estimate = asked.get("estimate", False)

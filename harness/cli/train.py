@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli.run import DataDir, Include
+from harness.cli.run import AllowOutside, DataDir, Include
 
 Out = Annotated[Path, typer.Option("--out", help="The folder to write; an interrupted training goes on in it.")]
 Changes = Annotated[
@@ -31,6 +31,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Seed of everything that is drawn.")] = None,
     change: Changes = None,
     include: Include = None,
+    allow_outside: AllowOutside = False,
     as_json: Json = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks and library logs.")] = False,
 ) -> None:
@@ -50,7 +51,8 @@ def train(
     if not verbose:
         quiet()
     registry.load(include or ())
-    told = {"fraction": fraction, "max_samples": max_samples, "seed": seed}
+    told: dict[str, Any] = {"fraction": fraction, "max_samples": max_samples, "seed": seed}
+    told |= {"allow_outside": True} if allow_outside else {}
     words = sweep.assignments(change or []) | {name: str(value) for name, value in told.items() if value is not None}
     asked = sweep.with_settings(registry.find(registry.recipes, recipe, "recipe")(), words)
     folder = asked.train(places.resolve(data).root, out)

@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from harness import digest
-from harness.export.rows import Asked, TaskRows, model_name, of_run, values
+from harness.export.rows import Asked, TaskRows, model_name, of_run, stamp, values
+from harness.images import ImageError, lies_inside, media_type
 from harness.store import Run, slug, write_json
 
 
-def write(run: Run, data: Path | None, out: Path, images: bool = False) -> list[Path]:
-    """Write one log for each task; with ``images`` the pictures are put inside."""
+def write(run: Run, data: Path | None, out: Path, images: bool = False, outside: bool = False) -> list[Path]:
+    """Write one log for each task; with ``images`` the pictures are put inside.
+
+    A file that does not decode as a picture is named and never put inside, nor, unless ``outside``, one that lies
+    outside the data folder.
+    """
+    picture = partial(_picture, fence=None if outside else data) if images else _name
     paths = []
     for one in of_run(run, data):
-        path = out / f"{_stamp(run)}_{one.task.name}_{slug(run.id)}.json"
-        write_json(path, log(run, one, images))
+        path = out / f"{stamp(run)}_{one.task.name}_{slug(run.id)}.json"
+        write_json(path, log(run, one, picture))
         paths.append(path)
     return paths
 
 
-def _stamp(run: Run) -> str:
-    created = str(run.manifest().get("created", "1970-01-01T00:00:00+00:00"))
-    return created.replace(":", "-").replace("+", "-")
+def _name(path: Path) -> str:
+    return path.name
 
 
-def log(run: Run, one: TaskRows, images: bool = False) -> dict[str, Any]:
+def log(run: Run, one: TaskRows, picture: Callable[[Path], str] = _name) -> dict[str, Any]:
     """The log of one task."""
     manifest = run.manifest()
     created = str(manifest.get("created", "1970-01-01T00:00:00+00:00"))
@@ -60,7 +67,7 @@ def log(run: Run, one: TaskRows, images: bool = False) -> dict[str, Any]:
             "scores": [{"name": one.task.name, "scorer": one.task.name, "metrics": _metrics(one)}],
         },
         "stats": {"started_at": created, "completed_at": str(manifest.get("finished", created))},
-        "samples": [_sample(row, one.task.name, name, images) for row in one.rows],
+        "samples": [_sample(row, one.task.name, name, picture) for row in one.rows],
     }
 
 
@@ -72,10 +79,10 @@ def _metrics(one: TaskRows) -> dict[str, Any]:
     return found
 
 
-def _sample(row: Asked, task: str, model: str, images: bool) -> dict[str, Any]:
+def _sample(row: Asked, task: str, model: str, picture: Callable[[Path], str]) -> dict[str, Any]:
     content: list[dict[str, Any]] = [{"type": "text", "text": row.prompt or row.record.id}]
     if row.sample is not None and row.sample.image is not None:
-        content.insert(0, {"type": "image", "image": _image(row.sample.image, images), "detail": "auto"})
+        content.insert(0, {"type": "image", "image": picture(row.sample.image), "detail": "auto"})
     verdict = {True: "C", False: "I", None: "N"}[row.right]
     sample: dict[str, Any] = {
         "id": row.record.id,
@@ -99,8 +106,12 @@ def _sample(row: Asked, task: str, model: str, images: bool) -> dict[str, Any]:
     return sample
 
 
-def _image(path: Path, inside: bool) -> str:
-    if not inside or not path.is_file():
+def _picture(path: Path, fence: Path | None) -> str:
+    """The picture as a data address; its name where it is none, or lies outside."""
+    if fence is not None and not lies_inside(path, fence):
         return path.name
-    kind = "png" if path.suffix.lower() == ".png" else "jpeg"
-    return f"data:image/{kind};base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+    try:
+        kind = media_type(path)
+    except (ImageError, FileNotFoundError):
+        return path.name
+    return f"data:{kind};base64," + base64.b64encode(path.read_bytes()).decode("ascii")

@@ -9,24 +9,29 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.export.rows import Asked, TaskRows, model_name, of_run, values
+from harness.export.rows import Asked, TaskRows, model_name, of_run, stamp, values
 from harness.store import Run, write_json
 
 
 def write(run: Run, data: Path | None, out: Path) -> list[Path]:
     """Write the files, and say where they are."""
     name = model_name(run)
-    folder = out / re.sub(r"[\"<>:/|\\?*\[\]]+", "__", name)
-    stamp = re.sub(r"[:+]", "-", str(run.manifest().get("created", "1970-01-01T00:00:00-00:00")))
+    folder = out / sanitized(name)
+    began = stamp(run)
     tasks = list(of_run(run, data))
-    results = folder / f"results_{stamp}.json"
+    results = folder / f"results_{began}.json"
     write_json(results, summary(run, tasks, name))
     paths = [results]
     for one in tasks:
-        path = folder / f"samples_{one.task.name}_{stamp}.jsonl"
+        path = folder / f"samples_{one.task.name}_{began}.jsonl"
         path.write_text("".join(line for line in _lines(one)), encoding="utf-8")
         paths.append(path)
     return paths
+
+
+def sanitized(name: str) -> str:
+    """The models' name as lm-eval makes a folder's name of it; dots alone are none."""
+    return re.sub(r"[\"<>:/|\\?*\[\]]+", "__", name)[:200].strip(".") or "model"
 
 
 def summary(run: Run, tasks: list[TaskRows], name: str) -> dict[str, Any]:
@@ -53,7 +58,7 @@ def summary(run: Run, tasks: list[TaskRows], name: str) -> dict[str, Any]:
         "git_hash": (manifest.get("git") or {}).get("commit", ""),
         "model_source": "ohd-bench",
         "model_name": name,
-        "model_name_sanitized": re.sub(r"[\"<>:/|\\?*\[\]]+", "__", name),
+        "model_name_sanitized": sanitized(name),
         "task_hashes": {one.task.name: one.entry.get("samples_digest", "") for one in tasks},
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,12 @@ def of_run(run: Run, data: Path | None) -> Iterator[TaskRows]:
         records = run.records(name)
         rows = tuple(Asked(i, record, samples.get(record.id)) for i, record in enumerate(records))
         yield TaskRows(task, entry, rows, sheet.scores(task, records))
+
+
+def stamp(run: Run) -> str:
+    """When the run began, as part of a file's name: letters, digits, dots and dashes, whatever the manifest says."""
+    created = str(run.manifest().get("created", "1970-01-01T00:00:00+00:00"))
+    return re.sub(r"[^A-Za-z0-9-]+", "-", created)[:40].strip("-") or "undated"
 
 
 def model_name(run: Run) -> str:

@@ -7,14 +7,14 @@ import io
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import stats
 from harness.comparison.compare import Comparison
 from harness.comparison.inference import correct
 from harness.errors import DataError
-from harness.images import ImageError, open_image
+from harness.images import ImageError, lies_inside, open_image
 from harness.store import Record
 from harness.types import Answer, Sample, Task
 
@@ -56,7 +56,9 @@ class Card:
     said: tuple[Said, ...]
 
 
-def cards(one: Comparison, tasks: Mapping[str, Task], most: int, seed: int = 0) -> Iterator[Card]:
+def cards(
+    one: Comparison, tasks: Mapping[str, Task], most: int, seed: int = 0, fence: Path | None = None
+) -> Iterator[Card]:
     """Up to so many cards of each kind and task, drawn by seed: fixed, broken, and wrong on both sides.
 
     Captions are drawn apart from questions, of which there are many more.
@@ -64,7 +66,7 @@ def cards(one: Comparison, tasks: Mapping[str, Task], most: int, seed: int = 0) 
     for found in one.tasks:
         name = found.task.name
         task = tasks.get(name)
-        samples = _samples(task)
+        samples = _samples(task, fence)
         first, second = stats.common(one.base.records[name], one.candidate.records[name])
         shelves: dict[tuple[str, bool], list[tuple[Record, Record]]] = {}
         for before, after in zip(first, second, strict=True):
@@ -86,14 +88,22 @@ def mixed(every: Sequence[Card]) -> list[Card]:
     return [shelf[i] for i in range(longest) for shelf in shelves.values() if i < len(shelf)]
 
 
-def _samples(task: Task | None) -> dict[str, Sample]:
-    """The task's samples by id; none where its data is not at hand, so that a report of kept answers still works."""
+def _samples(task: Task | None, fence: Path | None) -> dict[str, Sample]:
+    """The task's samples by id, those outside the fence without their picture.
+
+    None where its data is not at hand, so that a report of kept answers still works.
+    """
     if task is None:
         return {}
     try:
-        return {sample.id: sample for sample in task.samples()}
+        return {sample.id: _fenced(sample, fence) for sample in task.samples()}
     except DataError:
         return {}
+
+
+def _fenced(sample: Sample, fence: Path | None) -> Sample:
+    outside = fence is not None and sample.image is not None and not lies_inside(sample.image, fence)
+    return replace(sample, image=None) if outside else sample
 
 
 def _kind(before: Record, after: Record) -> str | None:

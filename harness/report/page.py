@@ -120,7 +120,10 @@ def html(material: Material) -> str:
     }
     folder = resources.files("harness.report")
     read = {name: folder.joinpath(name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js")}
-    cards = gallery.mixed([card for one in material.found for card in gallery.cards(one, material.tasks, EACH)])
+    fence = material.data.fence if material.data else None
+    cards = gallery.mixed(
+        [card for one in material.found for card in gallery.cards(one, material.tasks, EACH, fence=fence)]
+    )
     text = environment.from_string(read["page.html"]).render(
         css=read["page.css"],
         js=read["page.js"],

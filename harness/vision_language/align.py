@@ -21,6 +21,7 @@ from torch.nn import Module
 
 from harness import images as pictures
 from harness.errors import DataError, DegenerateError, UsageError
+from harness.rows import rows
 from harness.types import Asked, Sample
 from harness.vision_language import drift, identity
 from harness.vision_language.merge import empty
@@ -97,24 +98,28 @@ class Plan:
     warmup: float = 0.03
     prompt: str = "Describe this image."
 
+    def __post_init__(self) -> None:
+        if not 0 < self.rate < float("inf"):
+            raise UsageError(f"--rate {self.rate}: right would be a number above 0")
+
 
 def train(host: Any, encoder: Any, captions: Path, out: Path, plan: Plan) -> dict[str, Any]:
     """Trains the projector (and a LoRA) behind the encoder's tower; writes both and what was done, gives the latter."""
-    rows = read_captions(captions)
+    pairs = read_captions(captions)
     speaker = host(encoder)
     empty(out)
     speaker.look()
     torch.manual_seed(plan.seed)
     with _in_fp32(host.projector):
         model, trained = _trainable(host, plan)
-        losses = _loop(model, trained, speaker, rows, plan)
+        losses = _loop(model, trained, speaker, pairs, plan)
         option = _save(host, model, out, plan)
     told = {
         "option": option,
         "encoder": encoder.spec,
         "tower": speaker.digests()["tower"],
         "lvlm": host.spec.text,
-        "captions": len(rows),
+        "captions": len(pairs),
         "first_loss": losses[0],
         "last_loss": sum(losses[-10:]) / len(losses[-10:]),
         "projector": identity.part_digest(host.projector),
@@ -125,20 +130,10 @@ def train(host: Any, encoder: Any, captions: Path, out: Path, plan: Plan) -> dic
 
 
 def read_captions(path: Path) -> list[tuple[Path, str]]:
-    """Image and text of every line; DataError where a line has neither or an image is missing."""
-    if not path.is_file():
-        raise DataError(f"no captions at {path}")
-    rows = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
-        try:
-            row = json.loads(line)
-            rows.append((path.parent / row["image"], row["text"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path}:{number} is no caption with 'image' and 'text'") from error
-    if not rows:
-        raise DataError(f"{path} holds no captions")
-    pictures.check({image for image, _ in rows}, str(path))
-    return rows
+    """Image and text of every line; DataError where one is lacking, or an image is missing or lies elsewhere."""
+    found = [(path.parent / row.file_name("image"), row.text("text")) for row in rows(path)]
+    pictures.check({image for image, _ in found}, str(path), path.parent)
+    return found
 
 
 @contextmanager
@@ -172,14 +167,14 @@ def _trainable(host: Any, plan: Plan) -> tuple[Any, list[Tensor]]:
     return model, [weight for weight in model.parameters() if weight.requires_grad]
 
 
-def _loop(model: Any, trained: list[Tensor], speaker: Any, rows: list[tuple[Path, str]], plan: Plan) -> list[float]:
+def _loop(model: Any, trained: list[Tensor], speaker: Any, pairs: list[tuple[Path, str]], plan: Plan) -> list[float]:
     optimizer = torch.optim.AdamW(trained, lr=plan.rate, weight_decay=0.0)
     warmup = max(1, int(plan.steps * plan.warmup))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / warmup))
     order = random.Random(plan.seed)
     losses = []
     for step in range(plan.steps):
-        batch = [_example(speaker, *rows[order.randrange(len(rows))], plan) for _ in range(plan.batch_size)]
+        batch = [_example(speaker, *pairs[order.randrange(len(pairs))], plan) for _ in range(plan.batch_size)]
         loss = model(**_padded(batch, model.device)).loss
         if not torch.isfinite(loss):
             raise DegenerateError(f"align: the loss is not finite at step {step}")

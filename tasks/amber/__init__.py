@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 from harness import digest, yes_no
-from harness.errors import DataError, UsageError
+from harness.errors import BrokenDataError, UsageError
 from harness.images import find
 from harness.metrics import Metric
 from harness.registry import task
-from harness.rows import json_of, text_of
+from harness.rows import Row, distinct, object_of, rows, shown, text_of
 from harness.types import Answer, Counts, Sample, Task
 from tasks.amber import measures, words
 from tasks.amber.rules import Language, Scene, official, strict
@@ -22,10 +23,32 @@ RULES = ("official", "strict")
 WORDS = ("annotations.json", "relation.json", "safe_words.txt")
 GROUPS = {
     "generative": "generative",
+    **{
+        f"discriminative-attribute-{kind}": f"discriminative/attribute/{kind}" for kind in ("state", "number", "action")
+    },
     "discriminative-hallucination": "discriminative/existence",
     "discriminative-relation": "discriminative/relation",
     "relation": "discriminative/relation",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What AMBER's annotation says of a question: its group, and the objects there and the likely inventions.
+
+    A yes-no question has its answer as the one truth.
+    """
+
+    group: str
+    truth: tuple[str, ...]
+    hallu: tuple[str, ...] = ()
+
+
+def _note(row: Row) -> Note:
+    group = GROUPS[row.one_of("type", GROUPS)]
+    if group != "generative":
+        return Note(group, (row.yes_no("truth"),))
+    return Note(group, tuple(row.texts("truth")), tuple(row.texts("hallu")))
 
 
 @task("amber")
@@ -70,7 +93,9 @@ class Amber(Task):
     @cached_property
     def _reading(self) -> dict[str, str]:
         path = self.root / "reading.json"
-        own = json_of(path) if path.is_file() else {}
+        own = object_of(path) if path.is_file() else {}
+        if odd := [key for key, value in own.items() if not isinstance(value, str)]:
+            raise BrokenDataError(f"{path}: '{odd[0]}' is {shown(own[odd[0]])}; right would be a name")
         asked = {key: value for key, value in self._asked_for.items() if value}
         return {"synonyms": "md-3.7.1", "nouns": "nltk"} | own | asked
 
@@ -80,18 +105,19 @@ class Amber(Task):
         return words.synonyms(self._reading["synonyms"])
 
     @cached_property
-    def _annotations(self) -> dict[str, dict[str, Any]]:
-        path = self.root / "annotations.json"
-        try:
-            return {str(row["id"]): row for row in json_of(path)}
-        except (TypeError, KeyError) as error:
-            raise DataError(f"{path} is not AMBER's list of annotations ({error!r})") from error
+    def _annotations(self) -> dict[str, Note]:
+        every = rows(self.root / "annotations.json")
+        distinct(every, "id")
+        return {row.id("id"): _note(row) for row in every}
 
     @cached_property
     def _language(self) -> Language:
-        safe = self.root / "safe_words.txt"
+        safe, path = self.root / "safe_words.txt", self.root / "relation.json"
         skipped = frozenset(text_of(safe).splitlines()) if safe.is_file() else frozenset()
-        return Language(json_of(self.root / "relation.json"), skipped, self.synonyms)
+        relation = Row(path, 1, object_of(path))
+        if not relation.fields:
+            raise relation.wrong("holds no word; right would be AMBER's words, each with a list of those that imply it")
+        return Language({word: relation.texts(word) for word in relation.fields}, skipped, self.synonyms)
 
     @cached_property
     def _nouns(self) -> Nouns:
@@ -102,26 +128,21 @@ class Amber(Task):
         folders = (self.root / "image", self.root / "images", self.data / "images" / "amber")
         images = cache(lambda name: find(name, *folders))
         for row in self._queries():
-            try:
-                id, name, query = str(row["id"]), row["image"], row["query"]
-                note = self._annotations[id]
-                kind, truth = note["type"], note["truth"]
-            except KeyError as error:
-                raise DataError(f"{self.root}: query {row.get('id')} has no {error.args[0]!r}") from error
-            image, group = images(name), GROUPS.get(kind, kind.replace("-", "/"))
-            if group == "generative":
-                yield Sample(id, image, ", ".join(truth), prompt=query, group=group, tokens=512)
-            else:
-                yield Sample(id, image, truth, prompt=query, group=group, tokens=8)
+            id, image, query = row.id("id"), images(row.file_name("image")), row.text("query")
+            note = self._annotations.get(id)
+            if note is None:
+                raise row.wrong(f"'id' {id} is not in annotations.json")
+            captioned = note.group == "generative"
+            target = ", ".join(note.truth) if captioned else note.truth[0]
+            yield Sample(id, image, target, prompt=query, group=note.group, tokens=512 if captioned else 8)
 
-    def _queries(self) -> Iterator[dict[str, Any]]:
+    def _queries(self) -> Iterator[Row]:
         folder = self.root / "query"
-        every = folder / "query_all.json"
-        names = (
-            [every] if every.is_file() else [folder / f"query_{part}.json" for part in ("generative", "discriminative")]
-        )
-        for path in names:
-            yield from json_of(path)
+        whole = folder / "query_all.json"
+        parts = [folder / f"query_{part}.json" for part in ("generative", "discriminative")]
+        every = [row for path in ([whole] if whole.is_file() else parts) for row in rows(path)]
+        distinct(every, "id")
+        return iter(every)
 
     def count(self, sample: Sample, answer: Answer) -> Counts:
         """A caption's nouns against the annotation, or a question's yes or no against the truth."""
@@ -129,9 +150,8 @@ class Amber(Task):
         if sample.group != "generative":
             return yes_no.counts(sample.target, self._read(answer.text))
         note = self._annotations[sample.id]
-        scene = Scene(tuple(note["truth"]), tuple(note["hallu"]))
         counting = official if self._rules == "official" else strict
-        return counting(scene, self._nouns(answer.text), self._language)
+        return counting(Scene(note.truth, note.hallu), self._nouns(answer.text), self._language)
 
     def metrics_of(self, group: str) -> Mapping[str, Metric]:
         """The AMBER Score of the whole; the captions' own metrics; the questions' own."""

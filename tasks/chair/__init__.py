@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib import resources
@@ -11,11 +12,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from harness import digest
-from harness.errors import DataError, UsageError
+from harness.errors import BrokenDataError, DataError, UsageError
 from harness.images import find
 from harness.metrics import Metric, divide, f1, ratio
 from harness.registry import task
-from harness.rows import json_of
+from harness.rows import json_of, object_of, shown
 from harness.types import Answer, Counts, Sample, Task
 from tasks.chair.words import Vocabulary, by_lemma, by_pattern
 
@@ -72,21 +73,29 @@ class Chair(Task):
     @cached_property
     def image_ids(self) -> Sequence[int]:
         """The COCO images that are asked about."""
-        if self._list == "adaiat-500":
-            own = self.root / "images.json"
-            if own.is_file():
-                return json_of(own)
+        own = self.root / "images.json"
+        if self._list == "adaiat-500" and not own.is_file():
             return json.loads(resources.files("tasks.chair").joinpath("adaiat-500.json").read_text(encoding="utf-8"))
-        path = Path(self._list)
+        path = own if self._list == "adaiat-500" else Path(self._list)
         if not path.is_file():
             raise UsageError(
                 f"no list of images is called '{self._list}'; there is adaiat-500, or a JSON file of COCO ids"
             )
-        return json_of(path)
+        return _image_ids(path)
 
     @cached_property
     def _objects(self) -> Mapping[str, Sequence[str]]:
-        return json_of(self.root / "coco_imid_to_objects_nltk.json")
+        path = self.root / "coco_imid_to_objects_nltk.json"
+        found = object_of(path)
+        known = self._vocabulary.names
+        for id, names in found.items():
+            if not id.isdecimal():
+                raise BrokenDataError(f"{path}: '{id[:40]}' is no COCO image's number")
+            if not isinstance(names, list) or not all(isinstance(name, str) and name in known for name in names):
+                raise BrokenDataError(
+                    f"{path}: image {id} shows {shown(names)}; right would be a list of COCO's objects"
+                )
+        return found
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:
@@ -134,6 +143,20 @@ class Chair(Task):
             "data": digest.of_json([digest.of_file(self.root / name) for name in WORD_FILES]),
             "images_digest": digest.of_json(list(self.image_ids)),
         }
+
+
+def _image_ids(path: Path) -> list[int]:
+    """The COCO images of a list, each once."""
+    found = json_of(path)
+    if not isinstance(found, list) or not found:
+        raise BrokenDataError(f"{path} holds {shown(found)}; right would be a list of COCO images' numbers")
+    odd = next((id for id in found if isinstance(id, bool) or not str(id).isdecimal()), None)
+    if odd is not None:
+        raise BrokenDataError(f"{path} holds {shown(odd)}; right would be a COCO image's number")
+    ids = [int(id) for id in found]
+    if twice := [id for id, times in Counter(ids).items() if times > 1]:
+        raise BrokenDataError(f"{path} names image {twice[0]} twice")
+    return ids
 
 
 def _finished(caption: str) -> str:

@@ -7,18 +7,21 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from harness import tagging
-from harness.rows import json_of
+from harness.errors import BrokenDataError
+from harness.rows import object_of, shown
 
 
 class Vocabulary:
     """COCO's 80 objects with their synonyms, and the pairs of words that are read as one."""
 
     def __init__(self, path: Path) -> None:
-        table = json_of(path)
-        self._object: Mapping[str, str] = {word: name for word, name in table["inverse_synonym_dict"].items() if word}
-        self._pairs: Mapping[str, str] = table["double_word_dict"]
+        table = object_of(path)
+        self._object = {word: name for word, name in _words(path, table, "inverse_synonym_dict").items() if word}
+        self._pairs = _words(path, table, "double_word_dict")
+        self.names = frozenset(self._object.values())
 
     def objects(self, words: list[str]) -> list[str]:
         """The object of each word that names one, in order, repeats included."""
@@ -35,6 +38,13 @@ class Vocabulary:
             read.append(self._pairs.get(pair, words[i]))
             i += 2 if pair in self._pairs else 1
         return read
+
+
+def _words(path: Path, table: Mapping[str, Any], key: str) -> Mapping[str, str]:
+    found = table.get(key)
+    if not isinstance(found, dict) or not all(isinstance(word, str) for word in found.values()):
+        raise BrokenDataError(f"{path}: '{key}' is {shown(found)}; right would be an object of words")
+    return found
 
 
 def by_lemma(caption: str) -> list[str]:

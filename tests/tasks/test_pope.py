@@ -67,5 +67,5 @@ def test_words_that_pope_does_not_know_are_told(tmp_path):
         next(iter(Pope(tmp_path).samples()))
     (tmp_path / "pope").mkdir()
     (tmp_path / "pope" / "coco_pope_random.json").write_text(json.dumps({"image": "a.jpg"}) + "\n")
-    with pytest.raises(DataError, match="line 1: not a POPE question"):
+    with pytest.raises(DataError, match="line 1: has no 'text'; it has 'image'"):
         next(iter(Pope(tmp_path).samples()))

@@ -14,7 +14,10 @@ from encoders.training import data, towers
 from encoders.training.data import Order, Pair
 from encoders.training.feed import Feed
 from encoders.training.negatives import captions, swapped
+from harness.captions import labelled
 from harness.errors import DataError, UsageError
+from harness.rows import Row
+from harness.rows import rows as read
 
 PAIRS = [Pair(Path(f"{n}.jpg"), (f"true {n}", f"false {n}", f"wrong {n}", f"other {n}")) for n in range(10)]
 
@@ -45,15 +48,16 @@ def test_annotations_by_kind_are_read_where_there_are_no_label_files(root: Path,
 def test_the_real_dev_rows_are_read(shared: Path, tmp_path: Path) -> None:
     path = shared / "data/ohd_caps/dev/dev_data.json"
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    found = [data._labelled(tmp_path, path, row) for row in rows]
+    (tmp_path / "ohd_caps").mkdir()
+    found = [data._pair(tmp_path, labelled(row)) for row in read(path)]
     assert len(found) == 1980
     assert all(pair.captions[0] == row["caption"][row["label"]] for pair, row in zip(found, rows, strict=True))
     assert {len(pair.captions) for pair in found} >= {3, 4, 5, 28}
 
 
 def test_a_copy_of_the_true_caption_is_no_negative(tmp_path: Path) -> None:
-    row = {"image": "x.jpg", "caption": ["a", "b", "a"], "label": 2}
-    assert data._labelled(tmp_path, tmp_path, row).captions == ("a", "b")
+    row = Row(tmp_path, 1, {"image": "x.jpg", "caption": ["a", "b", "a"], "label": 2})
+    assert data._pair(tmp_path, labelled(row)).captions == ("a", "b")
 
 
 @pytest.mark.parametrize(("split", "name"), [("train", "train_data.json"), ("dev", "coco_annotations.json")])
@@ -61,7 +65,7 @@ def test_files_without_rows_are_named(tmp_path: Path, split: str, name: str) -> 
     folder = tmp_path / "ohd_caps" / split
     folder.mkdir(parents=True)
     (folder / name).write_text("\n")
-    with pytest.raises(DataError, match=f"{split} holds no rows"):
+    with pytest.raises(DataError, match=f"{name} holds no rows"):
         data.pairs(tmp_path, split)
 
 
@@ -76,8 +80,8 @@ def test_missing_images_are_counted_and_named(root: Path, tmp_path: Path) -> Non
 
 
 def test_a_broken_row_names_its_file(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="not an OHD-Caps label row"):
-        data._labelled(tmp_path, Path("x.json"), {"image": "x.jpg", "caption": ["a"], "label": 3})
+    with pytest.raises(DataError, match=r"x\.json, line 7: 'label' is 3; right would be a whole number from 0 to 0"):
+        labelled(Row(Path("x.json"), 7, {"image": "x.jpg", "caption": ["a"], "label": 3}))
 
 
 def test_a_smaller_part_is_contained_in_a_larger_one() -> None:
