@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from itertools import islice
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby, islice
+from typing import TYPE_CHECKING
 
 from harness.errors import DegenerateError
 from harness.types import LVLM, Answer, Asked, Encoder, Failure, Place, Reply
@@ -16,22 +17,34 @@ if TYPE_CHECKING:
 IMAGES_AT_ONCE = 32
 
 
-class Ask(Protocol):
-    """Samples in, replies out, as they come."""
+@dataclass(frozen=True)
+class Ask:
+    """Samples in, replies out, as they come: a reply for every sample.
+
+    ``batch`` is how many images it computes together, those of one number in ``Asked.batch`` (0: each answer stands
+    alone, whatever is asked beside it); ``workers`` is how many batches it computes at once.
+    """
+
+    answers: Callable[[Iterable[Asked]], Iterator[Reply]]
+    batch: int = 0
+    workers: int = 1
 
     def __call__(self, asked: Iterable[Asked]) -> Iterator[Reply]:
         """A reply for every sample."""
+        return self.answers(asked)
 
 
 def ranker(encoder: Encoder, place: Place, features: ImageFeatures | None = None) -> Ask:
     """Answer with the similarity of each sample's image to each of its texts; ``features`` keeps what images gave."""
 
-    def ask(asked: Iterable[Asked]) -> Iterator[Reply]:
-        pending = iter(asked)
-        while batch := list(islice(pending, place.batch_size or IMAGES_AT_ONCE)):
-            yield from _ranked(encoder, batch, features)
+    size = place.batch_size or IMAGES_AT_ONCE
 
-    return ask
+    def answers(asked: Iterable[Asked]) -> Iterator[Reply]:
+        for _, together in groupby(asked, key=lambda one: one.batch):
+            while batch := list(islice(together, size)):
+                yield from _ranked(encoder, batch, features)
+
+    return Ask(answers, size)
 
 
 def _ranked(encoder: Encoder, batch: list[Asked], features: ImageFeatures | None) -> Iterator[Reply]:
@@ -58,8 +71,14 @@ def _ranked(encoder: Encoder, batch: list[Asked], features: ImageFeatures | None
 
 
 def speaker(lvlm: LVLM) -> Ask:
-    """Answer in words."""
-    return lvlm.answers
+    """Answer in words, what an LVLM computes together asked by itself, so that nothing else can change it."""
+    size = getattr(lvlm, "batch", 0)
+
+    def answers(asked: Iterable[Asked]) -> Iterator[Reply]:
+        for _, together in groupby(asked, key=lambda one: one.batch):
+            yield from lvlm.answers(together)
+
+    return Ask(answers if size else lvlm.answers, size)
 
 
 def finite(replies: Iterable[Reply], model: str) -> Iterator[Reply]:

@@ -30,9 +30,13 @@ class Models:
 
     def asker(self, mode: str, workers: int = 1) -> asking.Ask:
         """How this pair is asked: in this process, or in so many of its own."""
-        if workers > 1:
-            specs = (self.encoder.spec if self.encoder else "", self.lvlm.spec if self.lvlm else "")
-            return pool.pooled(pool.Crew(mode, *specs, self.place, self.include), workers)
+        here = self._here(mode)
+        if workers == 1:
+            return here
+        specs = (self.encoder.spec if self.encoder else "", self.lvlm.spec if self.lvlm else "")
+        return pool.pooled(pool.Crew(mode, *specs, self.place, self.include), workers, here.batch)
+
+    def _here(self, mode: str) -> asking.Ask:
         if mode == "rank":
             assert self.encoder is not None
             return asking.ranker(self.encoder, self.place, features_of(self.encoder, self.place))

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from harness import ask as asking
-from harness import digest
+from harness import batches, digest
 from harness.ahead import ahead
 from harness.errors import DegenerateError
 from harness.images import ImageError, image_digest, open_image
@@ -115,8 +115,8 @@ def answer(
     with Journal(path) as journal:
         journal.append([*_recounted(asked, kept), *gone])
         tick(len(kept))
-        todo = [sample for sample in asked.samples if sample.id not in kept]
-        for records in _asked(todo, asked, keys, ask, see):
+        due = {sample.id for sample in asked.samples if sample.id not in kept}
+        for records in _asked(due, asked, keys, ask, see):
             journal.append(records)
             tick(len(records))
     _refuse_constant(asked, path)
@@ -158,18 +158,20 @@ def _brief(reply: Answer) -> Answer:
 
 
 def _asked(
-    todo: Sequence[Sample], asked: Questions, keys: Mapping[str, str], ask: asking.Ask, see: See
+    due: set[str], asked: Questions, keys: Mapping[str, str], ask: asking.Ask, see: See
 ) -> Iterator[list[Record]]:
-    """The records of each reply, as they come: one for every sample that asks the same."""
+    """The records of each reply, as they come: one for every sample that asks the same and is due."""
     same: dict[str, list[Sample]] = {}
-    for sample in todo:
+    for sample in asked.samples:
         same.setdefault(keys[sample.id] or f"missing {sample.id}", []).append(sample)
+    first = {samples[0].id: [twin for twin in samples if twin.id in due] for samples in same.values()}
+    questions = [samples[0] for samples in same.values()]
     broken: list[Reply] = []
-    by_image = _by_image([samples[0] for samples in same.values()])
-    replies = asking.finite(ask(_opened(by_image, see, broken)), asked.task.name)
+    dealt = batches.dealt(questions, {id for id, twins in first.items() if twins}, ask.batch, ask.workers)
+    replies = asking.finite(ask(_opened(list(dealt), see, broken)), asked.task.name)
     for sample, reply in _chained(replies, broken):
-        twins = same[keys[sample.id] or f"missing {sample.id}"]
-        yield [_record(asked, twin, reply, keys[twin.id]) for twin in twins]
+        if twins := first[sample.id]:
+            yield [_record(asked, twin, reply, keys[twin.id]) for twin in twins]
 
 
 def _chained(replies: Iterator[Reply], broken: list[Reply]) -> Iterator[Reply]:
@@ -182,14 +184,7 @@ def _chained(replies: Iterator[Reply], broken: list[Reply]) -> Iterator[Reply]:
         yield broken.pop()
 
 
-def _by_image(samples: Sequence[Sample]) -> dict[Path | None, list[Sample]]:
-    groups: dict[Path | None, list[Sample]] = {}
-    for sample in samples:
-        groups.setdefault(sample.image, []).append(sample)
-    return groups
-
-
-def _opened(by_image: Mapping[Path | None, list[Sample]], see: See, broken: list[Reply]) -> Iterator[Asked]:
+def _opened(dealt: Sequence[tuple[int, list[Sample]]], see: See, broken: list[Reply]) -> Iterator[Asked]:
     """Each image opened once with its samples; what cannot be opened becomes failures instead."""
 
     def opened(path: Path | None) -> Image.Image | Exception | None:
@@ -198,13 +193,11 @@ def _opened(by_image: Mapping[Path | None, list[Sample]], see: See, broken: list
         except (ImageError, FileNotFoundError) as error:
             return error
 
-    for (path, samples), image in zip(by_image.items(), ahead(opened, by_image), strict=True):
-        if path is None:
-            yield from (Asked(None, (sample,)) for sample in samples)
-        elif isinstance(image, Exception):
+    for (batch, samples), image in zip(dealt, ahead(opened, (samples[0].image for _, samples in dealt)), strict=True):
+        if isinstance(image, Exception):
             broken.extend((sample, Failure(str(image))) for sample in samples)
         else:
-            yield Asked(image, tuple(samples))
+            yield Asked(image, tuple(samples), batch)
 
 
 def _refuse_constant(asked: Questions, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Image features kept between runs, under the digests of the tower, of the image and of how it was preprocessed."""
+"""Image features kept between runs, under the digests of the tower, of the preprocessing and of the batch's images."""
 
 from __future__ import annotations
 
@@ -44,7 +44,11 @@ def features_of(encoder: Encoder, place: Place) -> ImageFeatures | None:
 
 
 class ImageFeatures:
-    """Unit rows of images by digest, in one file for each tower and preprocessing; safe for several processes."""
+    """Unit rows of images, in one file for each tower and preprocessing; safe for several processes.
+
+    A row's last digits hang on the images it was encoded with, so it is kept for those and for no others: what comes
+    out of here is what encoding the same images again would give.
+    """
 
     def __init__(self, tower: str, preprocessing: Mapping[str, Any], folder: Path | None = None) -> None:
         folder = folder or cache_dir() / "features"
@@ -58,7 +62,7 @@ class ImageFeatures:
         return closing(sqlite3.connect(self.path, timeout=60))
 
     def known(self, images: Iterable[str]) -> dict[str, np.ndarray]:
-        """The rows kept of these image digests."""
+        """The rows kept under these names."""
         found = {}
         with self._open() as file:
             for image in dict.fromkeys(images):
@@ -75,7 +79,7 @@ class ImageFeatures:
             file.commit()
 
     def of(self, images: Sequence[Image], encode: Encode) -> Tensor:
-        """A row [D] for every image, those not known encoded together; what is known is not encoded again."""
+        """A row [D] for every image; images that were encoded together before are not encoded again."""
         import torch
 
         digests = [of_image(image) for image in images]
@@ -83,12 +87,12 @@ class ImageFeatures:
         return torch.from_numpy(np.stack([found[one] for one in digests]))
 
     def rows(self, images: Mapping[str, Image], encode: Encode) -> dict[str, np.ndarray]:
-        """A row for every image digest: those kept, and the others encoded together and kept."""
-        found = self.known(images)
-        new = [image for image in images if image not in found]
-        if new:
-            rows = encode([images[image] for image in new]).float().cpu().numpy()
-            fresh = dict(zip(new, rows, strict=True))
-            self.keep(fresh)
-            found |= fresh
-        return found
+        """A row for every image digest, from encoding them all together, now or before."""
+        names = sorted(images)  # so that the same images are the same batch, in whatever order they are asked for
+        batch = digest.of_json(names)[:16]
+        kept = self.known(f"{image}/{batch}" for image in names)
+        if len(kept) < len(names):
+            rows = encode([images[image] for image in names]).float().cpu().numpy()
+            kept = {f"{image}/{batch}": row for image, row in zip(names, rows, strict=True)}
+            self.keep(kept)
+        return {image: kept[f"{image}/{batch}"] for image in names}

@@ -1,13 +1,16 @@
-"""Ask several copies of a model at once, each in its own process, the images dealt out in turn."""
+"""Ask several copies of a model at once, each in its own process, the batches dealt out in turn."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import queue
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -50,44 +53,67 @@ class Crew:
         gpus = torch.cuda.device_count()
         if self.place.device in ("auto", "cuda") and gpus:
             return replace(self.place, device=f"cuda:{worker % gpus}")
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+        if "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
         return self.place
 
 
 Make = Callable[[int, int], Ask]
 
 
-def pooled(make: Make, workers: int) -> Ask:
-    """An ask whose images are answered by so many processes; ``make`` is called in each, and must pickle."""
+def pooled(make: Make, workers: int, batch: int = 0) -> Ask:
+    """An ask whose batches are answered by so many processes; ``make`` is called in each, and must pickle.
+
+    A worker is given whole batches, so that it computes together what one process would.
+    """
 
     def ask(asked: Iterable[Asked]) -> Iterator[Reply]:
         context = multiprocessing.get_context("spawn")
         inboxes = [context.Queue(WAITING) for _ in range(workers)]
-        outbox = context.Queue()
+        # A pipe for each: a worker that is killed while it writes leaves no lock behind that others wait for.
+        pipes = [context.Pipe(duplex=False) for _ in range(workers)]
         crew = [
             context.Process(target=_work, args=(make, n, workers, inbox, outbox), daemon=True)
-            for n, inbox in enumerate(inboxes)
+            for n, (inbox, (_, outbox)) in enumerate(zip(inboxes, pipes, strict=True))
         ]
-        for process in crew:
-            process.start()
+        with _deaf_to_interrupts():
+            for process in crew:
+                process.start()
+        for _, outbox in pipes:
+            outbox.close()  # the worker's end, so that a worker's end is heard
         feeder = _Feeder(asked, inboxes)
         feeder.start()
         try:
-            yield from _replies(crew, outbox, feeder)
+            yield from _replies(crew, [reader for reader, _ in pipes], feeder)
         finally:
             feeder.stopped = True
             for process in crew:
                 process.terminate()
                 process.join()
-            for channel in (*inboxes, outbox):
-                channel.cancel_join_thread()
-                channel.close()
+            for inbox in inboxes:
+                inbox.cancel_join_thread()
+                inbox.close()
+            for reader, _ in pipes:
+                reader.close()
 
-    return ask
+    return Ask(ask, batch, workers)
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes started here hear no Ctrl-C: the driver hears it, flushes, and ends its workers."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Feeder(threading.Thread):
-    """Deals the images out in turn; in a thread of its own, so that reading replies never waits for it."""
+    """Deals the images out, each to its batch's worker; in a thread, so that reading replies never waits for it."""
 
     def __init__(self, asked: Iterable[Asked], inboxes: list[Any]) -> None:
         super().__init__(daemon=True, name="feeder")
@@ -98,8 +124,8 @@ class _Feeder(threading.Thread):
     def run(self) -> None:
         """Hand out every image, then tell each worker that there are no more."""
         try:
-            for n, one in enumerate(self.asked):
-                self._put(self.inboxes[n % len(self.inboxes)], one)
+            for one in self.asked:
+                self._put(self.inboxes[one.batch % len(self.inboxes)], one)
             for inbox in self.inboxes:
                 self._put(inbox, None)
         except BaseException as error:
@@ -114,45 +140,51 @@ class _Feeder(threading.Thread):
             return
 
 
-def _replies(crew: Sequence[BaseProcess], outbox: Any, feeder: _Feeder) -> Iterator[Reply]:
+def _replies(crew: Sequence[BaseProcess], readers: Sequence[Connection], feeder: _Feeder) -> Iterator[Reply]:
     """What the workers answer, until all have said that they are done; an error of one is raised here."""
-    working = set(range(len(crew)))
+    working: dict[Any, BaseProcess] = dict(zip(readers, crew, strict=True))
     while working:
         if feeder.error is not None:
             raise feeder.error
-        try:
-            kind, worker, what = outbox.get(timeout=0.5)
-        except queue.Empty:
-            _require_alive(crew, working, outbox)
-            continue
-        if kind == "error":
-            raise what
-        if kind == "done":
-            working.discard(worker)
-        else:
-            yield what
+        ready: list[Any] = wait(list(working), timeout=0.5)
+        for reader in ready:
+            try:
+                kind, what = reader.recv()
+            except (EOFError, OSError) as error:  # its end of the pipe is closed, perhaps amid a message
+                raise _ended(crew.index(working[reader]), working[reader]) from error
+            if kind == "error":
+                raise what
+            if kind == "done":
+                del working[reader]
+            else:
+                yield what
 
 
-def _require_alive(crew: Sequence[BaseProcess], working: set[int], outbox: Any) -> None:
-    for worker in working:
-        code = crew[worker].exitcode
-        if code is not None and outbox.empty():
-            how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-            raise OhdBenchError(f"worker {worker} {how}; the same command goes on where it stopped")
+def _ended(worker: int, process: BaseProcess) -> OhdBenchError:
+    process.join()
+    code = process.exitcode or 0
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+    return OhdBenchError(f"worker {worker} {how}; the same command goes on where it stopped")
 
 
-def _work(make: Make, worker: int, workers: int, inbox: Any, outbox: Any) -> None:
+def _work(make: Make, worker: int, workers: int, inbox: Any, outbox: Connection) -> None:
     """A worker's whole life: make the model, answer what comes, say that it is done."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver hears Ctrl-C, flushes, and ends its workers
+    threading.Thread(target=_end_with_driver, daemon=True, name="end with driver").start()
     try:
         for reply in make(worker, workers)(iter(inbox.get, None)):
-            outbox.put(("reply", worker, reply))
+            outbox.send(("reply", reply))
     except Exception as error:  # raised again in the driver, with its own class and exit code
-        outbox.put(("error", worker, _portable(error)))
+        outbox.send(("error", _portable(error)))
     else:
-        outbox.put(("done", worker, None))
+        outbox.send(("done", None))
+
+
+def _end_with_driver() -> None:
+    """Waits for the driver's end, whatever ends it, and ends this process at once, whatever it is computing."""
+    driver = multiprocessing.parent_process()
+    assert driver is not None
+    wait([driver.sentinel])
+    os._exit(1)
 
 
 def _portable(error: Exception) -> Exception:

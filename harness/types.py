@@ -61,10 +61,14 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The samples of one image, with the image opened once (RGB), or None where nothing is to be seen."""
+    """The samples of one image, with the image opened once (RGB), or None where nothing is to be seen.
+
+    ``batch`` numbers the batch it is computed in (``harness/batches.py``): what has one number is asked together.
+    """
 
     image: Image | None
     samples: tuple[Sample, ...]
+    batch: int = 0
 
 
 Reply = tuple[Sample, Answer | Failure]

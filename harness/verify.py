@@ -58,8 +58,8 @@ def alone(lvlm: LVLM) -> tuple[Ask, str]:
     """How to ask this LVLM one question at a time, by its reference way where it has one; and what that is called."""
     reference = getattr(lvlm, "one_by_one", None)
     if reference is not None:
-        return reference, "alone by generate"
-    return lvlm.answers, "alone"
+        return Ask(reference), "alone by generate"
+    return Ask(lvlm.answers), "alone"
 
 
 def verify(

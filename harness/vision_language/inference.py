@@ -9,6 +9,7 @@ from harness.errors import UsageError
 from harness.types import Place, Spec
 from harness.vision_language.decode import PackedDecoder
 from harness.vision_language.forward import why_not_packed
+from harness.vision_language.memory import full_batch
 from harness.vision_language.pages import Prompt
 from harness.vision_language.plain import PlainDecoder
 
@@ -24,6 +25,13 @@ def way(model: Any, spec: Spec) -> str:
         return "plain"
     why = why_not_packed(model)
     return f"plain: {why}" if why else "packed"
+
+
+def batch(model: Any, spec: Spec, place: Place) -> int:
+    """How many images are computed together; 0 where every question is asked by itself."""
+    if way(model, spec) == "packed":
+        return full_batch(model.device, place.batch_size)
+    return int(place.batch_size > 1)
 
 
 def decoder(

@@ -20,6 +20,8 @@ ALIGN = 8
 MOST_ROWS = {"cpu": 16, "cuda": 160}
 # Tokens of one prefill call: on a CPU one image at a time is as fast and needs the least memory.
 PREFILL_TOKENS = {"cpu": 1, "cuda": 16_384}
+# Images of a batch for each row. At its end rows stand empty; what a kill costs is the batches under way.
+BATCH = {"cpu": 2, "cuda": 4}
 # Of the memory that is free, what the cache may take; the rest is for activations.
 SHARE = {"cpu": 0.4, "cuda": 0.75}
 
@@ -127,6 +129,12 @@ def auto_rows(bytes_each: int, device: torch.device, free: Callable[[torch.devic
     """How many rows of this size to keep at once: what fits, up to where more gain nothing."""
     kind = device.type if device.type in SHARE else "cpu"
     return max(1, min(MOST_ROWS[kind], int(free(device) * SHARE[kind]) // max(1, bytes_each)))
+
+
+def full_batch(device: torch.device, rows: int = 0) -> int:
+    """How many images are answered before rows are left empty: enough for the last ones to cost little."""
+    kind = device.type if device.type in BATCH else "cpu"
+    return BATCH[kind] * (rows or MOST_ROWS[kind])
 
 
 def is_out_of_memory(error: RuntimeError | MemoryError) -> bool:

@@ -39,6 +39,11 @@ class Speaker:
         self.tokenizer = host.processor.tokenizer
         self.ends = ends(host.model, self.tokenizer)
 
+    @property
+    def batch(self) -> int:
+        """How many images are computed together; 0 where each answer stands alone."""
+        return inference.batch(self.host.model, self.host.spec, self.host.place)
+
     def answers(self, asked: Iterable[Asked]) -> Iterator[Reply]:
         """A reply for every sample, as they come."""
         self.look()

@@ -1,0 +1,45 @@
+"""Which images are computed together: batches cut from all the questions of a task, never from what is left of them.
+
+An answer's last digits hang on what else was in the batch: other shapes take other kernels, which add in another order.
+So a batch's members never change. Where one answer of a batch is missing the whole batch is computed again, and what
+was kept stays; so a run that was killed ends with the very bits of one that was not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from itertools import pairwise, zip_longest
+
+from harness.types import Sample
+
+Images = list[list[Sample]]
+
+
+def dealt(
+    samples: Sequence[Sample], due: Collection[str], size: int, lanes: int = 1
+) -> Iterator[tuple[int, list[Sample]]]:
+    """(Number of its batch, samples of one image), in the order to be asked, of every batch with a sample that is due.
+
+    ``size`` is how many images are in a batch; 0 where each answer stands alone, so that only what is due is asked.
+    ``lanes`` batches are dealt in turn, image by image, so that so many workers can each be at one of their own.
+    """
+    images = _by_image(samples if size else [sample for sample in samples if sample.id in due])
+    wanted = [batch for batch in _cut(images, max(1, size)) if any(s.id in due for image in batch for s in image)]
+    for first in range(0, len(wanted), lanes):
+        for row in zip_longest(*wanted[first : first + lanes]):
+            yield from ((first + n, image) for n, image in enumerate(row) if image is not None)
+
+
+def _cut(images: Images, size: int) -> list[Images]:
+    """Batches of equal size, or one less, so that no worker has a long one left at the end."""
+    count = -(-len(images) // size)
+    ends = [len(images) * n // count for n in range(count + 1)] if count else [0]
+    return [images[start:end] for start, end in pairwise(ends)]
+
+
+def _by_image(samples: Sequence[Sample]) -> Images:
+    """The samples of each image together; each sample that needs no image by itself."""
+    groups: dict[object, list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault(sample.image or sample.id, []).append(sample)
+    return list(groups.values())
