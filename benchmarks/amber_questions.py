@@ -12,13 +12,13 @@ from typing import Any
 import torch
 
 from benchmarks import shapes
-from benchmarks.measure import Row, beside, ceilings, peak_bytes, row
-from harness.vision_language.decode import PackedDecoder
-from harness.vision_language.pages import Said
-from harness.vision_language.plain import PlainDecoder
+from benchmarks.measure import Measurement, beside, ceilings, peak_bytes, row
+from harness.vision_language.generate import GenerateDecoder
+from harness.vision_language.packed.decode import PackedDecoder
+from harness.vision_language.packed.requests import Completion
 
 
-def rows(quick: bool) -> Iterator[Row]:
+def rows(quick: bool) -> Iterator[Measurement]:
     """First token, answers of eight tokens, and peak memory."""
     of = shapes.shape(quick, 2 if quick else 4, 2048 if quick else 4096)
     model = shapes.llava(of)
@@ -34,17 +34,17 @@ def never(tokens: Sequence[int], prompt: Any) -> bool:
     return False
 
 
-def _compared(name: str, model: Any, of: shapes.Shape, images: int, limit: int) -> Row:
-    pages = [shapes.page(image, of.vocabulary, limit) for image in range(images)]
+def _compared(name: str, model: Any, of: shapes.Shape, images: int, limit: int) -> Measurement:
+    requests = [shapes.request(image, of.vocabulary, limit) for image in range(images)]
     packed = PackedDecoder(model, never, 0 if torch.cuda.is_available() else 4)
-    said: dict[str, list[Said]] = {}
+    said: dict[str, list[Completion]] = {}
     # A warm-up, because the first call of a kernel pays for its set-up.
-    list(PlainDecoder(model, never).answers([replace(pages[0], prompts=pages[0].prompts[:1])]))
+    list(GenerateDecoder(model, never).answers([replace(requests[0], prompts=requests[0].prompts[:1])]))
     times = beside(
-        lambda: said.update(reference=list(PlainDecoder(model, never).answers(pages))),
-        lambda: said.update(product=list(packed.answers(pages))),
+        lambda: said.update(reference=list(GenerateDecoder(model, never).answers(requests))),
+        lambda: said.update(product=list(packed.answers(requests))),
     )
-    product, runs = times.product, packed.work.images // len(pages)
+    product, runs = times.product, packed.work.images // len(requests)
     equal, detail = same(said["reference"], said["product"])
     asked = len(said["product"])
     calls, tokens = packed.work.prefills / runs, (packed.work.prompt_tokens + packed.work.step_tokens) / runs
@@ -67,7 +67,7 @@ def _compared(name: str, model: Any, of: shapes.Shape, images: int, limit: int) 
     )
 
 
-def same(reference: list[Said], product: list[Said]) -> tuple[bool, dict[str, Any]]:
+def same(reference: list[Completion], product: list[Completion]) -> tuple[bool, dict[str, Any]]:
     """Whether the answers are the same: every token in fp32; in bf16, where near-ties flip, the flips are told."""
     by_key = {one.prompt.key: one for one in product}
     pairs = [(one, by_key[one.prompt.key]) for one in reference]
@@ -79,7 +79,7 @@ def same(reference: list[Said], product: list[Said]) -> tuple[bool, dict[str, An
     return flips == 0 and worst <= 1e-4, {"flips": flips, "max_logit_difference": worst}
 
 
-def _memory() -> Row:
+def _memory() -> Measurement:
     """Peak memory of 4 images × 14 questions, packed, against one question by ``generate``; each in its own process."""
     reference, product = (_peak(arm) for arm in ("one", "packed"))
     return {
@@ -108,11 +108,11 @@ def _measure_peak(arm: str) -> int:
     # The width of the 7B: weights, keys and values and activations then stand to each other as they do there.
     of = shapes.shape(False, 2)
     model = shapes.llava(of)
-    pages = [shapes.page(image, of.vocabulary, 8) for image in range(4)]
+    requests = [shapes.request(image, of.vocabulary, 8) for image in range(4)]
     if arm == "one":
-        list(PlainDecoder(model, never).answers([replace(pages[0], prompts=pages[0].prompts[:1])]))
+        list(GenerateDecoder(model, never).answers([replace(requests[0], prompts=requests[0].prompts[:1])]))
     else:
-        list(PackedDecoder(model, never, 4).answers(pages))
+        list(PackedDecoder(model, never, 4).answers(requests))
     return peak_bytes() - before
 
 

@@ -99,7 +99,7 @@ def _by_table(task: Any, samples: Any, captions: list[dict[str, Any]]) -> list[d
 
 def _similar() -> tuple[Similar, str]:
     """The script's test of two words: by an installed spaCy model; else at the cost of what there is of spaCy."""
-    from tasks.amber.words import synonyms
+    from tasks.amber.vocabulary import synonyms
 
     table = synonyms("md-3.7.1")
     try:
@@ -116,7 +116,7 @@ def _similar() -> tuple[Similar, str]:
 def _blank(spacy: Any) -> Any:
     """An English pipeline that only splits words, every word the same vector."""
     language = spacy.blank("en")
-    from tasks.amber.words import known_words
+    from tasks.amber.vocabulary import known_words
 
     for word in known_words():
         language.vocab.set_vector(word, np.ones(300, np.float32))

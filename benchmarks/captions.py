@@ -10,26 +10,26 @@ import torch
 
 from benchmarks import shapes
 from benchmarks.amber_questions import never, same
-from benchmarks.measure import Row, beside, ceilings, row
-from harness.vision_language.decode import PackedDecoder
-from harness.vision_language.pages import Page, Said
-from harness.vision_language.plain import PlainDecoder
+from benchmarks.measure import Measurement, beside, ceilings, row
+from harness.vision_language.generate import GenerateDecoder
+from harness.vision_language.packed.decode import PackedDecoder
+from harness.vision_language.packed.requests import Completion, ImageRequest
 
 
-def rows(quick: bool) -> Iterator[Row]:
+def rows(quick: bool) -> Iterator[Measurement]:
     """Captions of 60 to 140 tokens, a hundred on average, as LLaVA's on AMBER."""
     of = shapes.shape(quick, 2 if quick else 4, 2048)
     model = shapes.llava(of)
     count = 320 if torch.cuda.is_available() else 16
     rng = random.Random(0)
-    pages = [_page(image, of.vocabulary, rng.randrange(60, 141)) for image in range(count)]
-    alone = pages[:8] if torch.cuda.is_available() else pages
-    said: dict[str, list[Said]] = {}
+    requests = [_page(image, of.vocabulary, rng.randrange(60, 141)) for image in range(count)]
+    alone = requests[:8] if torch.cuda.is_available() else requests
+    said: dict[str, list[Completion]] = {}
     packed = PackedDecoder(model, never)
-    list(PlainDecoder(model, never).answers([_page(0, of.vocabulary, 2)]))
+    list(GenerateDecoder(model, never).answers([_page(0, of.vocabulary, 2)]))
     times = beside(
-        lambda: said.update(reference=list(PlainDecoder(model, never).answers(alone))),
-        lambda: said.update(product=list(packed.answers(pages))),
+        lambda: said.update(reference=list(GenerateDecoder(model, never).answers(alone))),
+        lambda: said.update(product=list(packed.answers(requests))),
     )
     product = times.product
     equal, detail = same(said["reference"], said["product"])
@@ -48,13 +48,15 @@ def rows(quick: bool) -> Iterator[Row]:
         tokens_per_s=round(tokens / product, 1),
         steps=steps,
         **ceilings().shares(
-            (tokens + count * len(pages[0].prompts[0].tokens)) * of.flops_per_token, of.weights * 4.0 * steps, product
+            (tokens + count * len(requests[0].prompts[0].tokens)) * of.flops_per_token,
+            of.weights * 4.0 * steps,
+            product,
         ),
         full_amber_s=round(product / count * shapes.AMBER_IMAGES, 1),
         shape=of.said(),
     )
 
 
-def _page(image: int, vocabulary: int, limit: int) -> Page:
-    one = shapes.page(image, vocabulary, limit, ["Describe this image ."])
+def _page(image: int, vocabulary: int, limit: int) -> ImageRequest:
+    one = shapes.request(image, vocabulary, limit, ["Describe this image ."])
     return replace(one, prompts=tuple(replace(prompt, limit=limit) for prompt in one.prompts))

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from harness.linear import fast_linear
+from harness.compute.onednn import fast_linear
 
-Row = dict[str, Any]
+Measurement = dict[str, Any]
 
 
 def device() -> torch.device:
@@ -122,7 +122,7 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def row(name: str, reference: float, product: float, equal: bool, **detail: Any) -> Row:
+def row(name: str, reference: float, product: float, equal: bool, **detail: Any) -> Measurement:
     """One line of the table: how many times faster, and whether the results are the same."""
     detail = {"reference_s": round(reference, 3), "product_s": round(product, 3), **detail}
     return {"name": name, "ratio": round(reference / product, 2), "equal": equal, "detail": detail}

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel
 
-from benchmarks.measure import Row, beside, ceilings, device, dtype, row
+from benchmarks.measure import Measurement, beside, ceilings, device, dtype, row
 from encoders.towers import trie
 from encoders.towers.clip_encoder import padded_features
-from harness.linear import fast_linear
+from harness.compute.onednn import fast_linear
 
 START, END, CAPTIONS = 49_406, 49_407, 28
 Ids = list[list[int]]
@@ -22,7 +22,7 @@ TEXT = {"b32": (512, 8, 12), "l14": (768, 12, 12)}
 VISION = {"b32": (768, 12, 12, 32, 224), "l14": (1024, 16, 24, 14, 224)}
 
 
-def rows(quick: bool) -> Iterator[Row]:
+def rows(quick: bool) -> Iterator[Measurement]:
     """The whole task with a B/32, and the text side of an L/14."""
     count = 64 if torch.cuda.is_available() else (2 if quick else 6)
     yield _whole(clip("b32"), [captions(n) for n in range(count)])
@@ -67,7 +67,7 @@ def captions(image: int) -> Ids:
     return [[START, *ids, END] for ids in (true, *false)]
 
 
-def _whole(model: CLIPModel, asked: list[Ids]) -> Row:
+def _whole(model: CLIPModel, asked: list[Ids]) -> Measurement:
     config = model.config.vision_config
     pixels = torch.randn(len(asked), 3, config.image_size, config.image_size, device=device(), dtype=dtype())
 
@@ -83,7 +83,7 @@ def _whole(model: CLIPModel, asked: list[Ids]) -> Row:
     return _compared("ohd-caps-b32", rank, asked, model)
 
 
-def _text_side(model: CLIPModel, asked: list[Ids]) -> Row:
+def _text_side(model: CLIPModel, asked: list[Ids]) -> Measurement:
     image_D = torch.randn(model.config.projection_dim, device=device(), dtype=dtype())
 
     def rank(text: Callable[..., Tensor]) -> Tensor:
@@ -94,7 +94,7 @@ def _text_side(model: CLIPModel, asked: list[Ids]) -> Row:
 
 
 @torch.inference_mode()
-def _compared(name: str, rank: Callable[[Callable[..., Tensor]], Tensor], asked: list[Ids], model: Any) -> Row:
+def _compared(name: str, rank: Callable[[Callable[..., Tensor]], Tensor], asked: list[Ids], model: Any) -> Measurement:
     found: dict[str, Tensor] = {}
 
     def product() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from benchmarks.measure import device, dtype
-from harness.vision_language.pages import Page, Prompt
+from harness.vision_language.packed.requests import ImageRequest, Prompt
 
 AMBER_QUESTIONS, AMBER_IMAGES, CAPTION_TOKENS = 14_216, 1_004, 100
 IMAGE = 1
@@ -121,11 +121,11 @@ def questions(rng: random.Random) -> list[str]:
     return existence + attribute + relation
 
 
-def page(image: int, vocabulary: int, limit: int, texts: list[str] | None = None) -> Page:
+def request(image: int, vocabulary: int, limit: int, texts: list[str] | None = None) -> ImageRequest:
     """One image of noise and its questions, a token for each word."""
     rng = random.Random(image)
     pixels = torch.randn(3, 336, 336, generator=torch.Generator().manual_seed(image))
     texts = questions(rng) if texts is None else texts
     before = (*SYSTEM, *[IMAGE] * 576, 55, 56)
     ids = [tuple(100 + zlib.crc32(word.encode()) % (vocabulary - 100) for word in text.split()) for text in texts]
-    return Page(pixels, tuple(Prompt((image, n), before + i + ASSISTANT, limit) for n, i in enumerate(ids)))
+    return ImageRequest(pixels, tuple(Prompt((image, n), before + i + ASSISTANT, limit) for n, i in enumerate(ids)))

@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import CLIPConfig, CLIPModel
 
-from benchmarks.measure import Row, device, row, seconds
-from encoders.recipes import Training
+from benchmarks.measure import Measurement, device, row, seconds
 from encoders.towers.trie import nodes
 from encoders.training.loss import object_contrastive_loss
+from encoders.training.settings import Training
 from encoders.training.step import Batch, gradients
 from encoders.training.towers import trainable
 
@@ -27,7 +27,7 @@ SHARED = Path(os.environ.get("OHD_BENCH_SHARED", Path(__file__).parents[2] / "sh
 OVERLAP = SHARED / "data/images/ohd_overlap"
 
 
-def rows(quick: bool) -> Iterator[Row]:
+def rows(quick: bool) -> Iterator[Measurement]:
     """Dev rows as they are, half of them with 3 to 5 captions there; and rows with all 28 and their real images."""
     count = 64 if torch.cuda.is_available() else 2 if quick else 4
     captions, origin = _captions(count)
@@ -45,7 +45,7 @@ def rows(quick: bool) -> Iterator[Row]:
         )
 
 
-def _compared(name: str, captions: list[list[list[int]]], pixels: Tensor, origin: str, **more: Any) -> Row:
+def _compared(name: str, captions: list[list[list[int]]], pixels: Tensor, origin: str, **more: Any) -> Measurement:
     """Forward and backward of both towers and the loss, our way and the padded way, from the same random weights."""
     from accelerate import Accelerator
 

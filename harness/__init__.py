@@ -1,1 +1,1 @@
-"""The rig: asks a model every question of a task, keeps each answer, measures and compares."""
+"""The harness: asks a model every question of a task, keeps each answer, measures and compares."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from harness import devices, registry
+from harness import registry
+from harness.compute import devices
 from harness.errors import UsageError
 from harness.types import Encoder, Place, Spec
 

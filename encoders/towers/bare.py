@@ -9,10 +9,10 @@ from transformers import CLIPConfig, CLIPModel, CLIPVisionConfig, CLIPVisionMode
 
 from encoders.towers import convert, pixels
 from encoders.towers.clip_encoder import ClipEncoder
-from encoders.towers.words import OpenClipWords, Words
+from encoders.towers.tokens import OpenClipWords, Words
+from harness.compute.weights import hollow
 from harness.errors import ModelError
 from harness.types import Place, Spec
-from harness.weights import hollow
 
 TensorMap = Mapping[str, Tensor]
 OPENAI_VOCABULARY = 49408

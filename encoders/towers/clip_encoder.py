@@ -15,11 +15,11 @@ from torch.nn import functional
 from transformers import CLIPModel, CLIPVisionModel
 
 from encoders.towers.pixels import HubPixels
+from encoders.towers.tokens import Ids, Words
 from encoders.towers.trie import text_features
-from encoders.towers.words import Ids, Words
-from harness import devices
+from harness.compute import devices
+from harness.compute.onednn import fast_linear
 from harness.errors import ModelError
-from harness.linear import fast_linear
 from harness.types import Place, Spec
 from harness.vision_language import identity
 

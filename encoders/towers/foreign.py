@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from encoders.towers.clip_encoder import unit
-from harness import devices
+from harness.compute import devices
 from harness.errors import ModelError
 from harness.types import Place
 from harness.vision_language import identity

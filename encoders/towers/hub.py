@@ -22,13 +22,13 @@ from transformers import (
 from encoders.towers import bare, pixels
 from encoders.towers.clip_encoder import ClipEncoder
 from encoders.towers.foreign import HubForeign
-from encoders.towers.words import HubWords
-from harness import weights
+from encoders.towers.tokens import HubWords
+from harness.compute import weights
 from harness.errors import ModelError, UsageError
 from harness.types import Encoder, Place, Spec
-from harness.vision_language import original
-from harness.vision_language.loaded import local
-from harness.vision_language.names import in_memory, is_computed
+from harness.vision_language.layouts import original
+from harness.vision_language.layouts.folder import local
+from harness.vision_language.layouts.weight_names import in_memory, is_computed
 
 DEFAULT = "openai/clip-vit-base-patch32"
 ACTIVATIONS = ("quick_gelu", "gelu")

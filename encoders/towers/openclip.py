@@ -20,10 +20,10 @@ from encoders.towers import bare, convert, pixels
 from encoders.towers.clip_encoder import ClipEncoder
 from encoders.towers.foreign import OpenClipForeign
 from encoders.towers.hub import check_activation
-from encoders.towers.words import OpenClipWords
+from encoders.towers.tokens import OpenClipWords
+from harness.compute.weights import hollow, read
 from harness.errors import ModelError, UsageError
 from harness.types import Encoder, Place, Spec
-from harness.weights import hollow, read
 
 FOLDER_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "open_clip_pytorch_model.safetensors")
 

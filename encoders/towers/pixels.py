@@ -16,7 +16,7 @@ from transformers import AutoImageProcessor
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from harness.errors import ModelError
-from harness.vision_language.loaded import first_line
+from harness.vision_language.layouts.folder import first_line
 
 NO_FILE = "the folder has no preprocessor_config.json"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from safetensors.torch import save_file
 
 from encoders.towers import convert, pixels
-from encoders.towers.words import OpenClipWords
+from encoders.towers.tokens import OpenClipWords
 from harness.errors import ModelError, UsageError
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ ROWS = (96, 384)
 Tokens = tuple[int, ...]
 
 
-class Row(NamedTuple):
+class PackedRow(NamedTuple):
     """Captions as trees in preorder: ``ends[i]`` is where the subtree of node i ends, ``leaves`` the captions' ends."""
 
     tokens: list[int]
@@ -71,7 +71,7 @@ def _up_to_the_end(ids: Tokens, model: CLIPModel) -> Tokens:
     return ids
 
 
-def _rows(captions: Sequence[Tokens], limit: int) -> list[Row]:
+def _rows(captions: Sequence[Tokens], limit: int) -> list[PackedRow]:
     """Sorted distinct captions in as few rows as the limit allows, of about equal length."""
     limit = max([limit, *map(len, captions)])
     rows = list(_cut(captions, limit))
@@ -83,16 +83,16 @@ def _rows(captions: Sequence[Tokens], limit: int) -> list[Row]:
     return rows
 
 
-def _cut(captions: Sequence[Tokens], limit: int) -> Iterator[Row]:
+def _cut(captions: Sequence[Tokens], limit: int) -> Iterator[PackedRow]:
     """Rows filled one after the other; each begins a new forest, so a prefix is repeated only where a row ends."""
-    one = Row([], [], [], {})
+    one = PackedRow([], [], [], {})
     path: list[int] = []
     previous: Tokens = ()
     for caption in captions:
         shared = _shared(previous, caption)
         if len(one.tokens) + len(caption) - shared > limit:
             yield one
-            one, path, shared = Row([], [], [], {}), [], 0
+            one, path, shared = PackedRow([], [], [], {}), [], 0
         del path[shared:]
         for depth in range(shared, len(caption)):
             path.append(len(one.tokens))
@@ -115,7 +115,7 @@ def _shared(one: Tokens, other: Tokens) -> int:
     return min(len(one), len(other))
 
 
-def _states(model: CLIPModel, rows: Sequence[Row]) -> Tensor:
+def _states(model: CLIPModel, rows: Sequence[PackedRow]) -> Tensor:
     """The tower's final states [R, L, W] of every node."""
     tower, device = model.text_model, model.text_projection.weight.device
     length = max(len(one.tokens) for one in rows)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from encoders.towers.clip_encoder import ClipEncoder
-from encoders.training.data import Pair, opened
+from encoders.training.dataset import Pair, opened
 from harness import class_folders
 from harness.errors import DataError, UsageError
 from harness.images import check

@@ -12,13 +12,13 @@ import torch
 
 from encoders.towers.clip_encoder import ClipEncoder
 from encoders.training import negatives
-from encoders.training.data import Order, Pair, opened
-from encoders.training.hard import Hard
+from encoders.training.dataset import Order, Pair, opened
+from encoders.training.hard_negatives import Hard
 from encoders.training.step import Batch
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from encoders.recipes import Training
+    from encoders.training.settings import Training
 
 READERS = 4
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from encoders.recipes import Training
+    from encoders.training.settings import Training
 
 ABOVE_0 = frozenset({"fraction", "epochs", "lr", "clip_norm"})
 FROM_1 = frozenset({"negatives_per_row", "replay_batch", "batch", "accumulate", "save_every", "dev_samples"})

@@ -19,16 +19,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from encoders.training import checkpoint, data, output, towers
+from encoders.training import checkpoint, dataset, output, towers
 from encoders.training.evaluation import Looks
 from encoders.training.feed import Feed
 from encoders.training.step import Terms, gradients
-from harness import registry
-from harness.cli import console
+from harness import console, registry
 from harness.errors import DegenerateError, UsageError
 
 if TYPE_CHECKING:
-    from encoders.recipes import Training
+    from encoders.training.settings import Training
     from encoders.training.step import Batch
 
 BEST = "best.safetensors"
@@ -36,10 +35,10 @@ BEST = "best.safetensors"
 
 def train(recipe: Training, root: Path, out: Path) -> Path:
     """The folder of the encoder this recipe makes of this data; an interrupted training goes on."""
-    return Run(recipe, root, out).train()
+    return TrainingRun(recipe, root, out).train()
 
 
-class Run:
+class TrainingRun:
     """One training, in one of its processes."""
 
     def __init__(self, recipe: Training, root: Path, out: Path) -> None:
@@ -54,10 +53,10 @@ class Run:
         # The looker is never trained: it takes the weights of the moment, looks at the dev rows and is what is saved.
         self.looker = towers.base(recipe.base, str(self.accelerator.device))
         fence = None if recipe.allow_outside else root
-        rows = data.chosen(data.pairs(root, "train", fence), recipe.fraction, recipe.max_samples, recipe.seed)
-        rows = data.shuffled(rows, recipe.seed) if recipe.shuffle_images else rows
-        dev = data.chosen(data.pairs(root, "dev", fence), 1.0, recipe.dev_samples, 0)
-        replay = data.replayed(root, fence) if recipe.replay else []
+        rows = dataset.chosen(dataset.pairs(root, "train", fence), recipe.fraction, recipe.max_samples, recipe.seed)
+        rows = dataset.shuffled(rows, recipe.seed) if recipe.shuffle_images else rows
+        dev = dataset.chosen(dataset.pairs(root, "dev", fence), 1.0, recipe.dev_samples, 0)
+        replay = dataset.replayed(root, fence) if recipe.replay else []
         self.feed = Feed(recipe, self.looker, rows, replay, self._place())
         # A short training is not all warm-up; what is recorded is what is done.
         self.recipe = recipe = replace(recipe, warmup=min(recipe.warmup, self.feed.steps // 10))

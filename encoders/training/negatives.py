@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
-from encoders.training.data import Pair
-from encoders.training.hard import Hard
+from encoders.training.dataset import Pair
+from encoders.training.hard_negatives import Hard
 
 KEEPS = frozenset(
     {"a", "an", "the", "of", "in", "on", "at", "and", "or", "with", "to", "by", "for", "from", "is", "are", "there"}

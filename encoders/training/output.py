@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from encoders.training import checkpoint, towers
-from encoders.training.data import Pair
-from encoders.training.data import identity as rows_identity
+from encoders.training.dataset import Pair
+from encoders.training.dataset import identity as rows_identity
 from harness.vision_language import identity as digests
 
 if TYPE_CHECKING:
-    from encoders.recipes import Training
     from encoders.towers.clip_encoder import ClipEncoder
     from encoders.training.evaluation import Looks
+    from encoders.training.settings import Training
 
 PACKAGES = ("torch", "transformers", "accelerate", "peft")
 

@@ -21,7 +21,7 @@ from encoders.training.loss import object_contrastive_loss
 from encoders.training.towers import Captions
 
 if TYPE_CHECKING:
-    from encoders.recipes import Training
+    from encoders.training.settings import Training
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from harness.errors import ModelError, UsageError
 from harness.types import Place
 
 if TYPE_CHECKING:
-    from encoders.recipes import Training
+    from encoders.training.settings import Training
 
 TextFeatures = Callable[[CLIPModel, list[list[int]]], Tensor]
 TEXT: Mapping[str, TextFeatures] = {"trie": text_features, "padded": padded_features}

@@ -15,7 +15,10 @@ import typer
 
 from harness.errors import OhdBenchError
 
-COMMANDS = ("run", "listing", "score", "compare", "report", "encoder", "train", "export", "leaderboard", "data")
+COMMANDS = (
+    "run", "list", "show", "score", "compare", "attribute", "effects", "objects", "report", "encoder", "train", "sweep",
+    "export", "leaderboard", "data",
+)  # fmt: skip
 """The files that have commands, in the order of ``--help``. They import what is heavy inside their commands."""
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.run import DataDir
+from harness.cli.options import DataDir, Json
 
 
 def register_data(data: typer.Typer) -> None:
@@ -19,18 +19,19 @@ def artefacts(
         str, typer.Argument(help="A task whose samples are rows of texts, NAME[?option=value].")
     ] = "ohd-caps",
     data: DataDir = "micro",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Say how often the true text is found without any image, by text, medoid or length; and count duplicates."""
     from rich.table import Table
 
-    from harness import artefacts, registry, rig
-    from harness.cli.console import out, print_json
+    from harness import artefacts, registry
+    from harness.asking import evaluate
+    from harness.console import out, print_json
     from harness.data import resolve
     from harness.errors import UsageError
 
     registry.load()
-    samples = [sample for sample in rig.open_task(task, resolve(data).root).samples() if len(sample.texts) > 1]
+    samples = [sample for sample in evaluate.open_task(task, resolve(data).root).samples() if len(sample.texts) > 1]
     if not samples:
         raise UsageError(f"{task} has no rows of texts to examine; ohd-caps has")
     found = artefacts.examine(samples)

@@ -9,11 +9,11 @@ from typing import Any
 
 from rich.table import Table
 
-from harness.cli.console import out, print_json
-from harness.comparison import compare, sides
-from harness.comparison.compare import Comparison, Line, OneTask
+from harness.comparison import answer_sets, compare
+from harness.comparison.compare import Comparison, MetricChange, OneTask
+from harness.comparison.metric_table import cell, gap, number
+from harness.console import out, print_json
 from harness.errors import GateError, UsageError
-from harness.sheet import cell, gap, number
 
 ARROW = {"higher": " ↑", "lower": " ↓", "neither": ""}
 
@@ -25,11 +25,11 @@ def opened(names: Sequence[str], results: Path, task: str, data: str) -> list[Co
     if len(names) < 2:
         raise UsageError("compare takes a base and at least one more: runs by id or encoder, or files of answers")
     where = resolve(data) if any(Path(name).is_file() for name in names) else None
-    every, tasks = sides.open_sides(names, results, task, where)
+    every, tasks = answer_sets.open_answer_sets(names, results, task, where)
     return [compare.compare(every[0], other, tasks) for other in every[1:]]
 
 
-def gates(found: Sequence[Comparison], wanted: Sequence[str]) -> list[Line]:
+def gates(found: Sequence[Comparison], wanted: Sequence[str]) -> list[MetricChange]:
     """The lines that --fail-if-worse names; UsageError where it names none."""
     lines = [line for one in found for line in one.lines(full=True)]
     chosen = []
@@ -42,12 +42,12 @@ def gates(found: Sequence[Comparison], wanted: Sequence[str]) -> list[Line]:
     return chosen
 
 
-def _is_called(line: Line, name: str) -> bool:
+def _is_called(line: MetricChange, name: str) -> bool:
     *where, metric = name.split(":")
     return metric == line.metric and all(part in (line.task, line.group, line.group.split("/")[-1]) for part in where)
 
 
-def enforce(lines: Sequence[Line]) -> None:
+def enforce(lines: Sequence[MetricChange]) -> None:
     """GateError where a line is worse than the base, and its interval leaves out 0."""
     worse = [line for line in lines if line.worse]
     if worse:
@@ -128,15 +128,15 @@ def _print_task(one: OneTask) -> None:
             out().print(f"  {group or one.task.whole}: {samples}; {images}", markup=False)
 
 
-def controlled(one: Comparison, results: Path) -> dict[str, list[tuple[Line, Any, Any]]]:
+def controlled(one: Comparison, results: Path) -> dict[str, list[tuple[MetricChange, Any, Any]]]:
     """By control that both sides were run under: each line with both sides' image-dependent part."""
-    from harness import controls
+    from harness.asking import controls
 
     runs = [side.run for side in (one.base, one.candidate)]
     if not runs[0] or not runs[1]:
         return {}
     kept = [controls.of(run, results) for run in runs if run]
-    found: dict[str, list[tuple[Line, Any, Any]]] = {}
+    found: dict[str, list[tuple[MetricChange, Any, Any]]] = {}
     for name in (name for name in kept[0] if name in kept[1]):
         for task in one.tasks:
             parts = [controls.image_dependent(r, k[name], task.task) for r, k in zip(runs, kept, strict=True) if r]
@@ -147,7 +147,7 @@ def controlled(one: Comparison, results: Path) -> dict[str, list[tuple[Line, Any
     return found
 
 
-def _control_table(one: Comparison, name: str, rows: Sequence[tuple[Line, Any, Any]]) -> Table:
+def _control_table(one: Comparison, name: str, rows: Sequence[tuple[MetricChange, Any, Any]]) -> Table:
     table = Table(title=f"Control: {name}", header_style="bold", title_justify="left")
     for head in ("task", "group", "metric"):
         table.add_column(head)
@@ -184,7 +184,7 @@ def as_plain(one: Comparison, results: Path, full: bool) -> dict[str, Any]:
     )
 
 
-def _at(line: Line) -> dict[str, str]:
+def _at(line: MetricChange) -> dict[str, str]:
     return {"task": line.task, "group": line.group, "metric": line.metric}
 
 
@@ -225,20 +225,20 @@ PRINTED_NOTE = (
 
 def print_published(as_json: bool) -> None:
     """The bias reading of every published pair."""
-    from harness.comparison import from_print
+    from harness.comparison import published_arithmetic
 
-    found = [from_print.reading(*pair) for pair in from_print.pairs()]
+    found = [published_arithmetic.reading(*pair) for pair in published_arithmetic.pairs()]
     if as_json:
         print_json(plain(found))
         return
-    title = f"Computed from the precision and recall printed in {from_print.PAPER}"
+    title = f"Computed from the precision and recall printed in {published_arithmetic.PAPER}"
     table = Table(title=title, header_style="bold", caption=PRINTED_NOTE, title_justify="left", caption_justify="left")
     table.add_column("table")
     for name in (*PRINTED, "by criterion", "by d′", "reading"):
         table.add_column(name, justify="right")
     for row in found:
         values: Any = row["values"]
-        pairs = zip((values[name] for name in from_print.SHOWN), PRINTED_DIGITS, strict=True)
+        pairs = zip((values[name] for name in published_arithmetic.SHOWN), PRINTED_DIGITS, strict=True)
         cells = [f"{before[0]:.{d}f} → {after[0]:.{d}f}" for (before, after), d in pairs]
         shares = [f"{row[key]:+.1f}" for key in ("by_criterion", "by_d_prime")]
         table.add_row(str(row["table"]), *cells, *shares, str(row["reading"]))

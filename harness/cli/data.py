@@ -32,7 +32,7 @@ def prepare(
     from harness.errors import UsageError
 
     if what == "nltk":
-        from harness import nltk_packages
+        from harness.words import nltk_packages
 
         print(nltk_packages.prepare(source, to))
     elif what == "micro":

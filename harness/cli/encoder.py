@@ -8,15 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli.run import Include
+from harness.cli.options import Device, Dtype, Include, Json, Out, SpecText
 
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps …", envvar="OHD_BENCH_DEVICE")]
 Images = Annotated[Path | None, typer.Option(help="A folder of sample images; bundled patterns where none is named.")]
 Count = Annotated[int, typer.Option(min=1, help="How many sample images.")]
-SpecText = Annotated[str, typer.Argument(metavar="SPEC", help="An encoder, NAME[:LOCATION][?key=value].")]
-Out = Annotated[Path, typer.Option(help="A folder that is not there yet, or is empty.")]
-Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.", envvar="OHD_BENCH_DTYPE")]
 
 
 def register(app: typer.Typer) -> None:
@@ -30,9 +25,9 @@ def register(app: typer.Typer) -> None:
 
 def inspect(spec: SpecText, device: Device = "auto", include: Include = None, as_json: Json = False) -> None:
     """Say what an encoder is: digests, architecture, activation, pixels."""
-    from harness import compare_encoders
+    from harness.comparison import encoders
 
-    _show(compare_encoders.inspect(_encoder(spec, device, include)), as_json)
+    _show(encoders.inspect(_encoder(spec, device, include)), as_json)
 
 
 def check(
@@ -46,12 +41,13 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Say whether a tower fits an LVLM (exit 4 where not), and how far it drifted from the LVLM's own."""
-    from harness import compare_encoders, registry
+    from harness import registry
+    from harness.comparison import encoders
     from harness.types import Place
 
     encoder = _encoder(spec, device, include)
     host = registry.make_lvlm(lvlm, Place(device=device, dtype=dtype))
-    _show(compare_encoders.check(host, encoder, compare_encoders.sample_images(images, count)), as_json)
+    _show(encoders.check(host, encoder, encoders.sample_images(images, count)), as_json)
 
 
 def convert(
@@ -63,11 +59,11 @@ def convert(
     as_json: Json = False,
 ) -> None:
     """Write an encoder in another layout, load it again, and print how equal the two are."""
-    from harness import compare_encoders
+    from harness.comparison import encoders
     from harness.types import Place
 
     encoder = _encoder(spec, device, include)
-    found = compare_encoders.convert(encoder, to, out, Place(device=device))
+    found = encoders.convert(encoder, to, out, Place(device=device))
     _show(found, as_json, f"ohd-bench run --encoder {found['spec']}")
 
 
@@ -81,10 +77,10 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """Say how two encoders differ: settings, weights by part, rows."""
-    from harness import compare_encoders
+    from harness.comparison import encoders
 
     both = [_encoder(text, device, include) for text in (one, other)]
-    _show(compare_encoders.diff(both[0], both[1], compare_encoders.sample_images(images, count)), as_json)
+    _show(encoders.diff(both[0], both[1], encoders.sample_images(images, count)), as_json)
 
 
 def merge(
@@ -99,7 +95,7 @@ def merge(
     """Write an LVLM with this encoder's tower as a standard LLaVA folder that other tools load."""
     from harness import registry
     from harness.types import Place
-    from harness.vision_language import merge as merging
+    from harness.vision_language.layouts import merge as merging
 
     encoder = _encoder(spec, device, include)
     host = registry.make_lvlm(into, Place(device=device, dtype=dtype))
@@ -136,7 +132,7 @@ def align(
 
 def _encoder(spec: str, device: str, include: list[Path] | None) -> Any:
     from harness import registry
-    from harness.cli.console import say_assumed
+    from harness.console import say_assumed
     from harness.types import Place
 
     registry.load(include or ())
@@ -147,7 +143,7 @@ def _encoder(spec: str, device: str, include: list[Path] | None) -> Any:
 
 def _show(found: Mapping[str, Any], as_json: bool, following: str = "") -> None:
     """The result as JSON or as a table on stdout, and what to do next on stderr."""
-    from harness.cli.console import out, print_json, say
+    from harness.console import out, print_json, say
 
     if as_json:
         print_json(_plain(found))

@@ -28,7 +28,7 @@ def export(
 ) -> None:
     """Write kept runs as logs that inspect_ai's viewer or lm-eval's tools open."""
     from harness import registry
-    from harness.comparison.sides import find_run
+    from harness.comparison.answer_sets import find_run
     from harness.data import resolve
     from harness.errors import UsageError
     from harness.export import inspect, lm_eval

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.run import Include, Results
+from harness.cli.options import Include, Results
 
 
 def register(app: typer.Typer) -> None:
@@ -22,9 +22,9 @@ def leaderboard(
     include: Include = None,
 ) -> None:
     """Write the leaderboard from the kept results."""
-    from harness import leaderboard as page
     from harness import registry
     from harness.errors import GateError, UsageError
+    from harness.report import leaderboard as page
 
     if not results.is_dir():
         raise UsageError(f"{results} is not a folder of runs; 'ohd-bench run' makes one")

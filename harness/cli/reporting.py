@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import rig, sheet
+from harness.asking import evaluate
 from harness.cli.comparing import controlled, opened
-from harness.cli.console import say
-from harness.comparison import sides
+from harness.comparison import answer_sets, metric_table
+from harness.console import say
 from harness.data import Data, resolve
 from harness.errors import UsageError
 from harness.report.page import Material
@@ -31,7 +31,7 @@ def material(
 
 def _over(task: Task, data: Data) -> Task:
     """The same task over this data, so that its questions and pictures can be shown."""
-    return rig.open_task(task.spec or task.name, data.root)
+    return evaluate.open_task(task.spec or task.name, data.root)
 
 
 def _sweep(points: Sequence[str], results: Path, fallback: Task) -> tuple[list[tuple[float, Estimate]], str]:
@@ -40,16 +40,17 @@ def _sweep(points: Sequence[str], results: Path, fallback: Task) -> tuple[list[t
     for point in points:
         percent, _, name = point.partition("=")
         try:
-            read.append((float(percent), sides.of_run(sides.find_run(results, name))))
+            read.append((float(percent), answer_sets.of_run(answer_sets.find_run(results, name))))
         except ValueError as error:
             raise UsageError(f"--sweep {point}: write PERCENT=RUN, such as 5=micro-ohd-5") from error
     if not read:
         return [], ""
     shared = set.intersection(*(set(side.records) for _, side in read))
-    tasks = [task for task in rig.kept_tasks([side.run for _, side in read if side.run]) if task.name in shared]
+    tasks = [task for task in evaluate.kept_tasks([side.run for _, side in read if side.run]) if task.name in shared]
     task = next((task for task in tasks if task.mode == "rank"), tasks[0] if tasks else fallback)
     scores = [
-        (percent, sheet.scores(task, side.records[task.name])) for percent, side in sorted(read, key=lambda p: p[0])
+        (percent, metric_table.scores(task, side.records[task.name]))
+        for percent, side in sorted(read, key=lambda p: p[0])
     ]
     group = next(iter([g for g, m in task.summary if m == task.headline]), "")
     return [(percent, found[group][task.headline]) for percent, found in scores], f"{task.name} {task.headline}"

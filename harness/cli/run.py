@@ -7,50 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-Names = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--task",
-        "-t",
-        help="A task, NAME[?option=value]; repeat for more. Default: all these models can answer.",
-        envvar="OHD_BENCH_TASK",
-    ),
-]
-Encoders = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--encoder",
-        "-e",
-        help="An encoder, NAME[:LOCATION][?key=value]; repeat to compare, the first is the base.",
-        envvar="OHD_BENCH_ENCODER",
-    ),
-]
-Lvlm = Annotated[
-    str,
-    typer.Option(
-        "--lvlm",
-        "-l",
-        help="The LVLM that carries each encoder's tower, NAME[:LOCATION][?key=value].",
-        envvar="OHD_BENCH_LVLM",
-    ),
-]
-DataDir = Annotated[
-    str,
-    typer.Option("--data", help="'micro', or a folder with the benchmarks' official files.", envvar="OHD_BENCH_DATA"),
-]
-Results = Annotated[Path, typer.Option("--results", help="Where runs are kept.", envvar="OHD_BENCH_RESULTS")]
-Include = Annotated[
-    list[Path] | None, typer.Option("--include", help="A folder with more tasks or models.", envvar="OHD_BENCH_INCLUDE")
-]
-
-AllowOutside = Annotated[
-    bool,
-    typer.Option(
-        "--allow-outside",
-        help="Read images that the data names outside its folder: absolute, by '..' or through links.",
-        envvar="OHD_BENCH_ALLOW_OUTSIDE",
-    ),
-]
+from harness.cli.options import (
+    AllowOutside,
+    DataDir,
+    Device,
+    Dtype,
+    Encoders,
+    Include,
+    Json,
+    Lvlm,
+    Results,
+    Tasks,
+    Verbose,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -61,7 +30,7 @@ def register(app: typer.Typer) -> None:
 def run(
     encoder: Encoders = None,
     lvlm: Lvlm = "",
-    task: Names = None,
+    task: Tasks = None,
     data: DataDir = "micro",
     results: Results = Path("results"),
     align: Annotated[
@@ -87,8 +56,8 @@ def run(
     batch_size: Annotated[
         int, typer.Option(min=0, help="Images at once; 0 is auto.", envvar="OHD_BENCH_BATCH_SIZE")
     ] = 0,
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.", envvar="OHD_BENCH_DTYPE")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps …", envvar="OHD_BENCH_DEVICE")] = "auto",
+    dtype: Dtype = "auto",
+    device: Device = "auto",
     workers: Annotated[
         int,
         typer.Option(min=1, help="Processes, each with its own copy of the models.", envvar="OHD_BENCH_WORKERS"),
@@ -104,8 +73,8 @@ def run(
     include: Include = None,
     allow_outside: AllowOutside = False,
     full: Annotated[bool, typer.Option("--full", help="Print every metric of every group.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks and library logs.")] = False,
+    as_json: Json = False,
+    verbose: Verbose = False,
 ) -> None:
     """Ask models every question of the chosen tasks, keep every answer, and print the comparison.
 

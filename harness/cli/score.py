@@ -40,8 +40,9 @@ def score(
     Reads AMBER's JSON, POPE's and LLaVA's lines, CHAIR's captions, our records, lmms-eval's samples and VLMEvalKit's
     tables; which it is, the content tells.
     """
-    from harness import registry, scoreboard
-    from harness.cli.console import out, print_json, say
+    from harness import registry
+    from harness.console import out, print_json, say
+    from harness.scoring import scoreboard
 
     registry.load()
     asked = {"reference": reference, "repeats": repeats}
@@ -61,10 +62,10 @@ def synonyms(
     data: DataFolder = "data",
 ) -> None:
     """Build AMBER's table of synonyms from a spaCy model's vectors."""
-    from harness import similar_words
     from harness.data import resolve
+    from harness.words import similar
 
-    table = similar_words.table(model, resolve(data).root / "amber" / "relation.json")
-    similar_words.write(table, out)
+    table = similar.table(model, resolve(data).root / "amber" / "relation.json")
+    similar.write(table, out)
     print(f"{len(table['pairs'])} pairs of {table['name']} in {out}")
     print(f"now: ohd-bench score amber FILE --synonyms {out}")

@@ -12,11 +12,13 @@ from urllib.parse import urlencode
 from rich.markup import escape
 from rich.table import Table
 
-from harness import registry, rig, sheet
-from harness.cli.console import out, print_json, say, say_assumed, ticking
+from harness import registry
+from harness.asking import evaluate
+from harness.asking.estimate import TimeEstimate
+from harness.comparison import metric_table
+from harness.console import out, print_json, say, say_assumed, ticking
 from harness.data import resolve
 from harness.errors import UsageError
-from harness.estimate import Estimate
 from harness.store import Run
 from harness.types import Place, Task
 
@@ -31,7 +33,7 @@ def ask(
     results: Path,
     place: Place,
     asked: Mapping[str, Any],
-) -> tuple[list[rig.Outcome], list[Task]]:
+) -> tuple[list[evaluate.Outcome], list[Task]]:
     """One run for each encoder (or one of the LVLM as it came), each kept in its folder."""
     if not encoders and not lvlm:
         raise UsageError("nothing to ask: name an --encoder, an --lvlm or both; 'ohd-bench list' says what there is")
@@ -41,20 +43,20 @@ def ask(
         registry.find(registry.lvlms, registry.parse_spec(lvlm).name, "LVLM")
     where = resolve(data, asked.get("outside", False))
     modes = _modes(bool(encoders), bool(lvlm), asked.get("control", "none"))
-    tasks = rig.chosen(names, where, modes, say)
+    tasks = evaluate.chosen(names, where, modes, say)
     only_estimate = asked.get("estimate", False)
-    plan = rig.plan(tasks, where, results, place, **asked)
+    plan = evaluate.plan(tasks, where, results, place, **asked)
     host = registry.make_lvlm(lvlm, place) if lvlm else None
-    outcomes: list[rig.Outcome] = []
-    estimates: dict[str, Mapping[str, Estimate]] = {}
+    outcomes: list[evaluate.Outcome] = []
+    estimates: dict[str, Mapping[str, TimeEstimate]] = {}
     for text in dict.fromkeys(encoders or [""]):
         encoder = registry.make_encoder(text, place) if text else None
         if encoder is not None:
             say_assumed(encoder)
         if only_estimate:
-            estimates[text] = rig.estimates(plan, encoder, host)
+            estimates[text] = evaluate.estimates(plan, encoder, host)
         else:
-            outcomes.append(rig.perform(plan, encoder, host, ticking))
+            outcomes.append(evaluate.perform(plan, encoder, host, ticking))
     if only_estimate:
         print_estimates(estimates, lvlm, plan, asked.get("as_json", False))
     return outcomes, tasks
@@ -70,7 +72,7 @@ def _modes(encoder: bool, lvlm: bool, control: str) -> set[str]:
     return {"generate"}
 
 
-def print_standings(outcomes: Sequence[rig.Outcome], results: Path, quiet: bool) -> None:
+def print_standings(outcomes: Sequence[evaluate.Outcome], results: Path, quiet: bool) -> None:
     """What failed, what came out of asking again, where the answers lie, and what to do next."""
     for one in outcomes:
         for name, standing in one.tasks.items():
@@ -86,7 +88,9 @@ def print_standings(outcomes: Sequence[rig.Outcome], results: Path, quiet: bool)
         say(f"now: ohd-bench compare {' '.join(one.run.id for one in outcomes[:2])} --results {results}")
 
 
-def print_estimates(found: Mapping[str, Mapping[str, Estimate]], lvlm: str, plan: rig.Plan, as_json: bool) -> None:
+def print_estimates(
+    found: Mapping[str, Mapping[str, TimeEstimate]], lvlm: str, plan: evaluate.RunPlan, as_json: bool
+) -> None:
     """How long each task will take with each encoder: one line, or one entry of a JSON list."""
     if plan.workers > 1:
         say(f"--estimate measures one process; what --workers {plan.workers} gains is not part of it")
@@ -120,16 +124,16 @@ def quiet() -> None:
 def print_runs(runs: Sequence[Run], tasks: Sequence[Task], full: bool = False, as_json: bool = False) -> None:
     """The runs side by side: the first run's values, and each later run's with its paired difference to the first."""
     manifests = [run.manifest() for run in runs]
-    every = {task.name: sheet.rows(task, runs) for task in tasks}
+    every = {task.name: metric_table.rows(task, runs) for task in tasks}
     if as_json:
-        rows = [sheet.as_json(task, row) for task in tasks for row in every[task.name]]
+        rows = [metric_table.as_json(task, row) for task in tasks for row in every[task.name]]
         print_json({"runs": manifests, "rows": rows})
         return
     floors = {task.name: _floors(manifests, task.name) for task in tasks}
     names = list(dict.fromkeys(name for by_name in floors.values() for name in by_name))
     table = _table([_title(manifest) for manifest in manifests], names)
     for task in tasks:
-        for row in every[task.name] if full else sheet.summary(task, every[task.name]):
+        for row in every[task.name] if full else metric_table.summary(task, every[task.name]):
             pictureless = [_floor(floors[task.name].get(name, {}), row) for name in names]
             table.add_row(row.task, row.group or task.whole, _arrow(row), *_cells(row), *pictureless)
         table.add_section()
@@ -151,16 +155,16 @@ def _table(titles: Sequence[str], floors: Sequence[str]) -> Table:
     return table
 
 
-def _cells(row: sheet.Row) -> list[str]:
+def _cells(row: metric_table.MetricRow) -> list[str]:
     cells = []
     for i, one in enumerate(row.values):
-        cells.append(sheet.cell(one, row.digits))
+        cells.append(metric_table.cell(one, row.digits))
         if i:
-            cells.append(sheet.gap(row.differences[i], row.digits))
+            cells.append(metric_table.gap(row.differences[i], row.digits))
     return cells
 
 
-def _arrow(row: sheet.Row) -> str:
+def _arrow(row: metric_table.MetricRow) -> str:
     return row.metric + {"higher": " ↑", "lower": " ↓", "neither": ""}[row.better]
 
 
@@ -188,6 +192,6 @@ def _floors(manifests: Sequence[Mapping[str, Any]], task: str) -> dict[str, Any]
     return found
 
 
-def _floor(groups: Mapping[str, Mapping[str, float]], row: sheet.Row) -> str:
+def _floor(groups: Mapping[str, Mapping[str, float]], row: metric_table.MetricRow) -> str:
     value = groups.get(row.group, {}).get(row.metric)
-    return "" if value is None else sheet.number(value, row.digits)
+    return "" if value is None else metric_table.number(value, row.digits)

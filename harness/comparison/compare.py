@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness import stats
-from harness.comparison import bias, inference, probabilities, sides
-from harness.comparison.inference import Flips
-from harness.comparison.sides import Side
+from harness.comparison import answer_sets, bias, probabilities, significance
+from harness.comparison.answer_sets import AnswerSet
+from harness.comparison.significance import Flips
 from harness.metrics import Metric
 from harness.stats import Difference, Estimate, Tally
 from harness.store import Record
@@ -18,7 +18,7 @@ from harness.types import Task
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class MetricChange:
     """One metric of one group: the base, the candidate, their difference; p adjusted for all lines looked at."""
 
     task: str
@@ -34,7 +34,7 @@ class Line:
     @property
     def detectable(self) -> float:
         """The smallest true difference this data finds in four of five cases."""
-        return inference.detectable(self.gap.se, self.gap_images)
+        return significance.detectable(self.gap.se, self.gap_images)
 
     @property
     def gap_images(self) -> int:
@@ -56,7 +56,7 @@ class OneTask:
     samples: int
     images: int
     unpaired: int
-    lines: tuple[Line, ...]
+    lines: tuple[MetricChange, ...]
     flips: Mapping[str, Flips]
     readings: Mapping[str, bias.Reading]
     signal: Mapping[str, tuple[dict[str, float], dict[str, float]]]
@@ -76,7 +76,7 @@ class OneTask:
         """The widest groups of yes-no questions."""
         return [group for group in self.readings if not any(_above(other, group) for other in self.readings)]
 
-    def short(self) -> list[Line]:
+    def short(self) -> list[MetricChange]:
         """The lines of a short table: the task's own choice, discrimination and bias, and what p(yes) adds."""
         chosen = [*(self.task.summary or [("", self.task.headline)])]
         chosen += [(group, name) for group in self.tops() for name in bias.SHOWN]
@@ -90,33 +90,33 @@ class OneTask:
 class Comparison:
     """A base and a candidate over all the tasks both have."""
 
-    base: Side
-    candidate: Side
+    base: AnswerSet
+    candidate: AnswerSet
     tasks: tuple[OneTask, ...]
     joint: Difference | None
 
-    def lines(self, full: bool = False) -> list[Line]:
+    def lines(self, full: bool = False) -> list[MetricChange]:
         """The lines to look at, their p-values adjusted for looking at all of them (Holm)."""
         shown = [line for one in self.tasks for line in (one.lines if full else one.short())]
-        adjusted = inference.holm({str(i): line.gap.p for i, line in enumerate(shown)})
+        adjusted = significance.holm({str(i): line.gap.p for i, line in enumerate(shown)})
         return [replace(line, adjusted=adjusted[str(i)]) for i, line in enumerate(shown)]
 
 
-def compare(base: Side, candidate: Side, tasks: Sequence[Task]) -> Comparison:
+def compare(base: AnswerSet, candidate: AnswerSet, tasks: Sequence[Task]) -> Comparison:
     """What changed from base to candidate; UsageError where the two do not compare."""
     ours = [task for task in tasks if task.name in base.records and task.name in candidate.records]
-    sides.require_comparable(base, candidate, ours)
+    answer_sets.require_comparable(base, candidate, ours)
     found = tuple(_one_task(task, base, candidate) for task in ours)
     return Comparison(base, candidate, found, _joint(ours, base, candidate))
 
 
-def _one_task(task: Task, base: Side, candidate: Side) -> OneTask:
+def _one_task(task: Task, base: AnswerSet, candidate: AnswerSet) -> OneTask:
     every = base.records[task.name], candidate.records[task.name]
     first, second = stats.common(*every)
     pairs = stats.paired_tallies(first, second)
     beliefs = _beliefs(first, second)
     believed = _belief_lines(task, beliefs) if beliefs else []
-    lines: list[Line] = []
+    lines: list[MetricChange] = []
     readings: dict[str, bias.Reading] = {}
     signal: dict[str, tuple[dict[str, float], dict[str, float]]] = {}
     for group, (before, after) in pairs.items():
@@ -141,8 +141,8 @@ def _finite(metrics: Mapping[str, Metric], *tallies: Tally) -> dict[str, Metric]
     return {name: metric for name, metric in metrics.items() if all(np.isfinite(metric(one)) for one in totals)}
 
 
-def _line(task: Task, group: str, name: str, metric: Metric, pair: stats.Pair) -> Line:
-    return Line(task.name, group, name, metric.better, metric.digits, *pair)
+def _line(task: Task, group: str, name: str, metric: Metric, pair: stats.Pair) -> MetricChange:
+    return MetricChange(task.name, group, name, metric.better, metric.digits, *pair)
 
 
 def _flips(first: Sequence[Record], second: Sequence[Record]) -> dict[str, Flips]:
@@ -151,7 +151,7 @@ def _flips(first: Sequence[Record], second: Sequence[Record]) -> dict[str, Flips
     for i, record in enumerate(first):
         for group in stats.groups_of(record.group):
             members.setdefault(group, []).append(i)
-    found = {g: inference.flips([first[i] for i in at], [second[i] for i in at]) for g, at in members.items()}
+    found = {g: significance.flips([first[i] for i in at], [second[i] for i in at]) for g, at in members.items()}
     return {group: one for group, one in found.items() if one}
 
 
@@ -171,18 +171,18 @@ def _beliefs(
     return before, after
 
 
-def _belief_lines(task: Task, beliefs: tuple[probabilities.Believed, probabilities.Believed]) -> list[Line]:
+def _belief_lines(task: Task, beliefs: tuple[probabilities.Believed, probabilities.Believed]) -> list[MetricChange]:
     ratio = float((beliefs[0].p >= 0.5).mean())
     chosen = probabilities.measures(ratio)
     found = probabilities.estimates(list(beliefs), chosen)
     return [
-        Line(task.name, "", name, chosen[name].better, chosen[name].digits, values[0], values[1], gaps[1])
+        MetricChange(task.name, "", name, chosen[name].better, chosen[name].digits, values[0], values[1], gaps[1])
         for name, (values, gaps) in found.items()
         if gaps[1] is not None
     ]
 
 
-def _joint(tasks: Sequence[Task], base: Side, candidate: Side) -> Difference | None:
+def _joint(tasks: Sequence[Task], base: AnswerSet, candidate: AnswerSet) -> Difference | None:
     """The mean change of the tasks' headlines for the better; one draw of images for all tasks, as tasks share them."""
     parts: list[tuple[Metric, list[Record], list[Record]]] = []
     for task in tasks:
@@ -211,7 +211,7 @@ def _headline(task: Task) -> tuple[str, str]:
 
 
 def _clustered(records: Iterable[Record]) -> list[Record]:
-    return [replace(record, image=sides.cluster(record.image)) for record in records]
+    return [replace(record, image=answer_sets.cluster(record.image)) for record in records]
 
 
 def _above(other: str, group: str) -> bool:

@@ -7,9 +7,9 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.comparison.compare import Comparison, Line
+from harness.comparison.compare import Comparison, MetricChange
+from harness.comparison.metric_table import number
 from harness.report.page import Material, figures
-from harness.sheet import number
 
 COLUMNS = (
     "base", "candidate", "task", "group", "metric", "better", "base_value", "base_low", "base_high", "candidate_value",
@@ -49,7 +49,7 @@ def table_csv(material: Material) -> str:
     return kept.getvalue()
 
 
-def _cells(line: Line) -> list[object]:
+def _cells(line: MetricChange) -> list[object]:
     a, b, d = line.base, line.candidate, line.gap
     numbers = (a.value, a.low, a.high, b.value, b.low, b.high, d.value, d.low, d.high, d.p, line.adjusted)
     shown = ["" if x != x else repr(float(x)) for x in (*numbers, line.detectable)]

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import rig, sheet
-from harness.comparison.inference import correct
+from harness.asking import evaluate
+from harness.comparison import metric_table
+from harness.comparison.significance import correct
 from harness.errors import DataError
 from harness.stats import Estimate
 from harness.store import Record, Run
@@ -75,14 +76,14 @@ class TaskRows:
 def of_run(run: Run, data: Path | None) -> Iterator[TaskRows]:
     """Each task of a run. Where its data is not at hand, questions and targets are empty."""
     for name, entry in run.manifest().get("tasks", {}).items():
-        task = rig.open_task(entry.get("spec") or name, data or Path())
+        task = evaluate.open_task(entry.get("spec") or name, data or Path())
         try:
             samples = {sample.id: sample for sample in task.samples()} if data else {}
         except DataError:  # the answers can be exported without their questions
             samples = {}
         records = run.records(name)
         rows = tuple(Asked(i, record, samples.get(record.id)) for i, record in enumerate(records))
-        yield TaskRows(task, entry, rows, sheet.scores(task, records))
+        yield TaskRows(task, entry, rows, metric_table.scores(task, records))
 
 
 def stamp(run: Run) -> str:
@@ -93,7 +94,7 @@ def stamp(run: Run) -> str:
 
 def model_name(run: Run) -> str:
     """The models of a run as one name."""
-    from harness.comparison.sides import title
+    from harness.comparison.answer_sets import title
 
     return title(run.manifest()) or run.id
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from harness import registry
 from harness.types import LvlmHost, Place, Spec
 
-DEFAULT = "llava-hf/llava-1.5-7b-hf"
 OPTIONS = (
     "template", "pad", "dtype", "attention", "inference", "device_map", "quantize", "projector", "lora", "base",
     "tower", "align", "images",

@@ -7,8 +7,8 @@ from itertools import combinations
 from random import Random
 from typing import Any
 
+from harness.micro.classes import CLASSES, COLOURS, NUMBERS, POSES, plural
 from harness.micro.scene import Scene, census
-from harness.micro.words import CLASSES, COLOURS, NUMBERS, POSES, plural
 
 Question = tuple[str, str, str]
 """Type, query, truth."""

@@ -8,8 +8,8 @@ from itertools import combinations
 from random import Random
 from typing import Any
 
+from harness.micro.classes import CLASSES, COLOURS, HOME_COLOUR, article
 from harness.micro.scene import Scene, census
-from harness.micro.words import CLASSES, COLOURS, HOME_COLOUR, article
 
 _OPENINGS = ("", "there is ", "a picture of ", "here we see ")
 _KINDS = ("adversarial", "popular", "random")

@@ -8,9 +8,9 @@ from random import Random
 import numpy as np
 from PIL import Image, ImageDraw
 
+from harness.micro.classes import COLOURS
 from harness.micro.scene import SIDE, Scene, Thing
 from harness.micro.shapes import SHAPES
-from harness.micro.words import COLOURS
 
 PIXELS = 64
 _CELL = 2 * PIXELS // SIDE

@@ -11,9 +11,9 @@ from typing import Any
 
 from harness.micro import amber, pope
 from harness.micro.captions import row, shuffled, web_caption
+from harness.micro.classes import CLASSES, COLOURS, HOME_COLOUR, POSES, RELATION, SAFE_WORDS, THEMES
 from harness.micro.draw import draw, picture_of
 from harness.micro.scene import Mix, Scene, Thing, scene
-from harness.micro.words import CLASSES, COLOURS, HOME_COLOUR, POSES, RELATION, SAFE_WORDS, THEMES
 
 
 @dataclass(frozen=True, slots=True)

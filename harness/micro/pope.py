@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
+from harness.micro.classes import CLASSES, article
 from harness.micro.scene import Scene, census
-from harness.micro.words import CLASSES, article
 
 SAMPLINGS = ("random", "popular", "adversarial")
 EACH = 3

@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import combinations
 from random import Random
 
-from harness.micro.words import CLASSES, COLOURS, HOME_COLOUR, POSES, THEME_WEIGHTS, THEMES
+from harness.micro.classes import CLASSES, COLOURS, HOME_COLOUR, POSES, THEME_WEIGHTS, THEMES
 
 SIDE = 4
 """A scene is a grid of SIDE x SIDE cells."""

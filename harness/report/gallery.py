@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness import stats
 from harness.comparison.compare import Comparison
-from harness.comparison.inference import correct
+from harness.comparison.significance import correct
 from harness.errors import DataError
 from harness.images import ImageError, lies_inside, open_image
 from harness.store import Record

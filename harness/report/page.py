@@ -10,9 +10,9 @@ from typing import Any
 
 import jinja2
 
-from harness import objects, sheet
+from harness.comparison import metric_table, objects
 from harness.comparison.compare import Comparison, OneTask
-from harness.comparison.inference import Flips
+from harness.comparison.significance import Flips
 from harness.data import Data
 from harness.errors import DataError, UsageError
 from harness.report import gallery, plots
@@ -56,7 +56,7 @@ def figures(material: Material) -> list[Plot]:
 
 
 def _points(found: Sequence[Comparison]) -> dict[str, dict[str, tuple[float, float]]]:
-    """Side → task and group → (false alarms, hits), for groups with questions of both answers."""
+    """Name → task and group → (false alarms, hits), for groups with questions of both answers."""
     points: dict[str, dict[str, tuple[float, float]]] = {}
     for one in found:
         for task in one.tasks:
@@ -112,9 +112,9 @@ def html(material: Material) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {
-        "cell": sheet.cell,
-        "gap": sheet.gap,
-        "number": sheet.number,
+        "cell": metric_table.cell,
+        "gap": metric_table.gap,
+        "number": metric_table.number,
         "p": p_value,
         "called": plots.called,
     }

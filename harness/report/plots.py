@@ -16,9 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.special import ndtr, ndtri
 
-from harness.comparison.compare import Comparison, Line
+from harness.comparison.compare import Comparison, MetricChange
+from harness.comparison.objects import Objects
 from harness.comparison.probabilities import Believed, reliability, risk_coverage
-from harness.objects import Objects
 
 INK, FAINT, PAPER = "#1b2430", "#c9d1da", "#fefefe"
 SERIES = ("#3867b0", "#d1701f", "#2f8f63", "#8e4fa8", "#b03a48")
@@ -112,20 +112,20 @@ def intervals(found: Sequence[Comparison]) -> Plot:
     return Plot("differences", "What changed", "Differences to the base with 95 % intervals by image.", draw)
 
 
-def _bar(axes: Axes, line: Line, y: float, colour: str) -> None:
+def _bar(axes: Axes, line: MetricChange, y: float, colour: str) -> None:
     axes.plot([line.gap.low, line.gap.high], [y, y], color=colour, linewidth=2.2, solid_capstyle="round")
     axes.plot([line.gap.value], [y], "o", color=colour, markersize=6)
 
 
-def _in_points(line: Line) -> bool:
+def _in_points(line: MetricChange) -> bool:
     return line.digits == 1 and np.isfinite(line.gap.low)
 
 
-def _key(line: Line) -> tuple[str, str, str]:
+def _key(line: MetricChange) -> tuple[str, str, str]:
     return line.task, line.group, line.metric
 
 
-def _called(line: Line) -> str:
+def _called(line: MetricChange) -> str:
     where = " ".join(filter(None, (line.task, line.group.split("/")[-1])))
     return f"{where}: {called(line.metric)}" + {"higher": " ↑", "lower": " ↓", "neither": ""}[line.better]
 

@@ -24,7 +24,7 @@ from harness.errors import DataError, DegenerateError, UsageError
 from harness.rows import rows
 from harness.types import Asked, Sample
 from harness.vision_language import drift, identity
-from harness.vision_language.merge import empty
+from harness.vision_language.layouts.merge import empty
 
 CLOSED = ("stats", "ridge")
 MOST_IMAGES = 512
@@ -188,7 +188,7 @@ def _loop(model: Any, trained: list[Tensor], speaker: Any, pairs: list[tuple[Pat
 
 def _example(speaker: Any, image: Path, text: str, plan: Plan) -> tuple[Tensor, Tensor, Tensor]:
     """Pixels, token ids, and labels that leave out the prompt."""
-    page = speaker.page(Asked(pictures.open_image(image), (Sample("", None, "", prompt=plan.prompt),)))
+    page = speaker.request(Asked(pictures.open_image(image), (Sample("", None, "", prompt=plan.prompt),)))
     tokenizer = speaker.tokenizer
     prompt = list(page.prompts[0].tokens)
     answer = [*tokenizer(" " + text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]

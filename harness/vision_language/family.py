@@ -15,12 +15,13 @@ from torch.nn import Module
 from transformers import AutoModelForImageTextToText, CLIPVisionModel, GenerationConfig, StoppingCriteria
 from transformers import StoppingCriteriaList as Criteria
 
-from harness import devices, weights
+from harness.compute import devices, weights
 from harness.errors import ModelError, UsageError
 from harness.types import Answer, Asked, Encoder, Failure, Place, Reply, Sample, Spec
-from harness.vision_language import checkpoint, fits, identity, original, swap, template, yes_no_tokens
+from harness.vision_language import fits, identity, swap, template, yes_no_tokens
 from harness.vision_language.greedy import greedily
-from harness.vision_language.loaded import first_line, local, require_in_memory
+from harness.vision_language.layouts import checkpoint, original
+from harness.vision_language.layouts.folder import first_line, local, require_in_memory
 
 
 class Family:

@@ -11,17 +11,8 @@ from torch.nn import Module
 from transformers import CLIPVisionModel
 
 from harness.types import Encoder, Place, Spec
-from harness.vision_language import (
-    align,
-    checkpoint,
-    fits,
-    identity,
-    inference,
-    preprocess,
-    swap,
-    template,
-    yes_no_tokens,
-)
+from harness.vision_language import align, fits, identity, inference, preprocess, swap, template, yes_no_tokens
+from harness.vision_language.layouts import checkpoint
 from harness.vision_language.speaker import Speaker, View
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from harness.errors import UsageError
 from harness.types import Place, Spec
-from harness.vision_language.decode import PackedDecoder
-from harness.vision_language.forward import why_not_packed
-from harness.vision_language.memory import full_batch
-from harness.vision_language.pages import Prompt
-from harness.vision_language.plain import PlainDecoder
+from harness.vision_language.generate import GenerateDecoder
+from harness.vision_language.packed.decode import PackedDecoder
+from harness.vision_language.packed.forward import why_not_packed
+from harness.vision_language.packed.kv_cache import full_batch
+from harness.vision_language.packed.requests import Prompt
 
 WAYS = ("packed", "plain")
 
@@ -36,8 +36,8 @@ def batch(model: Any, spec: Spec, place: Place) -> int:
 
 def decoder(
     model: Any, finished: Callable[[Sequence[int], Prompt], bool], spec: Spec, place: Place
-) -> PackedDecoder | PlainDecoder:
+) -> PackedDecoder | GenerateDecoder:
     """What answers this model's prompts, the way that suits it."""
     if way(model, spec) == "packed":
         return PackedDecoder(model, finished, place.batch_size)
-    return PlainDecoder(model, finished, max(1, place.batch_size))
+    return GenerateDecoder(model, finished, max(1, place.batch_size))

@@ -25,7 +25,7 @@ TOP = 20
 PROBE = "Is the sky blue? Answer yes or no."
 
 
-class Line:
+class Connection:
     """The connections to a server that all questions of a run share, and what is known of the server's health."""
 
     def __init__(self, client: httpx.Client) -> None:
@@ -71,7 +71,7 @@ class Remote:
             return False
         sample = Sample("probe", None, "", prompt=PROBE, tokens=1)
         with self.client() as client:
-            line = Line(client)
+            line = Connection(client)
             response = self._post(line, self.body(sample, "", True))
             if isinstance(response, Failure):
                 raise ModelError(f"{self.url}: {response.reason}")
@@ -107,7 +107,7 @@ class Remote:
         under_way: deque[tuple[Sample, Future[Answer | Failure]]] = deque()
         logprobs = self.logprobs
         with self.client() as client, ThreadPoolExecutor(self.concurrency) as pool:
-            line = Line(client)
+            line = Connection(client)
             try:
                 for sample, url in self._questions(asked):
                     under_way.append((sample, pool.submit(self.ask, line, sample, url, logprobs)))
@@ -128,7 +128,7 @@ class Remote:
             for sample in one.samples:
                 yield sample, url
 
-    def ask(self, line: Line, sample: Sample, url: str, logprobs: bool) -> Answer | Failure:
+    def ask(self, line: Connection, sample: Sample, url: str, logprobs: bool) -> Answer | Failure:
         """The answer to one question, or why there is none."""
         response = self._post(line, self.body(sample, url, logprobs))
         if isinstance(response, httpx.Response) and response.status_code == 400 and logprobs:
@@ -156,7 +156,7 @@ class Remote:
             **asked,
         }
 
-    def _post(self, line: Line, body: Mapping[str, Any]) -> httpx.Response | Failure:
+    def _post(self, line: Connection, body: Mapping[str, Any]) -> httpx.Response | Failure:
         """The server's response; it is asked again, ever more patiently, while it is busy or out of reach."""
         wait, reason, lost = 0.0, "", 0
         for attempt in range(self.retries + 1):

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from torch.nn import Module
 
-from harness.ahead import ahead
+from harness.prefetch import prefetched
 from harness.types import Answer, Asked, Reply
 from harness.vision_language import fits, identity, inference
-from harness.vision_language.decode import PackedDecoder
-from harness.vision_language.pages import Page, Prompt, Said
-from harness.vision_language.plain import PlainDecoder
+from harness.vision_language.generate import GenerateDecoder
+from harness.vision_language.packed.decode import PackedDecoder
+from harness.vision_language.packed.requests import Completion, ImageRequest, Prompt
 
 if TYPE_CHECKING:
     from harness.vision_language.host import Host
@@ -54,10 +54,10 @@ class Speaker:
     def one_by_one(self, asked: Iterable[Asked]) -> Iterator[Reply]:
         """A reply for every sample, each by a ``generate`` of its own: what other ways are verified against."""
         self.look()
-        yield from self._answers(PlainDecoder(self.host.model, self.finished), asked)
+        yield from self._answers(GenerateDecoder(self.host.model, self.finished), asked)
 
-    def _answers(self, decoder: PackedDecoder | PlainDecoder, asked: Iterable[Asked]) -> Iterator[Reply]:
-        seen = ahead(lambda one: (one, self._pixels(one)), asked)
+    def _answers(self, decoder: PackedDecoder | GenerateDecoder, asked: Iterable[Asked]) -> Iterator[Reply]:
+        seen = prefetched(lambda one: (one, self._pixels(one)), asked)
         for said in decoder.answers(self._page(one, pixels) for one, pixels in seen):
             yield said.prompt.key, self.answer(said)
 
@@ -65,20 +65,20 @@ class Speaker:
         """Puts this tower and this projector into the host, where another speaker's may be."""
         self.host.put(self.view.tower, self.view.projector)
 
-    def page(self, one: Asked) -> Page:
+    def request(self, one: Asked) -> ImageRequest:
         """An image and its questions as the model reads them."""
         return self._page(one, self._pixels(one))
 
     def _pixels(self, one: Asked) -> Tensor | None:
         return None if one.image is None else self.host.pixels(one.image)
 
-    def _page(self, one: Asked, pixels: Tensor | None) -> Page:
+    def _page(self, one: Asked, pixels: Tensor | None) -> ImageRequest:
         picture = one.image is not None
         prompts = tuple(
             Prompt(sample, self.tokens(self.host.render(sample.prompt, picture)), sample.tokens, sample.until)
             for sample in one.samples
         )
-        return Page(pixels, prompts)
+        return ImageRequest(pixels, prompts)
 
     def tokens(self, text: str) -> tuple[int, ...]:
         """Token ids of a rendered prompt, one image token for each patch token of the tower."""
@@ -100,7 +100,7 @@ class Speaker:
         words: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
         return words.strip()
 
-    def answer(self, said: Said) -> Answer:
+    def answer(self, said: Completion) -> Answer:
         """What was said, up to and with the text that ends it."""
         identity.finite(said.first, self.spec)
         words, until = self.text(said.tokens), said.prompt.until

@@ -7,7 +7,7 @@ from typing import Any
 from torch.nn import Module
 from transformers import CLIPVisionModel
 
-from harness import weights
+from harness.compute import weights
 from harness.errors import ModelError
 from harness.vision_language import identity
 

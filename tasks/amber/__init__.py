@@ -15,9 +15,9 @@ from harness.metrics import Metric
 from harness.registry import task
 from harness.rows import Row, distinct, object_of, rows, shown, text_of
 from harness.types import Answer, Counts, Sample, Task
-from tasks.amber import measures, words
-from tasks.amber.rules import Language, Scene, official, strict
-from tasks.amber.words import Nouns, Synonyms
+from tasks.amber import measures, vocabulary
+from tasks.amber.rules import AnnotatedImage, Language, official, strict
+from tasks.amber.vocabulary import Nouns, Synonyms
 
 RULES = ("official", "strict")
 WORDS = ("annotations.json", "relation.json", "safe_words.txt")
@@ -80,7 +80,7 @@ class Amber(Task):
         if rules not in RULES:
             raise UsageError(f"amber has the rules {' and '.join(RULES)}, not '{rules}'")
         if synonyms:
-            words.synonyms(synonyms)
+            vocabulary.synonyms(synonyms)
         self._rules = rules
         self._read = yes_no.READINGS["exact" if rules == "official" else "first-word"]
         self._asked_for = {"synonyms": synonyms, "nouns": nouns}
@@ -102,7 +102,7 @@ class Amber(Task):
     @cached_property
     def synonyms(self) -> Synonyms:
         """The table of words that pass for one another."""
-        return words.synonyms(self._reading["synonyms"])
+        return vocabulary.synonyms(self._reading["synonyms"])
 
     @cached_property
     def _annotations(self) -> dict[str, Note]:
@@ -151,7 +151,7 @@ class Amber(Task):
             return yes_no.counts(sample.target, self._read(answer.text))
         note = self._annotations[sample.id]
         counting = official if self._rules == "official" else strict
-        return counting(Scene(note.truth, note.hallu), self._nouns(answer.text), self._language)
+        return counting(AnnotatedImage(note.truth, note.hallu), self._nouns(answer.text), self._language)
 
     def metrics_of(self, group: str) -> Mapping[str, Metric]:
         """The AMBER Score of the whole; the captions' own metrics; the questions' own."""

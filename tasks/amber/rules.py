@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tasks.amber.words import Synonyms
+from tasks.amber.vocabulary import Synonyms
 
 KEYS = ("captions", "nouns", "invented", "hallucinated", "slots", "covered", "traps", "trapped")
 
@@ -24,14 +24,14 @@ class Language:
 
 
 @dataclass(frozen=True)
-class Scene:
+class AnnotatedImage:
     """An image's annotation: what is there, and what a model is likely to invent. The n-th word is slot n."""
 
     truth: tuple[str, ...]
     hallu: tuple[str, ...]
 
 
-def official(scene: Scene, nouns: Sequence[str], language: Language) -> dict[str, int]:
+def official(scene: AnnotatedImage, nouns: Sequence[str], language: Language) -> dict[str, int]:
     """The counts of inference.py, accident for accident (docs/metrics.md lists them)."""
     truth, hallu = _Searched(scene.truth, language), _Searched(scene.hallu, language)
     covered: set[int] = set()
@@ -71,7 +71,7 @@ class _Searched:
         return next(({slot} for word, slot in self._list if word in like), set())
 
 
-def strict(scene: Scene, nouns: Sequence[str], language: Language) -> dict[str, int]:
+def strict(scene: AnnotatedImage, nouns: Sequence[str], language: Language) -> dict[str, int]:
     """The same definitions without the accidents.
 
     A noun stands for the slots of its own word; where there are none, for those it is associated with; else for those
@@ -101,7 +101,7 @@ def _slots(noun: str, words: Sequence[str], language: Language) -> set[int]:
     return own or where(every, frozenset((noun,))) or where(every, language.synonyms.of(noun))
 
 
-def _counts(scene: Scene, nouns: int, invented: int, covered: set[int], trapped: set[int]) -> dict[str, int]:
+def _counts(scene: AnnotatedImage, nouns: int, invented: int, covered: set[int], trapped: set[int]) -> dict[str, int]:
     return {
         "captions": 1,
         "nouns": nouns,

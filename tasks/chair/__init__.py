@@ -18,7 +18,7 @@ from harness.metrics import Metric, divide, f1, ratio
 from harness.registry import task
 from harness.rows import json_of, object_of, shown
 from harness.types import Answer, Counts, Sample, Task
-from tasks.chair.words import Vocabulary, by_lemma, by_pattern
+from tasks.chair.objects import Vocabulary, by_lemma, by_pattern
 
 WORDS = {"official": by_lemma, "strict": by_lemma, "original": by_pattern}
 WORD_FILES = ("chair_vocab.json", "coco_imid_to_objects_nltk.json")

@@ -39,11 +39,11 @@ def test_inputs_have_the_shape_of_ambers_and_ohd_caps_and_answers_that_differ_ar
 import json, torch
 from benchmarks import ohd_caps, shapes
 from benchmarks.amber_questions import same
-from harness.vision_language.pages import Prompt, Said
+from harness.vision_language.packed.requests import Prompt, Completion
 def said(tokens, logit):
-    return [Said(Prompt(1, (1,), 2), tokens, torch.tensor([0.0, logit]))]
-page = shapes.page(3, 2004, 8)
-own = [len(p.tokens) - 576 - len(shapes.SYSTEM) - 2 for p in page.prompts]
+    return [Completion(Prompt(1, (1,), 2), tokens, torch.tensor([0.0, logit]))]
+request = shapes.request(3, 2004, 8)
+own = [len(p.tokens) - 576 - len(shapes.SYSTEM) - 2 for p in request.prompts]
 captions = [len(ids) for n in range(100) for ids in ohd_caps.captions(n)]
 others = said((5, 6), 1.0), said((5, 7), 1.0), said((5, 6), 1.001)
 equal = [same(others[0], other)[0] for other in others]

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from encoders.towers import bare, convert, hub, openclip, pixels
 from harness import registry
-from harness.cli.console import say_assumed
+from harness.console import say_assumed
 from harness.errors import ModelError, UsageError
 from harness.types import Place
 

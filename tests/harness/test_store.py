@@ -84,7 +84,7 @@ def test_a_run_is_named_by_its_spec_without_leaving_the_results_folder(spec, nam
 
 @given(st.lists(st.floats(-1, 1, width=32), min_size=2, max_size=28))
 def test_kept_scores_are_short_and_in_the_order_of_the_models(scores):
-    from harness.engine import _brief
+    from harness.asking.engine import _brief
 
     brief = _brief(Answer(scores=tuple(scores)))
     pairs = list(zip(scores, brief.scores, strict=True))

@@ -129,7 +129,7 @@ def test_the_totals_are_the_scripts_counters(shared, amber, case):
 
 
 def test_the_packaged_synonyms_and_forms_are_those_of_the_oracle(shared):
-    from tasks.amber.words import forms, known_words, synonyms
+    from tasks.amber.vocabulary import forms, known_words, synonyms
 
     table = json.loads((shared / "oracle" / "amber" / "synonyms.json").read_text())
     assert synonyms("md-3.7.1").pairs == {(row["a"], row["b"]) for row in table["pairs"]}

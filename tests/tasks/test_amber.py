@@ -12,8 +12,8 @@ from harness.data import micro
 from harness.errors import DataError, UsageError
 from harness.types import Answer
 from tasks.amber import Amber
-from tasks.amber.rules import Language, Scene, official, strict
-from tasks.amber.words import Nouns, Synonyms, synonyms
+from tasks.amber.rules import AnnotatedImage, Language, official, strict
+from tasks.amber.vocabulary import Nouns, Synonyms, synonyms
 
 ASSOCIATION = {
     "sky": [],
@@ -55,7 +55,7 @@ LANGUAGE = Language(
     ],
 )
 def test_captions_are_counted_by_the_table(truth, hallu, nouns, by_official, by_strict):
-    scene = Scene(tuple(truth), tuple(hallu))
+    scene = AnnotatedImage(tuple(truth), tuple(hallu))
     for rules, expected in ((official, by_official), (strict, by_strict)):
         found = rules(scene, nouns, LANGUAGE)
         assert (found["covered"], found["trapped"], found["invented"], found["nouns"]) == expected, rules.__name__
@@ -69,7 +69,7 @@ WORDS = st.sampled_from(sorted(ASSOCIATION))
 @settings(deadline=None)
 @given(st.lists(WORDS, unique=True, max_size=4), st.lists(WORDS, unique=True, max_size=4), st.lists(WORDS, max_size=8))
 def test_no_count_exceeds_its_denominator_and_order_does_not_matter(truth, hallu, nouns):
-    scene = Scene(tuple(truth), tuple(hallu))
+    scene = AnnotatedImage(tuple(truth), tuple(hallu))
     for rules in (official, strict):
         found = rules(scene, nouns, LANGUAGE)
         assert found == rules(scene, nouns[::-1], LANGUAGE)
@@ -80,7 +80,7 @@ def test_no_count_exceeds_its_denominator_and_order_does_not_matter(truth, hallu
 @settings(deadline=None)
 @given(st.lists(WORDS, unique=True, min_size=1, max_size=5))
 def test_naming_exactly_the_truth_is_perfect_by_strict_rules(truth):
-    found = strict(Scene(tuple(truth), ()), [word for word in truth if word not in LANGUAGE.safe], LANGUAGE)
+    found = strict(AnnotatedImage(tuple(truth), ()), [word for word in truth if word not in LANGUAGE.safe], LANGUAGE)
     assert found["invented"] == 0
     assert found["covered"] == len([word for word in truth if word not in LANGUAGE.safe])
 

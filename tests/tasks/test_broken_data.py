@@ -275,7 +275,7 @@ def test_the_published_corrections_of_pope_are_asked_as_they_are(shared):
 
 
 def test_the_micro_world_is_sound():
-    from harness.rig import open_task
+    from harness.asking.evaluate import open_task
 
     for name in ("pope", "amber", "ohd-caps", "ohd-caps?split=dev", "zero-shot"):
         assert len(open_task(name, micro()).every()) > 100

@@ -38,7 +38,7 @@ def chair(shared):
     ],
 )
 def test_objects_are_found_in_captions(chair, caption, objects):
-    from tasks.chair.words import by_lemma
+    from tasks.chair.objects import by_lemma
 
     assert chair._vocabulary.objects(by_lemma(caption)) == objects
 

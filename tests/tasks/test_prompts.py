@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness import registry, rig
+from harness import registry
+from harness.asking import evaluate
 from harness.data import micro
 
 VICUNA = (
@@ -36,7 +37,7 @@ def _loaded():
     ],
 )
 def test_a_task_asks_the_official_words(shared, task, id, prompt, tokens, until):
-    opened = rig.open_task(task, shared / "data")
+    opened = evaluate.open_task(task, shared / "data")
     sample = next(sample for sample in opened.samples() if sample.id == id)
     assert (sample.prompt, sample.tokens, sample.until) == (prompt, tokens, until)
 
@@ -51,5 +52,5 @@ def test_micro_llava_reads_its_own_template():
     from harness.types import Place
 
     lvlm = registry.make_lvlm("micro-llava", Place("cpu"))(None)
-    sample = next(iter(rig.open_task("pope", micro()).samples()))
+    sample = next(iter(evaluate.open_task("pope", micro()).samples()))
     assert lvlm.render(sample.prompt) == f"USER: <image>\n{sample.prompt} ASSISTANT:"

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import devices, registry
+from harness import registry
+from harness.compute import devices
 from harness.errors import ModelError, UsageError
 from harness.lvlms.llava import llava
 from harness.types import LVLM, Encoder, LvlmHost, Place, Spec

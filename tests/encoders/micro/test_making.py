@@ -10,8 +10,9 @@ import pytest
 import torch
 from transformers import LlavaForConditionalGeneration
 
-from encoders.micro import eye, make, talk, tongue
-from encoders.micro.vocabulary import caption_tokenizer, caption_words, talk_tokenizer, talk_words
+from encoders.micro.making import __main__ as make
+from encoders.micro.making import clips, conversations, language_model
+from encoders.micro.making.tokenizers import caption_tokenizer, caption_words, talk_tokenizer, talk_words
 from harness.micro import amber, pope
 from harness.micro.captions import row, web_caption
 from harness.micro.scene import Mix, Scene, Thing, scene
@@ -23,17 +24,17 @@ SCENES = [scene(f"words/{n}", Mix(least=3)) for n in range(120)]
 
 @pytest.fixture(scope="module")
 def llava() -> LlavaForConditionalGeneration:
-    return tongue.fresh(0).eval()
+    return language_model.fresh(0).eval()
 
 
 def test_no_end_token_has_the_id_2_at_which_clip_pools_elsewhere() -> None:
     assert caption_tokenizer(48).eos_token_id not in (None, 2)
     assert talk_tokenizer(48).eos_token_id not in (None, 2)
-    assert eye.config().text_config.eos_token_id == caption_tokenizer(48).eos_token_id
+    assert clips.config().text_config.eos_token_id == caption_tokenizer(48).eos_token_id
 
 
 def test_every_word_of_every_caption_is_known() -> None:
-    words = caption_tokenizer(eye.LENGTH)
+    words = caption_tokenizer(clips.LENGTH)
     captions = [web_caption(item, take) for item in SCENES for take in range(3)]
     for item in SCENES:
         annotation = row(item)
@@ -41,11 +42,11 @@ def test_every_word_of_every_caption_is_known() -> None:
         captions += [text for kind in KINDS for text in annotation[f"{kind}_samples"].values()]
     read = words(captions)["input_ids"]
     assert all(words.unk_token_id not in ids for ids in read)
-    assert max(map(len, read)) <= eye.LENGTH
+    assert max(map(len, read)) <= clips.LENGTH
 
 
 def test_every_word_of_every_question_is_known() -> None:
-    words = talk_tokenizer(talk.LENGTH)
+    words = talk_tokenizer(conversations.LENGTH)
     _, queries = amber.files(SCENES)
     asked = [query["query"] for query in queries["query_all"]]
     asked += [item["text"] for sampling in pope.SAMPLINGS for item in pope.rows(SCENES, sampling)]
@@ -58,7 +59,7 @@ def test_every_word_is_listed_once() -> None:
 
 
 def test_a_caption_is_read_at_its_end_whatever_the_padding() -> None:
-    clip = eye.fresh(0)
+    clip = clips.fresh(0)
     clip.model.eval()
     with torch.no_grad():
         alone = clip.texts(["a car and a tree"])
@@ -72,21 +73,21 @@ def test_a_caption_is_read_at_its_end_whatever_the_padding() -> None:
 
 
 def test_a_turn_sees_the_scene_and_itself_and_nothing_of_the_other_turns(llava: LlavaForConditionalGeneration) -> None:
-    words = talk_tokenizer(talk.LENGTH)
-    turns = talk.turns(SCENES[0], Random(0), 4)
-    slots = torch.randn(1, talk.SLOTS, 128)
-    together = talk.lesson(words, [turns])
+    words = talk_tokenizer(conversations.LENGTH)
+    turns = conversations.turns(SCENES[0], Random(0), 4)
+    slots = torch.randn(1, conversations.SLOTS, 128)
+    together = conversations.lesson(words, [turns])
     with torch.no_grad():
         whole = hidden(llava, together, slots)
         at = together.slots.stop
         for turn in turns:
-            one = talk.lesson(words, [[turn]])
+            one = conversations.lesson(words, [[turn]])
             alone = hidden(llava, one, slots)[:, one.slots.stop :]
             assert torch.allclose(whole[:, at : at + alone.shape[1]], alone, atol=1e-4)
             at += alone.shape[1]
 
 
-def hidden(model: LlavaForConditionalGeneration, taught: talk.Lesson, slots: torch.Tensor) -> torch.Tensor:
+def hidden(model: LlavaForConditionalGeneration, taught: conversations.Lesson, slots: torch.Tensor) -> torch.Tensor:
     language = model.model.language_model
     embeds = language.embed_tokens(taught.ids_BL)
     embeds = torch.cat([embeds[:, : taught.slots.start], slots, embeds[:, taught.slots.stop :]], dim=1)
@@ -96,13 +97,13 @@ def hidden(model: LlavaForConditionalGeneration, taught: talk.Lesson, slots: tor
 
 
 def test_a_lesson_has_the_tokens_that_the_shipped_template_gives() -> None:
-    words = talk_tokenizer(talk.LENGTH)
-    words.chat_template = talk.TEMPLATE
+    words = talk_tokenizer(conversations.LENGTH)
+    words.chat_template = conversations.TEMPLATE
     content = [{"type": "image"}, {"type": "text", "text": "Is there a cup in this image?"}]
     text = words.apply_chat_template(
         [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-    ).replace("<image>", "<image>" * talk.SLOTS)
-    taught = talk.lesson(words, [[("Is there a cup in this image?", "Yes")]])
+    ).replace("<image>", "<image>" * conversations.SLOTS)
+    taught = conversations.lesson(words, [[("Is there a cup in this image?", "Yes")]])
     prompt = words(text)["input_ids"]
     assert taught.ids_BL[0, : len(prompt)].tolist() == prompt
     assert words.decode(taught.ids_BL[0, len(prompt) :]) == "Yes</s>" or taught.ids_BL[0, -1] == words.eos_token_id
@@ -111,32 +112,36 @@ def test_a_lesson_has_the_tokens_that_the_shipped_template_gives() -> None:
 
 def test_answers_are_true_of_the_scene() -> None:
     drawn = Scene("true", "beach", (Thing("cat", "red", "sit", 0), Thing("cat", "red", "sit", 5)))
-    assert talk.caption(drawn) == "there is a red cat."
-    assert talk.cells(drawn).split().count("cat") == 2
+    assert conversations.caption(drawn) == "there is a red cat."
+    assert conversations.cells(drawn).split().count("cat") == 2
     rng = Random(0)
-    asked = {query: answer for _ in range(60) for query, answer in (talk.count(drawn, rng), talk.pose(drawn, rng))}
+    asked = {
+        query: answer
+        for _ in range(60)
+        for query, answer in (conversations.count(drawn, rng), conversations.pose(drawn, rng))
+    }
     assert asked["Are there two cats in this image?"] == "Yes"
     assert asked["Is there one cat in this image?"] == "No"
     assert asked["Does the cat lie in this image?"] == "No"
 
 
 def test_the_same_recipe_gives_the_same_encoder(tmp_path: Path) -> None:
-    recipe = eye.Pretraining(scenes=48, steps=3, batch=16)
-    tuning = eye.Tuning(rows=16, steps=2, batch=8, negatives=3, replay_batch=8)
+    recipe = clips.Pretraining(scenes=48, steps=3, batch=16)
+    tuning = clips.Tuning(rows=16, steps=2, batch=8, negatives=3, replay_batch=8)
     found = []
     for name in ("one", "two"):
-        clip = eye.tune(eye.pretrain(recipe), tuning, eye.Web(recipe))
+        clip = clips.tune(clips.pretrain(recipe), tuning, clips.Web(recipe))
         clip.save(tmp_path / name)
-        found.append(tower_digest(eye.load(tmp_path / name).model.vision_model))
+        found.append(tower_digest(clips.load(tmp_path / name).model.vision_model))
     assert found[0] == found[1]
-    control = eye.tune(eye.pretrain(recipe), replace(tuning, negatives=0), eye.Web(recipe))
+    control = clips.tune(clips.pretrain(recipe), replace(tuning, negatives=0), clips.Web(recipe))
     assert tower_digest(control.model.half().float().vision_model) != found[0]
 
 
 def test_aligning_moves_the_projector_and_nothing_else(tmp_path: Path) -> None:
-    model, tower = tongue.fresh(0), eye.fresh(1).model.vision_model
+    model, tower = language_model.fresh(0), clips.fresh(1).model.vision_model
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    found = tongue.align(model, tower, tongue.Aligning(scenes=16, steps=3, batch=8, questions=2))
+    found = language_model.align(model, tower, language_model.Aligning(scenes=16, steps=3, batch=8, questions=2))
     moved = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert moved == {f"model.multi_modal_projector.{name}" for name in found}
     make.put(model, tower)
@@ -146,11 +151,11 @@ def test_aligning_moves_the_projector_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_the_language_model_learns_from_a_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = tongue.fresh(0)
+    model = language_model.fresh(0)
     losses: list[float] = []
-    real = tongue._loss
-    monkeypatch.setattr(tongue, "_loss", lambda *given: (losses.append((v := real(*given)).item()), v)[1])
-    tongue.teach(model, tongue.Talking(steps=12, batch=8, questions=2))
+    real = language_model._loss
+    monkeypatch.setattr(language_model, "_loss", lambda *given: (losses.append((v := real(*given)).item()), v)[1])
+    language_model.teach(model, language_model.Talking(steps=12, batch=8, questions=2))
     assert losses[-1] < losses[0] - 0.5
     assert make.hub_names(model).keys() >= {
         "language_model.model.embed_tokens.weight",

@@ -13,8 +13,8 @@ from harness import micro, registry
 from harness.errors import UsageError
 from harness.images import open_image
 from harness.lvlms.micro import WEIGHTS as LLAVA
+from harness.micro.classes import CLASSES, article
 from harness.micro.folder import Sizes
-from harness.micro.words import CLASSES, article
 from harness.types import Encoder, Place
 
 NAMES = ("micro", "micro-ohd", "micro-plain")

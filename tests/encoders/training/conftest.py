@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from PIL import Image
 
-from encoders.recipes import Training
+from encoders.training.settings import Training
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 220), "white": (250, 250, 250)}
 THINGS = ("bird", "cup", "tree", "chair", "umbrella", "boat", "clock")

@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from encoders.recipes import Training
 from encoders.towers.clip_encoder import ClipEncoder
 from encoders.training import checkpoint, loop, towers
+from encoders.training.settings import Training
 from harness.errors import DataError, DegenerateError, UsageError
 
 

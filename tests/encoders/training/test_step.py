@@ -14,16 +14,16 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from encoders.recipes import Training
-from encoders.training import data, towers
+from encoders.training import dataset, towers
 from encoders.training.feed import Feed
+from encoders.training.settings import Training
 from encoders.training.step import Batch, Terms, gradients
 
 
 def step(recipe: Training, root: Path) -> tuple[Terms, dict[str, Tensor]]:
     """Loss and gradients of the recipe's first step from its base."""
     encoder = towers.base(recipe.base)
-    feed = Feed(recipe, encoder, data.pairs(root, "train"), data.replayed(root) if recipe.replay else [])
+    feed = Feed(recipe, encoder, dataset.pairs(root, "train"), dataset.replayed(root) if recipe.replay else [])
     batches = next(iter(feed(0)))
     accelerator = Accelerator()
     model = accelerator.prepare(towers.trainable(recipe, encoder.model))
@@ -59,7 +59,7 @@ def test_gradients_are_those_of_the_loss_differentiated_in_one_piece(
 
     asked = replace(recipe, batch=8, replay=0.5, replay_batch=4)
     encoder = towers.base(asked.base)
-    batch = next(iter(Feed(asked, encoder, data.pairs(root, "train"), data.replayed(root))(0)))[0]
+    batch = next(iter(Feed(asked, encoder, dataset.pairs(root, "train"), dataset.replayed(root))(0)))[0]
     model = towers.trainable(asked, encoder.model)
     image, text, scale = model(batch.pixels, towers.Captions([ids for row in batch.ids for ids in row]))
     width, at, rows, valid = asked.negatives_per_row + 1, 0, [], []
@@ -82,7 +82,7 @@ def test_bf16_comes_close(recipe: Training, root: Path, reference: tuple[Terms, 
 
     encoder = towers.base(recipe.base)
     asked = replace(recipe, batch=8, replay=0.5, replay_batch=4)
-    batches = next(iter(Feed(asked, encoder, data.pairs(root, "train"), data.replayed(root))(0)))
+    batches = next(iter(Feed(asked, encoder, dataset.pairs(root, "train"), dataset.replayed(root))(0)))
     AcceleratorState._reset_state()
     accelerator = Accelerator(mixed_precision="bf16")
     terms = gradients(accelerator, accelerator.prepare(towers.trainable(asked, encoder.model)), asked, batches)
@@ -94,7 +94,7 @@ def test_bf16_comes_close(recipe: Training, root: Path, reference: tuple[Terms, 
 def test_accumulated_batches_give_the_mean_of_their_gradients(recipe: Training, root: Path) -> None:
     both = step(replace(recipe, batch=4, accumulate=2), root)
     encoder = towers.base(recipe.base)
-    feed = Feed(replace(recipe, batch=4), encoder, data.pairs(root, "train"), [])
+    feed = Feed(replace(recipe, batch=4), encoder, dataset.pairs(root, "train"), [])
     accelerator, grads, losses = Accelerator(), [], []
     for batches in list(feed(0))[:2]:
         model = towers.trainable(recipe, towers.base(recipe.base).model)
@@ -110,7 +110,7 @@ def test_two_processes_take_the_step_of_one_with_the_joined_batch(recipe: Traini
     whole = asked.train(root, tmp_path / "one")
     script = tmp_path / "two.py"
     script.write_text(
-        "import sys\nfrom pathlib import Path\nimport torch\nfrom encoders.recipes import Training\n"
+        "import sys\nfrom pathlib import Path\nimport torch\nfrom encoders.training.settings import Training\n"
         "torch.set_num_threads(1)\n"
         f"recipe = {asked!r}\nrecipe.train(Path(sys.argv[1]), Path(sys.argv[2]))\n"
     )
@@ -140,6 +140,6 @@ def test_two_processes_take_the_step_of_one_with_the_joined_batch(recipe: Traini
 
 def test_a_row_with_fewer_captions_than_asked_is_masked(recipe: Training, root: Path) -> None:
     encoder = towers.base(recipe.base)
-    batch = next(iter(Feed(replace(recipe, batch=12), encoder, data.pairs(root, "train"), [])(0)))[0]
+    batch = next(iter(Feed(replace(recipe, batch=12), encoder, dataset.pairs(root, "train"), [])(0)))[0]
     assert isinstance(batch, Batch)
     assert {len(row) for row in batch.ids} == {3, 5}

@@ -12,8 +12,8 @@ from harness import micro, registry
 from harness.errors import ModelError, UsageError
 from harness.images import open_image
 from harness.lvlms import micro as shipped
+from harness.micro.classes import CLASSES
 from harness.micro.folder import Sizes
-from harness.micro.words import CLASSES
 from harness.types import Asked, Encoder, Place, Sample
 
 CPU = Place("cpu")

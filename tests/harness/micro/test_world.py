@@ -14,10 +14,10 @@ import pytest
 from harness import micro
 from harness.micro import amber
 from harness.micro.captions import row
+from harness.micro.classes import CLASSES, COLOURS, POSES, RELATION
 from harness.micro.draw import draw
 from harness.micro.folder import SOURCES, Sizes, rows_of
 from harness.micro.scene import Mix, Scene, Thing, scene
-from harness.micro.words import CLASSES, COLOURS, POSES, RELATION
 
 SMALL = Sizes(amber=12, caps=8, dev=4, train=4, web=4, pope=6, zero_shot=1)
 KINDS = ("random", "popular", "adversarial", "delete")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from harness import registry
+from harness.asking.pool import Crew, pooled
+from harness.asking.verify import alone, verify
 from harness.errors import UsageError
-from harness.pool import Crew, pooled
 from harness.types import Asked, Place, Sample
-from harness.verify import alone, verify
 
 CPU = Place("cpu")
 QUESTIONS = ("Is there a dog in this image?", "Is there a cat?", "Is the couch red in this image?", "Describe it.")

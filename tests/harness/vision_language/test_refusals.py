@@ -15,8 +15,9 @@ from transformers.quantizers.quantizers_utils import should_convert_module
 from harness import registry
 from harness.errors import ModelError
 from harness.types import Place
-from harness.vision_language import align, checkpoint, family, lora, merge
-from harness.vision_language.loaded import require_in_memory
+from harness.vision_language import align, family
+from harness.vision_language.layouts import checkpoint, lora, merge
+from harness.vision_language.layouts.folder import require_in_memory
 
 registry.load()
 PLACE = Place(device="cpu")

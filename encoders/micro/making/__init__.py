@@ -1,0 +1,1 @@
+"""How the shipped micro weights are made; nothing here is needed to use them."""

@@ -1,0 +1,94 @@
+"""Ask a model: samples grouped by image in, replies out. One verb for encoders and for LVLMs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby, islice
+from typing import TYPE_CHECKING
+
+from harness.errors import DegenerateError
+from harness.types import LVLM, Answer, Asked, Encoder, Failure, Place, Reply
+
+if TYPE_CHECKING:
+    from harness.asking.features import ImageFeatures
+
+IMAGES_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Samples in, replies out, as they come: a reply for every sample.
+
+    ``batch`` is how many images it computes together, those of one number in ``Asked.batch`` (0: each answer stands
+    alone, whatever is asked beside it); ``workers`` is how many batches it computes at once.
+    """
+
+    answers: Callable[[Iterable[Asked]], Iterator[Reply]]
+    batch: int = 0
+    workers: int = 1
+
+    def __call__(self, asked: Iterable[Asked]) -> Iterator[Reply]:
+        """A reply for every sample."""
+        return self.answers(asked)
+
+
+def ranker(encoder: Encoder, place: Place, features: ImageFeatures | None = None) -> Ask:
+    """Answer with the similarity of each sample's image to each of its texts; ``features`` keeps what images gave."""
+
+    size = place.batch_size or IMAGES_AT_ONCE
+
+    def answers(asked: Iterable[Asked]) -> Iterator[Reply]:
+        for _, together in groupby(asked, key=lambda one: one.batch):
+            while batch := list(islice(together, size)):
+                yield from _ranked(encoder, batch, features)
+
+    return Ask(answers, size)
+
+
+def _ranked(encoder: Encoder, batch: list[Asked], features: ImageFeatures | None) -> Iterator[Reply]:
+    """Rank one batch: its images together, each distinct text once."""
+    import torch
+
+    for blind in (one for one in batch if one.image is None):
+        for sample in blind.samples:
+            yield sample, Failure("an encoder ranks by what it sees; there is no image")
+    seen = [one for one in batch if one.image is not None]
+    texts = list(dict.fromkeys(text for one in seen for sample in one.samples for text in sample.texts))
+    if not texts:
+        return
+    with torch.inference_mode():
+        images = [one.image for one in seen if one.image is not None]
+        encoded_ND = features.of(images, encoder.encode_images) if features else encoder.encode_images(images)
+        image_ND = encoded_ND.float().cpu()
+        text_TD = encoder.encode_texts(texts).float().cpu()
+        score_NT = image_ND @ text_TD.T
+    row = {text: i for i, text in enumerate(texts)}
+    for n, one in enumerate(seen):
+        for sample in one.samples:
+            yield sample, Answer(scores=tuple(score_NT[n, [row[text] for text in sample.texts]].tolist()))
+
+
+def speaker(lvlm: LVLM) -> Ask:
+    """Answer in words, what an LVLM computes together asked by itself, so that nothing else can change it."""
+    size = getattr(lvlm, "batch", 0)
+
+    def answers(asked: Iterable[Asked]) -> Iterator[Reply]:
+        for _, together in groupby(asked, key=lambda one: one.batch):
+            yield from lvlm.answers(together)
+
+    return Ask(answers if size else lvlm.answers, size)
+
+
+def finite(replies: Iterable[Reply], model: str) -> Iterator[Reply]:
+    """The same replies; DegenerateError at the first that is not a number, because it would be no answer."""
+    for sample, reply in replies:
+        if isinstance(reply, Answer):
+            numbers = [*(reply.scores or ()), *(() if reply.p_yes is None else (reply.p_yes,))]
+            if not all(math.isfinite(number) for number in numbers):
+                raise DegenerateError(
+                    f"{model} gives scores that are not finite (sample {sample.id}); "
+                    "its weights are damaged, or overflow in this --dtype"
+                )
+        yield sample, reply

@@ -1,0 +1,73 @@
+"""Who answers the questions of a run (the models or workers), who verifies them, and how long it will take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.asking import ask as asking
+from harness.asking import pool
+from harness.asking.estimate import TimeEstimate, estimate
+from harness.asking.features import features_of
+from harness.asking.verify import Verdict, alone, drawn, verify
+from harness.errors import DataError
+from harness.images import ImageError
+from harness.types import LVLM, Answer, Asked, Encoder, Place, Sample
+
+See = Callable[[Path], Any]
+
+
+@dataclass(frozen=True)
+class Models:
+    """The pair of models of a run, and where they compute."""
+
+    encoder: Encoder | None
+    lvlm: LVLM | None
+    place: Place
+    include: tuple[Path, ...] = ()
+
+    def asker(self, mode: str, workers: int = 1) -> asking.Ask:
+        """How this pair is asked: in this process, or in so many of its own."""
+        here = self._here(mode)
+        if workers == 1:
+            return here
+        specs = (self.encoder.spec if self.encoder else "", self.lvlm.spec if self.lvlm else "")
+        return pool.pooled(pool.Crew(mode, *specs, self.place, self.include), workers, here.batch)
+
+    def _here(self, mode: str) -> asking.Ask:
+        if mode == "rank":
+            assert self.encoder is not None
+            return asking.ranker(self.encoder, self.place, features_of(self.encoder, self.place))
+        assert self.lvlm is not None
+        return asking.speaker(self.lvlm)
+
+    def verified(
+        self, mode: str, kept: Mapping[str, Answer], samples: Sequence[Sample], see: See, drawing: tuple[float, int]
+    ) -> Verdict:
+        """A share of the kept answers, drawn by (share, seed), asked again alone."""
+        if mode == "rank":
+            assert self.encoder is not None
+            ask, way = asking.ranker(self.encoder, replace(self.place, batch_size=1)), "alone"
+        else:
+            assert self.lvlm is not None
+            ask, way = alone(self.lvlm)
+        again = [sample for sample in samples if sample.id in kept and drawn(sample, *drawing)]
+        return verify(ask, kept, _opened(again, see), *drawing, way)
+
+    def estimated(self, mode: str, samples: Sequence[Sample], see: See) -> TimeEstimate:
+        """How long these samples will take in this process."""
+        return estimate(self.asker(mode), samples, lambda group: next(_opened(group, see)))
+
+
+def _opened(samples: Sequence[Sample], see: See) -> Iterator[Asked]:
+    by_image: dict[object, list[Sample]] = {}
+    for sample in samples:
+        by_image.setdefault(sample.image or sample.id, []).append(sample)
+    for group in by_image.values():
+        try:
+            image = see(group[0].image) if group[0].image else None
+        except ImageError as error:
+            raise DataError(f"cannot estimate: {error}") from error
+        yield Asked(image, tuple(group))

@@ -1,0 +1,233 @@
+"""Ask a model every question of a task that has no answer yet, and keep the answers."""
+
+from __future__ import annotations
+
+import platform
+import random
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from harness import digest
+from harness.asking import ask as asking
+from harness.asking import batches
+from harness.errors import DegenerateError
+from harness.images import ImageError, image_digest, open_image
+from harness.prefetch import prefetched
+from harness.store import Journal, Record, Run, latest
+from harness.types import Answer, Asked, Failure, Reply, Sample, Task
+
+See = Callable[[Path], Image.Image | None]
+Progress = Callable[[int], None]
+
+GONE = Failure("no longer part of the data")
+
+
+@dataclass(frozen=True)
+class Questions:
+    """A task's samples as one run asks them, with the digests that identify them."""
+
+    task: Task
+    samples: tuple[Sample, ...]
+    digest: str
+    rules: str
+    labels: Mapping[Path, str]
+
+    def counted_by(self, sample: Sample) -> str:
+        """The digest of how this sample's answer is counted: the task's rules and the right answer."""
+        return digest.of_json([self.rules, sample.target, sample.group])[:12]
+
+    @property
+    def images(self) -> set[Path]:
+        """Every image that is to be seen."""
+        return {sample.image for sample in self.samples if sample.image is not None}
+
+
+def questions(task: Task, samples: Iterable[Sample]) -> Questions:
+    """These samples of a task, with the digest of what is asked and of the rules that count it."""
+    chosen = tuple(samples)
+    asked = [[s.id, s.image.name if s.image else None, s.target, s.prompt, s.texts, s.group] for s in chosen]
+    labels = _labels({sample.image for sample in chosen if sample.image is not None})
+    return Questions(task, chosen, digest.of_json(asked), digest.of_json([task.name, task.rules()])[:12], labels)
+
+
+def _labels(images: Iterable[Path]) -> dict[Path, str]:
+    """What each image is called in records: its file name, with its folder where two files share the name."""
+    every = sorted(images)
+    named = Counter(path.name for path in every)
+    return {path: path.name if named[path.name] == 1 else f"{path.parent.name}/{path.name}" for path in every}
+
+
+def limited(samples: Iterable[Sample], images: int, seed: int) -> list[Sample]:
+    """The samples of this many images, drawn by seed (all where images is 0). Never the first N."""
+    every = list(samples)
+    if not images:
+        return every
+    names = sorted({str(sample.image) for sample in every})
+    kept = set(random.Random(f"{seed}/images").sample(names, min(images, len(names))))
+    return [sample for sample in every if str(sample.image) in kept]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What makes an answer, the sample aside: the model's digests and settings, and how a prompt is rendered."""
+
+    model: Mapping[str, Any]
+    render: Callable[[str], str] = str
+    view: str = ""
+
+    def key(self, sample: Sample) -> str:
+        """The digest of all that makes this sample's answer."""
+        seen = image_digest(sample.image) if sample.image else None
+        said = [self.render(sample.prompt) if sample.prompt else "", sample.texts, sample.tokens, sample.until]
+        return digest.of_json([self.model, self.view, seen, said])[:24]
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """How a task of a run stands."""
+
+    expected: int
+    scored: int
+    failed: int
+    first_failure: str = ""
+
+
+def answer(
+    run: Run, asked: Questions, model: Identity, ask: asking.Ask, tick: Progress = lambda n: None, see: See = open_image
+) -> Progressed:
+    """Ask what has no answer yet, append each answer as it comes, and say how the task stands.
+
+    Samples that ask the same thing of the same image are asked once. A sample that fails is kept as failed, and asked
+    again by the next call. DegenerateError where scores are not finite, or a ranker cannot tell any two texts apart.
+    """
+    path = run.records_path(asked.task.name)
+    keys = {sample.id: model.key(sample) if _there(sample) else "" for sample in asked.samples}
+    before = latest(path)
+    kept = {id: r for id, r in before.items() if keys.get(id) == r.key and r.scored}
+    gone = [replace(r, reply=GONE) for id, r in before.items() if id not in keys and r.reply != GONE]
+    with Journal(path) as journal:
+        journal.append([*_recounted(asked, kept), *gone])
+        tick(len(kept))
+        due = {sample.id for sample in asked.samples if sample.id not in kept}
+        for records in _asked(due, asked, keys, ask, see):
+            journal.append(records)
+            tick(len(records))
+    _refuse_constant(asked, path)
+    return standing(run, asked, keys)
+
+
+def standing(run: Run, asked: Questions, keys: Mapping[str, str]) -> Progressed:
+    """How many of the expected samples have an answer under these keys, and how many failed."""
+    ours = [r for id, r in latest(run.records_path(asked.task.name)).items() if keys.get(id) == r.key]
+    failures = [record.reply.reason for record in ours if isinstance(record.reply, Failure)]
+    scored = sum(record.scored for record in ours)
+    return Progressed(len(asked.samples), scored, len(failures), failures[0] if failures else "")
+
+
+def _there(sample: Sample) -> bool:
+    return sample.image is None or sample.image.is_file()
+
+
+def _recounted(asked: Questions, kept: dict[str, Record]) -> list[Record]:
+    """Kept answers whose counts were made by other rules, counted anew."""
+    by_id = {sample.id: sample for sample in asked.samples}
+    stale = [record for id, record in kept.items() if record.rules != asked.counted_by(by_id[id])]
+    return [_record(asked, by_id[r.id], r.reply, r.key) for r in stale]
+
+
+def _record(asked: Questions, sample: Sample, reply: Answer | Failure, key: str) -> Record:
+    if isinstance(reply, Answer):
+        reply = _brief(reply)
+    counts = asked.task.count(sample, reply) if isinstance(reply, Answer) else {}
+    image = asked.labels[sample.image] if sample.image else sample.id
+    return Record(sample.id, image, sample.group, key, asked.counted_by(sample), reply, counts)
+
+
+def _brief(reply: Answer) -> Answer:
+    """The same answer with each number as the shortest decimal of its float32: half the bytes, and no order changed."""
+    scores = None if reply.scores is None else tuple(float(str(score)) for score in np.array(reply.scores, np.float32))
+    p_yes = None if reply.p_yes is None else float(str(np.float32(reply.p_yes)))
+    return Answer(reply.text, p_yes, scores)
+
+
+def _asked(
+    due: set[str], asked: Questions, keys: Mapping[str, str], ask: asking.Ask, see: See
+) -> Iterator[list[Record]]:
+    """The records of each reply, as they come: one for every sample that asks the same and is due."""
+    same: dict[str, list[Sample]] = {}
+    for sample in asked.samples:
+        same.setdefault(keys[sample.id] or f"missing {sample.id}", []).append(sample)
+    first = {samples[0].id: [twin for twin in samples if twin.id in due] for samples in same.values()}
+    questions = [samples[0] for samples in same.values()]
+    broken: list[Reply] = []
+    dealt = batches.dealt(questions, {id for id, twins in first.items() if twins}, ask.batch, ask.workers)
+    replies = asking.finite(ask(_opened(list(dealt), see, broken)), asked.task.name)
+    for sample, reply in _chained(replies, broken):
+        if twins := first[sample.id]:
+            yield [_record(asked, twin, reply, keys[twin.id]) for twin in twins]
+
+
+def _chained(replies: Iterator[Reply], broken: list[Reply]) -> Iterator[Reply]:
+    """Replies of the model, and in between those of images that could not be opened."""
+    for reply in replies:
+        yield reply
+        while broken:
+            yield broken.pop()
+    while broken:
+        yield broken.pop()
+
+
+def _opened(dealt: Sequence[tuple[int, list[Sample]]], see: See, broken: list[Reply]) -> Iterator[Asked]:
+    """Each image opened once with its samples; what cannot be opened becomes failures instead."""
+
+    def opened(path: Path | None) -> Image.Image | Exception | None:
+        try:
+            return see(path) if path else None
+        except (ImageError, FileNotFoundError) as error:
+            return error
+
+    for (batch, samples), image in zip(
+        dealt, prefetched(opened, (samples[0].image for _, samples in dealt)), strict=True
+    ):
+        if isinstance(image, Exception):
+            broken.extend((sample, Failure(str(image))) for sample in samples)
+        else:
+            yield Asked(image, tuple(samples), batch)
+
+
+def _refuse_constant(asked: Questions, path: Path) -> None:
+    """A ranker that gives every text of every sample the same score cannot rank."""
+    ranked = [r.reply.scores for r in latest(path).values() if isinstance(r.reply, Answer) and r.reply.scores]
+    if len(ranked) >= 2 and all(max(scores) == min(scores) for scores in ranked):
+        raise DegenerateError(f"{asked.task.name}: all {len(ranked)} samples give every text the same score")
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result depends on."""
+    found = {"python": platform.python_version(), "platform": f"{platform.system()}-{platform.machine()}"}
+    for package in ("ohd-bench", "torch", "transformers", "open_clip_torch", "numpy", "Pillow", "nltk"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "absent"
+    return found
+
+
+def git_state(folder: Path) -> dict[str, Any]:
+    """The commit of the code that ran and whether it had changes; empty outside a checkout."""
+    try:
+        here = ["git", "-C", str(folder)]
+        subprocess.run([*here, "ls-files", "--error-unmatch", Path(__file__).name], capture_output=True, check=True)  # noqa: S603
+        commit = subprocess.run([*here, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)  # noqa: S603
+        dirt = subprocess.run([*here, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)  # noqa: S603
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return {"commit": commit.stdout.strip(), "dirty": bool(dirt.stdout.strip())}

@@ -1,0 +1,81 @@
+"""How long a run will take, from asking a few images of it for real."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from harness.asking.ask import Ask
+from harness.types import Asked, Sample
+
+SAMPLES = 32
+
+
+@dataclass(frozen=True)
+class TimeEstimate:
+    """Seconds measured on a part of the samples, and what they come to for all."""
+
+    measured_s: float
+    samples: int
+    images: int
+    of_samples: int
+    of_images: int
+
+    @property
+    def seconds(self) -> float:
+        """For all samples. The images asked are spread evenly, so they hold as many samples each as the others."""
+        return self.measured_s / self.samples * self.of_samples if self.samples else math.nan
+
+    def record(self) -> dict[str, Any]:
+        """The numbers, for ``--json``."""
+        return {
+            "estimated_s": self.seconds if self.samples else None,
+            "measured_s": self.measured_s,
+            "samples": self.samples,
+            "images": self.images,
+            "of_samples": self.of_samples,
+            "of_images": self.of_images,
+        }
+
+    def said(self) -> str:
+        """One line for the user."""
+        return (
+            f"about {_duration(self.seconds)} for {self.of_samples} samples on {self.of_images} images "
+            f"(measured: {self.samples} samples on {self.images} images in {self.measured_s:.1f} s)"
+        )
+
+
+def calibration(samples: Sequence[Sample], most: int = SAMPLES) -> list[list[Sample]]:
+    """Whole images, evenly spread over the samples, with ``most`` samples or just above (all where there are fewer)."""
+    by_image: dict[object, list[Sample]] = {}
+    for sample in samples:
+        by_image.setdefault(sample.image or sample.id, []).append(sample)
+    groups = list(by_image.values())
+    wanted = max(1, math.ceil(most * len(groups) / max(1, len(samples))))
+    step = max(1.0, len(groups) / wanted)
+    return [groups[int(n * step)] for n in range(min(wanted, len(groups)))]
+
+
+def estimate(
+    ask: Ask, samples: Sequence[Sample], opened: Callable[[list[Sample]], Asked], most: int = SAMPLES
+) -> TimeEstimate:
+    """Ask a calibration part of these samples, after a warm-up, and say how long all of them will take."""
+    groups = calibration(samples, most)
+    if not groups:
+        return TimeEstimate(0.0, 0, 0, 0, 0)
+    list(ask([Asked(opened(groups[0]).image, tuple(groups[0][:1]))]))
+    began = time.perf_counter()
+    asked = sum(1 for _ in ask(opened(group) for group in groups))
+    took = time.perf_counter() - began
+    images = len({sample.image or sample.id for sample in samples})
+    return TimeEstimate(took, asked, len({s.image or s.id for s in chain(*groups)}), len(samples), images)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

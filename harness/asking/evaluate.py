@@ -1,0 +1,262 @@
+"""Put an encoder and an LVLM together, ask them every question of the chosen tasks, and keep it as one run."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness import digest, images, registry
+from harness.asking import controls, engine
+from harness.asking.askers import Models
+from harness.asking.estimate import TimeEstimate
+from harness.data import Data
+from harness.errors import BrokenDataError, DataError, UsageError
+from harness.stats import tally
+from harness.store import Record, Run, slug
+from harness.types import LVLM, Answer, Asked, Encoder, LvlmHost, Place, ShowsIds, Task
+
+Ticking = Callable[[str, int], AbstractContextManager[engine.Progress]]
+"""What shows progress: called with a title and a total, gives something to tick with."""
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What every run of one command has in common."""
+
+    data: Data
+    questions: tuple[engine.Questions, ...]
+    results: Path
+    place: Place
+    control: str = "none"
+    limit: int = 0
+    seed: int = 0
+    workers: int = 1
+    verify: float = 0.0
+    include: tuple[Path, ...] = ()
+
+
+def open_task(text: str, data: Path) -> Task:
+    """The task a spec names, ``NAME[?option=value]``, over this data."""
+    spec = registry.parse_spec(text)
+    cls = registry.find(registry.tasks, spec.name, "task")
+    known = [name for name in inspect.signature(cls).parameters if name != "data"]
+    registry.no_more_options(spec, *known)
+    task = cls(data, **spec.options)
+    task.spec = text
+    task.name = "-".join([spec.name, *(slug(f"{key}={value}") for key, value in sorted(spec.options.items()))])
+    return task
+
+
+def kept_tasks(runs: Iterable[Run]) -> list[Task]:
+    """The tasks these runs were asked, by name: enough to count and to measure, without the data."""
+    specs = {name: entry.get("spec") or name for run in runs for name, entry in run.manifest().get("tasks", {}).items()}
+    return [open_task(specs[name], Path()) for name in sorted(specs)]
+
+
+def chosen(names: Sequence[str], data: Data, modes: set[str], say: Callable[[str], None]) -> list[Task]:
+    """The tasks named; with none named, every task of these modes whose files are there."""
+    if not names:
+        return _there(data, modes, say)
+    tasks = [open_task(name, data.root) for name in names]
+    unasked = [task.name for task in tasks if task.mode not in modes]
+    if unasked:
+        needed = "an --lvlm" if "rank" in modes else "an --encoder"
+        raise UsageError(f"{', '.join(unasked)} needs {needed} to answer it")
+    return tasks
+
+
+def _there(data: Data, modes: set[str], say: Callable[[str], None]) -> list[Task]:
+    tasks = []
+    for task in (open_task(name, data.root) for name in sorted(registry.tasks)):
+        try:
+            if task.mode in modes and next(iter(task.samples()), None):
+                tasks.append(task)
+        except BrokenDataError:
+            raise
+        except DataError as error:
+            if data.name != "micro":
+                say(f"not asked: {task.name}: {error}")
+    if not tasks:
+        raise DataError(f"{data.root} holds no task these models can answer; docs/data.md says what a folder holds")
+    return tasks
+
+
+def plan(tasks: Sequence[Task], data: Data, results: Path, place: Place, **asked: Any) -> RunPlan:
+    """What is to be asked, with every image it needs in its place; DataError names what is missing."""
+    limit, seed, control = asked.get("limit", 0), asked.get("seed", 0), asked.get("control", "none")
+    questions = []
+    for task in tasks:
+        samples = engine.limited(task.every(), limit, seed)
+        found = engine.questions(task, controls.samples(samples, control, seed))
+        images.check(found.images, task.name, data.fence)
+        questions.append(found)
+    more = {key: asked[key] for key in ("workers", "verify", "include") if key in asked}
+    return RunPlan(data, tuple(questions), results, place, control, limit, seed, **more)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run: how each task stands."""
+
+    run: Run
+    tasks: Mapping[str, engine.Progressed]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every expected sample has an answer."""
+        return all(task.scored == task.expected for task in self.tasks.values())
+
+
+def perform(plan: RunPlan, encoder: Encoder | None, host: LvlmHost | None, ticking: Ticking) -> Outcome:
+    """Ask this pair of models every question of the plan; what was answered before is not asked again."""
+    lvlm = host(encoder) if host else None
+    identity = _identity(plan, encoder, lvlm)
+    run = Run(_folder(plan, encoder, lvlm, identity))
+    with run.writing():
+        known = run.manifest()
+        unasked = {one.task.name: _entry(one, engine.Progressed(len(one.samples), 0, 0)) for one in plan.questions}
+        known_tasks = unasked | known.get("tasks", {})
+        run.update(status="running", **identity, **_circumstances(plan, known), tasks=known_tasks)
+        standings: dict[str, engine.Progressed] = {}
+        status = "interrupted"
+        try:
+            for asked in plan.questions:
+                standings[asked.task.name] = _ask(run, plan, asked, (encoder, lvlm), ticking)
+            done = all(one["scored"] == one["expected"] for one in run.manifest()["tasks"].values())
+            status = "complete" if done else "partial"
+        finally:
+            run.update(status=status, finished=_now())
+    return Outcome(run, standings)
+
+
+def _ask(
+    run: Run, plan: RunPlan, asked: engine.Questions, models: tuple[Encoder | None, LVLM | None], ticking: Ticking
+) -> engine.Progressed:
+    """Ask one task of the run, and write into the manifest how it went."""
+    encoder, lvlm = models
+    view = controls.view(plan.control)
+    if asked.task.mode == "rank":
+        assert encoder is not None
+        model = engine.Identity(_encoder_identity(encoder), view=plan.control)
+    else:
+        assert lvlm is not None
+        model = engine.Identity(_lvlm_identity(lvlm), lvlm.render, view=plan.control)
+    pair = Models(encoder, lvlm, plan.place, plan.include)
+    ask = pair.asker(asked.task.mode, plan.workers)
+    first = {} if asked.task.mode == "rank" else {"first_prompt": first_prompt(lvlm, asked, view)}
+    began = time.perf_counter()
+    floors = floor_values(asked)
+    with ticking(f"{run.id}  {asked.task.name}", len(asked.samples)) as tick:
+        standing = engine.answer(run, asked, model, ask, tick, view)
+    kept = run.manifest().get("tasks", {})
+    seconds = kept.get(asked.task.name, {}).get("seconds", 0.0) + time.perf_counter() - began
+    entry = _entry(asked, standing) | {"floors": floors, "seconds": round(seconds, 1)} | first
+    if plan.verify:
+        answers = {r.id: r.reply for r in run.records(asked.task.name) if isinstance(r.reply, Answer)}
+        verdict = pair.verified(asked.task.mode, answers, asked.samples, view, (plan.verify, plan.seed))
+        entry |= {"verify": verdict.record() | {"said": verdict.said()}}
+    run.update(tasks=kept | {asked.task.name: entry})
+    return standing
+
+
+def first_prompt(lvlm: LVLM | None, asked: engine.Questions, view: engine.See) -> dict[str, Any] | None:
+    """The first question as the model reads it: its text, how many token ids that is, and their SHA-256."""
+    for sample in asked.samples:
+        try:
+            image = view(sample.image) if sample.image else None
+        except (images.ImageError, FileNotFoundError):
+            continue
+        ids = lvlm.prompt_ids(Asked(image, (sample,))) if isinstance(lvlm, ShowsIds) else None
+        if lvlm is None or ids is None:
+            return None
+        return {"text": lvlm.render(sample.prompt), "ids": len(ids), "digest": digest.of_json(list(ids))}
+    return None
+
+
+def estimates(plan: RunPlan, encoder: Encoder | None, host: LvlmHost | None) -> dict[str, TimeEstimate]:
+    """How long each task of the plan will take this pair of models, from asking a few images; nothing is kept."""
+    pair = Models(encoder, host(encoder) if host else None, plan.place, plan.include)
+    view = controls.view(plan.control)
+    return {asked.task.name: pair.estimated(asked.task.mode, asked.samples, view) for asked in plan.questions}
+
+
+def floor_values(asked: engine.Questions) -> dict[str, dict[str, dict[str, float]]]:
+    """What each of the task's pictureless answers scores: floor → group → metric → value."""
+    found = {}
+    floors: dict[str, Mapping[str, Answer]] = {
+        name: dict.fromkeys((s.id for s in asked.samples), reply) for name, reply in asked.task.floors().items()
+    }
+    for name, replies in (floors | dict(asked.task.blind())).items():
+        counted = [
+            Record(s.id, asked.labels[s.image] if s.image else s.id, s.group, "", "", reply, asked.task.count(s, reply))
+            for s, reply in ((s, replies[s.id]) for s in asked.samples if s.id in replies)
+        ]
+        found[name] = {
+            group: {
+                key: value
+                for key, metric in asked.task.metrics_of(group).items()
+                if (value := float(metric(one.totals()))) == value
+            }
+            for group, one in tally(counted).items()
+        }
+    return found
+
+
+def _encoder_identity(encoder: Encoder) -> dict[str, Any]:
+    return {"digest": encoder.digest(), "describe": dict(encoder.describe())}
+
+
+def _lvlm_identity(lvlm: LVLM) -> dict[str, Any]:
+    return {"digests": dict(lvlm.digests()), "describe": dict(lvlm.describe())}
+
+
+def _identity(plan: RunPlan, encoder: Encoder | None, lvlm: LVLM | None) -> dict[str, Any]:
+    """What makes this run this run: the manifest's entries that its name is a digest of, and the specs asked for."""
+    return {
+        "encoder": {"spec": encoder.spec, **_encoder_identity(encoder)} if encoder else None,
+        "lvlm": {"spec": lvlm.spec, **_lvlm_identity(lvlm)} if lvlm else None,
+        "data": plan.data.name,
+        "world": "micro" if plan.data.name == "micro" else "real",
+        "control": plan.control,
+        "limit": plan.limit,
+        "seed": plan.seed if plan.limit or plan.control != "none" else None,
+    }
+
+
+def _entry(asked: engine.Questions, standing: engine.Progressed) -> dict[str, Any]:
+    """How a task stands, as its entry in the manifest says it."""
+    about = {"spec": asked.task.spec, "samples_digest": asked.digest, "rules": asked.task.rules()}
+    return asdict(standing) | about
+
+
+def _folder(plan: RunPlan, encoder: Encoder | None, lvlm: LVLM | None, identity: Mapping[str, Any]) -> Path:
+    """``encoder+lvlm@data[-control]-digest``, or the folder of this digest under the name it was given before."""
+    nameless = {
+        key: {k: v for k, v in value.items() if k != "spec"} if isinstance(value, dict) else value
+        for key, value in identity.items()
+    }
+    models = "+".join(slug(model.spec) for model in (encoder, lvlm) if model)
+    control = "" if plan.control == "none" else f"-{plan.control}"
+    mark = digest.of_json(nameless | plan.data.place())[:8]
+    kept = sorted(path for path in plan.results.glob(f"*@*-{mark}") if (path / "run.json").is_file())
+    return kept[0] if kept else plan.results / f"{models}@{slug(plan.data.name)}{control}-{mark}"
+
+
+def _circumstances(plan: RunPlan, known: Mapping[str, Any]) -> dict[str, Any]:
+    """What a reader of the run may want to know, and what does not change an answer."""
+    return {
+        "created": known.get("created", _now()),
+        "versions": engine.versions(),
+        "git": engine.git_state(Path(__file__).parent),
+        "place": {"device": plan.place.device, "batch_size": plan.place.batch_size or "auto"},
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,58 @@
+"""``ohd-bench show``: what a question or a kept run looks like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import DataDir, Include, Json, Results
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``show``."""
+    show = typer.Typer(help="Look at one question of a task, or at a kept run.", no_args_is_help=True)
+    show.command("sample")(sample)
+    show.command("run")(show_run)
+    app.add_typer(show, name="show")
+
+
+def sample(
+    task: Annotated[str, typer.Argument(help="A task, NAME[?option=value].")],
+    id: Annotated[str, typer.Argument(help="The sample's id; the first sample where none is named.")] = "",
+    data: DataDir = "micro",
+    include: Include = None,
+) -> None:
+    """Print one question of a task: its image, what is asked, and the answer that is right."""
+    from harness import registry
+    from harness.asking import evaluate
+    from harness.console import print_json
+    from harness.data import resolve
+    from harness.errors import UsageError
+
+    registry.load(include or ())
+    opened = evaluate.open_task(task, resolve(data).root)
+    for one in opened.every():
+        if one.id == id or not id:
+            shown = {name: getattr(one, name) for name in one.__slots__}
+            print_json(shown | {"image": str(one.image) if one.image else None})
+            return
+    raise UsageError(f"{task} has no sample '{id}'; its first is '{next(iter(opened.samples())).id}'")
+
+
+def show_run(
+    ids: Annotated[list[str], typer.Argument(help="Names of runs in --results, or the beginning of one.")],
+    results: Results = Path("results"),
+    include: Include = None,
+    as_json: Json = False,
+) -> None:
+    """Print every metric of kept runs, side by side."""
+    from harness import registry
+    from harness.asking import evaluate
+    from harness.cli import showing
+    from harness.store import pick
+
+    registry.load(include or ())
+    runs = [pick(results, id) for id in ids]
+    showing.print_runs(runs, evaluate.kept_tasks(runs), full=True, as_json=as_json)

@@ -1,0 +1,76 @@
+"""``ohd-bench sweep``: train recipes at many settings, and see what each choice is worth."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from harness.cli.options import Changes, DataDir, Include, Json, TrainedOut, Verbose
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``sweep``."""
+    app.command()(sweep)
+
+
+def sweep(
+    recipes: Annotated[list[str], typer.Argument(help="One recipe or more.")],
+    out: TrainedOut,
+    vary: Annotated[
+        list[str] | None, typer.Option(help="FIELD=VALUE,VALUE,… ; repeat for a grid. interpolate trains only once.")
+    ] = None,
+    data: DataDir = "micro",
+    change: Changes = None,
+    include: Include = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Train recipes at every combination of settings; a table and a plot with intervals over seeds.
+
+    Resumable: points that are done are read. Writes sweep.csv, sweep.json, seeds.csv and sweep.png under --out.
+    """
+    from harness import data as places
+    from harness import registry
+    from harness import sweep as sweeping
+    from harness.cli.showing import quiet
+    from harness.console import out as result
+    from harness.console import print_json, say
+
+    if not verbose:
+        quiet()
+    registry.load(include or ())
+    chosen = {name: registry.find(registry.recipes, name, "recipe") for name in recipes}
+    todo = sweeping.points(chosen, sweeping.assignments(vary or []), sweeping.assignments(change or []))
+    rows: list[dict[str, Any]] = []
+    for number, found in enumerate(sweeping.run(todo, places.resolve(data).root, out), 1):
+        rows += found
+        folded = sweeping.write(out, rows)
+        say(f"{number} of {len(todo)} points: {todo[number - 1].folder}")
+    if as_json:
+        print_json(rows)
+    else:
+        result().print(_over_seeds(folded))
+        result().print(f"kept in {out}: sweep.csv, seeds.csv, sweep.json, sweep.png", markup=False)
+
+
+def _over_seeds(folded: list[dict[str, Any]]) -> Any:
+    from rich.table import Table
+
+    from harness.sweep import METRICS, settings_of
+
+    names = settings_of(folded)
+    metrics = [name for name in METRICS if name in folded[0]]
+    table = Table(*names, "seeds", *metrics)
+    before = [f"{folded[0][f'{name}_before']:.1f}" for name in metrics]
+    table.add_row("base", *[""] * len(names), *before)
+    for row in folded:
+        table.add_row(
+            *(str(row[name]) for name in names), str(row["seeds"]), *(_interval(row, name) for name in metrics)
+        )
+    return table
+
+
+def _interval(row: dict[str, Any], name: str) -> str:
+    spread = row[f"{name}_high"] - row[name]
+    return f"{row[name]:.1f}" + ("" if spread != spread else f" ± {spread:.1f}")

@@ -1,0 +1,111 @@
+"""A run's numbers side by side with the first run's: every metric with its interval, every difference paired."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from harness.metrics import Metric
+from harness.stats import Difference, Estimate, estimates, paired, paired_tallies, tally
+from harness.store import Record, Run
+from harness.types import Task
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One metric of one group of one task: a value for each run, and each later run's difference to the first."""
+
+    task: str
+    group: str
+    metric: str
+    better: str
+    digits: int
+    values: tuple[Estimate | None, ...]
+    differences: tuple[Difference | None, ...]
+
+
+def rows(task: Task, runs: Sequence[Run]) -> list[MetricRow]:
+    """Every metric of a task, for each of these runs. A run that was not asked the task has None."""
+    records = [run.records(task.name) for run in runs]
+    values = [scores(task, kept) for kept in records]
+    pairs = [
+        paired_tallies(records[0], kept) if n and _same_questions(task, runs[0], runs[n]) else None
+        for n, kept in enumerate(records)
+    ]
+    found = []
+    for group in dict.fromkeys(group for value in values for group in value):
+        for name, metric in task.metrics_of(group).items():
+            each = tuple(value.get(group, {}).get(name) for value in values)
+            if any(one and not math.isnan(one.value) for one in each):
+                gaps = tuple(_difference(metric, pair, group) for pair in pairs)
+                found.append(MetricRow(task.name, group, name, metric.better, metric.digits, each, gaps))
+    return found
+
+
+def _same_questions(task: Task, base: Run, other: Run) -> bool:
+    """Whether both were asked the same; a control asks the same of another picture, and compares as well."""
+    manifests = [run.manifest() for run in (base, other)]
+    if manifests[0].get("control") != manifests[1].get("control"):
+        return all(manifests[0].get(key) == manifests[1].get(key) for key in ("data", "limit"))
+    asked = [one.get("tasks", {}).get(task.name, {}).get("samples_digest") for one in manifests]
+    return asked[0] == asked[1]
+
+
+def scores(task: Task, records: Sequence[Record]) -> dict[str, dict[str, Estimate]]:
+    """Group → metric → value with its interval; the whole is the group ""."""
+    return {group: estimates(task.metrics_of(group), one) for group, one in tally(records).items() if one.n.sum()}
+
+
+def _difference(metric: Metric, pair: Mapping[str, Any] | None, group: str) -> Difference | None:
+    if not pair or group not in pair:
+        return None
+    return paired(metric, *pair[group])
+
+
+def summary(task: Task, every: Sequence[MetricRow]) -> list[MetricRow]:
+    """The rows of a short table: the task's own choice, or its headline."""
+    wanted = list(task.summary) or [("", task.headline)]
+    by_name = {(row.group, row.metric): row for row in every}
+    return [by_name[pair] for pair in wanted if pair in by_name]
+
+
+def number(value: float, digits: int) -> str:
+    """A value as printed; a dash where there is none."""
+    return "–" if value != value else f"{value:.{digits}f}"
+
+
+def cell(one: Estimate | None, digits: int) -> str:
+    """``43.2 [40.1, 46.0]``."""
+    if one is None or one.value != one.value:
+        return "–"
+    spread = "" if one.low != one.low else f" [{number(one.low, digits)}, {number(one.high, digits)}]"
+    return number(one.value, digits) + spread
+
+
+def gap(one: Difference | None, digits: int) -> str:
+    """``+3.1 [+0.2, +6.0]``, with a star where the interval leaves out 0."""
+    if one is None or one.value != one.value:
+        return "–"
+    signed = [f"{value:+.{digits}f}" for value in (one.value, one.low, one.high) if value == value]
+    star = "*" if one.low > 0 or one.high < 0 else ""
+    return signed[0] + (f" [{signed[1]}, {signed[2]}]{star}" if len(signed) == 3 else "")
+
+
+def as_json(task: Task, row: MetricRow) -> dict[str, Any]:
+    """The row as plain data; what is not a number is null."""
+    return {
+        "task": row.task,
+        "group": row.group or task.whole,
+        "metric": row.metric,
+        "better": row.better,
+        "values": [_plain(one) for one in row.values],
+        "differences": [_plain(one) for one in row.differences],
+    }
+
+
+def _plain(one: Estimate | Difference | None) -> dict[str, Any] | None:
+    if one is None:
+        return None
+    return {key: (None if value != value else value) for key, value in asdict(one).items()}

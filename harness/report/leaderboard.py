@@ -1,0 +1,147 @@
+"""``leaderboard.md``: a fold over the kept results, with published numbers in a section of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.asking import controls, evaluate
+from harness.comparison import metric_table
+from harness.metrics import Metric
+from harness.report import published_tables
+from harness.report.markdown import table as markdown
+from harness.stats import Estimate
+from harness.store import Run, runs
+from harness.types import Task
+
+Kept = tuple[Run, Mapping[str, Any]]
+Column = tuple[Task, str, str]
+
+HEAD = """# Leaderboard
+
+Written by `ohd-bench leaderboard` from the answers kept in `results/`; do not edit. CI fails when it is stale.
+Values are followed by their 95 % interval over resampled images. ↑ higher is better, ↓ lower is better.
+"""
+
+SECTIONS = {
+    "micro": (
+        "Micro world (bundled procedural bench)",
+        "These rows compare ohd-bench's own micro models on pictures it draws itself. "
+        "They show how the tool works, not how any real model does.",
+    ),
+    "real": ("Real data, measured here", "Official data files, answered and scored by ohd-bench."),
+}
+
+
+def render(results: Path) -> str:
+    """The whole page as Markdown, the same for the same results."""
+    kept = [(run, run.manifest()) for run in runs(results)]
+    parts = [HEAD]
+    for world, (title, note) in SECTIONS.items():
+        ours = [(run, manifest) for run, manifest in kept if manifest.get("world") == world]
+        body = _table(ours) + _pictures(ours, results) if ours else "Nothing kept yet.\n"
+        parts.append(f"## {title}\n\n{note}\n\n{body}")
+    parts.append(published_tables.render())
+    return "\n".join(parts)
+
+
+def _table(kept: Sequence[Kept]) -> str:
+    """A row for each run, a column for each summary metric of each task that any of them answered."""
+    tasks = evaluate.kept_tasks(run for run, _ in kept)
+    columns = _columns(tasks)
+    head = ["encoder", "LVLM", "data", *(_column(*column) for column in columns)]
+    rows = [
+        [_model(manifest, "encoder"), _model(manifest, "lvlm"), _data(manifest), *_cells(run, tasks, columns)]
+        for run, manifest in sorted(kept, key=lambda pair: _order(pair[1]))
+    ]
+    return markdown(head, rows) + _floors(kept, columns)
+
+
+def _columns(tasks: Sequence[Task]) -> list[Column]:
+    return [(task, group, name) for task in tasks for group, name in (list(task.summary) or [("", task.headline)])]
+
+
+def _order(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """Controls last; the rest by data, LVLM and encoder."""
+    control = manifest.get("control", "none")
+    specs = [(manifest.get(part) or {}).get("spec", "") for part in ("lvlm", "encoder")]
+    return ("" if control == "none" else control, manifest.get("data", ""), *specs)
+
+
+def _model(manifest: Mapping[str, Any], part: str) -> str:
+    return f"`{manifest[part]['spec']}`" if manifest.get(part) else "–"
+
+
+def _data(manifest: Mapping[str, Any]) -> str:
+    marks = [manifest.get("data", "?")]
+    if manifest.get("control", "none") != "none":
+        marks.append(f"control: {manifest['control']}")
+    if manifest.get("limit"):
+        marks.append(f"{manifest['limit']} images only")
+    if manifest.get("status") != "complete":
+        marks.append(f"**{manifest.get('status', 'unknown')}**")
+    return ", ".join(marks)
+
+
+def _column(task: Task, group: str, name: str) -> str:
+    metric = task.metrics_of(group)[name]
+    arrow = {"higher": " ↑", "lower": " ↓", "neither": ""}[metric.better]
+    return f"{task.name} {group.split('/')[-1]} {name}{arrow}".replace("  ", " ")
+
+
+def _cells(run: Run, tasks: Sequence[Task], columns: Iterable[Column]) -> list[str]:
+    values = {task.name: metric_table.scores(task, run.records(task.name)) for task in tasks}
+    return [
+        _cell(values[task.name].get(group, {}).get(name), task.metrics_of(group)[name]) for task, group, name in columns
+    ]
+
+
+def _cell(value: Estimate | None, metric: Metric) -> str:
+    return metric_table.cell(value, metric.digits)
+
+
+def _pictures(kept: Sequence[Kept], results: Path) -> str:
+    """For each run with controls, the part of each value that the picture makes."""
+    tasks = evaluate.kept_tasks(run for run, _ in kept)
+    columns = _columns(tasks)
+    rows = []
+    for run, manifest in sorted(kept, key=lambda pair: _order(pair[1])):
+        if manifest.get("control", "none") == "none":
+            for name, control in controls.of(run, results).items():
+                parts = {task.name: controls.image_dependent(run, control, task) for task in tasks}
+                cells = [
+                    _part(parts[task.name].get((group, metric)), task, group, metric) for task, group, metric in columns
+                ]
+                rows.append([_model(manifest, "encoder"), _model(manifest, "lvlm"), name, *cells])
+    if not rows:
+        return ""
+    head = ["encoder", "LVLM", "control", *(_column(*column) for column in columns)]
+    return "\nWhat the picture is worth (score minus control, paired):\n\n" + markdown(head, rows)
+
+
+def _part(found: controls.ImageDependent | None, task: Task, group: str, name: str) -> str:
+    return metric_table.gap(found.part, task.metrics_of(group)[name].digits) if found else "–"
+
+
+def _floors(kept: Sequence[Kept], columns: Sequence[Column]) -> str:
+    """One row for each answer that needs no picture, as stored with the runs."""
+    found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    whole = [one for _, one in kept if one.get("control", "none") == "none" and not one.get("limit")]
+    for manifest in whole:
+        for name, entry in manifest.get("tasks", {}).items():
+            for floor, groups in entry.get("floors", {}).items():
+                found.setdefault((floor, manifest.get("data", "?")), {}).setdefault(name, groups)
+    rows = [
+        [floor, data, *(_floor(by_task, *column) for column in columns)]
+        for (floor, data), by_task in sorted(found.items())
+    ]
+    if not rows:
+        return ""
+    head = ["floor", "data", *(_column(*column) for column in columns)]
+    return "\nWhat needs no picture at all scores:\n\n" + markdown(head, rows)
+
+
+def _floor(by_task: Mapping[str, Mapping[str, Any]], task: Task, group: str, name: str) -> str:
+    value = by_task.get(task.name, {}).get(group, {}).get(name)
+    return "–" if value is None else metric_table.number(value, task.metrics_of(group)[name].digits)

@@ -1,0 +1,232 @@
+"""Score answers that any tool has written, without a model: the task's own counting, with intervals."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import registry, stats, yes_no
+from harness.errors import UsageError
+from harness.metrics import Metric
+from harness.scoring import answers
+from harness.scoring.matching import match
+from harness.stats import Tally
+from harness.store import Record
+from harness.types import Answer, Sample, Task
+
+NAMED = {
+    "captions": ("CHAIR", "Cover", "Hal", "Cog"),
+    "amber": ("accuracy", "precision", "recall", "f1"),
+    "pope": ("accuracy", "precision", "recall", "f1", "yes_ratio"),
+    "chair": ("CHAIRs", "CHAIRi", "recall", "f1"),
+}
+"""The metrics that head the table; every other metric of a group stands under it."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One file's answers under one task's rules."""
+
+    task: Task
+    path: Path
+    format: str
+    samples: Sequence[Sample]
+    asked: Sequence[Sample]
+    replies: Sequence[Answer]
+    failed: int
+    off_list: int
+    records: Sequence[Record] = field(repr=False)
+    _drawn: dict[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def tallies(self) -> dict[str, Tally]:
+        """Totals by image of every group, a row for every image that was answered."""
+        return stats.tally(self.records)
+
+    @cached_property
+    def groups(self) -> dict[str, str]:
+        """The path of each group, the whole first, by the name it has in tables."""
+        return {path.rpartition("/")[2] or self.task.whole: path for path in self._firsts}
+
+    @cached_property
+    def _firsts(self) -> dict[str, Sample]:
+        """A sample of each group."""
+        by_group = {sample.group: sample for sample in reversed(self.samples)}
+        return {path: one for group, one in reversed(by_group.items()) for path in stats.groups_of(group)}
+
+    @cached_property
+    def _totals(self) -> dict[str, dict[str, float]]:
+        kinds = {path: self.task.count(one, Answer("")) if path else () for path, one in self._firsts.items()}
+        found = {path: dict.fromkeys(keys, 0.0) for path, keys in kinds.items()}
+        for group, counted in _summed(self.records).items():
+            for path in stats.groups_of(group):
+                for key, value in counted.items():
+                    found[path][key] = found[path].get(key, 0.0) + value
+        return found
+
+    def totals(self, path: str) -> dict[str, float]:
+        """What was counted in this group, 0 where nothing was."""
+        return self._totals[path]
+
+    def answered(self, path: str) -> int:
+        """How many answers count in this group."""
+        return int(self.tallies[path].n.sum()) if path in self.tallies else 0
+
+    def value(self, path: str, metric: Metric) -> float:
+        """A metric's value in this group."""
+        return float(metric(self.totals(path)))
+
+    def interval(self, path: str, metric: Metric) -> tuple[float, float]:
+        """The 95 % interval of a metric, from resampled images of the whole task; nan where it cannot be told."""
+        drawn = self._resampled(path)
+        if not drawn:
+            return np.nan, np.nan
+        return stats.interval(np.asarray(metric(drawn), float), images=int((self.tallies[path].n > 0).sum()))
+
+    def _resampled(self, path: str) -> Mapping[str, Any]:
+        counted = self.tallies.get(path)
+        if path not in self._drawn:
+            enough = counted is not None and int((counted.n > 0).sum()) > 1
+            self._drawn[path] = counted.resampled(stats.weights(len(counted.images))) if counted and enough else {}
+        return self._drawn[path]
+
+    def readings(self) -> dict[str, dict[str, dict[str, float]]]:
+        """What the same answers score as each named reading of yes and no reads them: reading → group → metric."""
+        positive = getattr(self.task, "positive", None)
+        if positive is None:
+            return {}
+        wanted = {**yes_no.answer_metrics(positive), **{k: yes_no.SIGNAL[k] for k in ("yes_ratio", "unread")}}
+        found: dict[str, dict[str, dict[str, float]]] = {}
+        for name, read in yes_no.READINGS.items():
+            totals = _added(self._questions(), lambda sample, text, read=read: yes_no.counts(sample.target, read(text)))
+            found[name] = {
+                group: {key: float(metric(totals[path])) for key, metric in wanted.items()}
+                for group, path in self.groups.items()
+                if path in totals and totals[path].get("n")
+            }
+        return found
+
+    def _questions(self) -> list[tuple[Sample, str]]:
+        pairs = zip(self.asked, self.replies, strict=True)
+        return [(s, a.text or "") for s, a in pairs if s.target in ("yes", "no")]
+
+    def signal(self) -> dict[str, dict[str, float]]:
+        """Discrimination and bias of every group of questions; with p(yes) in the file, what that adds."""
+        found = {}
+        for group, path in self.groups.items():
+            metrics = {key: metric for key, metric in self.task.metrics_of(path).items() if key in yes_no.SIGNAL}
+            if metrics and self.totals(path).get("n"):
+                found[group] = {key: self.value(path, metric) for key, metric in metrics.items()}
+                found[group] |= self._from_probabilities(path)
+        return found
+
+    @cached_property
+    def _with_probability(self) -> list[tuple[Sample, float]]:
+        pairs = zip(self.asked, self.replies, strict=True)
+        return [(sample, reply.p_yes) for sample, reply in pairs if reply.p_yes is not None]
+
+    def _from_probabilities(self, path: str) -> dict[str, float]:
+        pairs = [(s.target, p) for s, p in self._with_probability if path in stats.groups_of(s.group)]
+        if not pairs:
+            return {}
+        return yes_no.of_probabilities([truth for truth, _ in pairs], [p for _, p in pairs])
+
+    def floors(self) -> dict[str, dict[str, dict[str, float]]]:
+        """What answers that need no picture score on the questions answered here: floor → group → metric."""
+        found: dict[str, dict[str, dict[str, float]]] = {}
+        for name, reply in self.task.floors().items():
+            pairs = [(sample, reply.text or "") for sample, _ in self._questions()]
+            totals = _added(pairs, lambda sample, text: self.task.count(sample, Answer(text)))
+            found[name] = {
+                group: {key: float(metric(totals[path])) for key, metric in self.named(path).items()}
+                for group, path in self.groups.items()
+                if path in totals and self.named(path)
+            }
+        return found
+
+    def named(self, path: str) -> dict[str, Metric]:
+        """The metrics of this group that head the table."""
+        every = self.task.metrics_of(path)
+        names = NAMED["captions"] if "Cover" in every and path else NAMED.get(self.task.name, tuple(every))
+        return {name: every[name] for name in names if name in every}
+
+
+def _summed(records: Iterable[Record]) -> dict[str, dict[str, float]]:
+    """The counts of each group's own records added up."""
+    found: dict[str, dict[str, float]] = {}
+    for record in records:
+        into = found.setdefault(record.group, dict.fromkeys(record.counts, 0.0))
+        for key, value in record.counts.items():
+            into[key] += value
+    return found
+
+
+def _added(pairs: Iterable[tuple[Sample, str]], count: Any) -> dict[str, dict[str, float]]:
+    """Totals by group; equal answers to questions of one group and truth are counted once and multiplied."""
+    kinds: dict[tuple[str, str, str], list[Any]] = {}
+    for sample, text in pairs:
+        kinds.setdefault((sample.group, sample.target, text), [sample, 0])[1] += 1
+    totals: dict[str, dict[str, float]] = {}
+    for (group, _, text), (sample, times) in kinds.items():
+        for key, value in count(sample, text).items():
+            for path in stats.groups_of(group):
+                into = totals.setdefault(path, {})
+                into[key] = into.get(key, 0.0) + times * value
+    return totals
+
+
+def make_task(text: str, data: Path, rules: str = "official", **options: str) -> Task:
+    """The task of this spec (``pope?source=flickr``) under these rules; UsageError where it has none such."""
+    spec = registry.parse_spec(text)
+    cls = registry.find(registry.tasks, spec.name, "task")
+    known = getattr(cls, "rule_sets", ())
+    if not known:
+        scorable = [name for name, task in sorted(registry.tasks.items()) if getattr(task, "rule_sets", ())]
+        raise UsageError(f"answers to {spec.name} cannot be scored from a file; those to {', '.join(scorable)} can")
+    if rules not in known:
+        raise UsageError(f"{spec.name} has the rules {', '.join(known)}, not '{rules}'")
+    parameters = [name for name in inspect.signature(cls).parameters if name not in ("data", "rules")]
+    asked = {**spec.options, **{key: value for key, value in options.items() if value}}
+    for key in asked:
+        if key not in parameters:
+            raise UsageError(f"{spec.name} has no option '{key}'; it knows {', '.join(parameters) or 'none'}")
+    return cls(data, rules=rules, **asked)  # type: ignore[call-arg]
+
+
+def score(task: Task, path: Path, repeats: bool = False) -> Scored:
+    """This file's answers, matched to the task's questions and counted."""
+    samples = task.every()
+    file = answers.read(path)
+    pairs = match(file, task, samples, repeats)
+    said = [(sample, Answer(given.text, given.p_yes)) for given, sample in pairs if given.failed is None]
+    on_list = {sample.id for sample in samples}
+    return Scored(
+        task=task,
+        path=path,
+        format=file.format,
+        samples=samples,
+        asked=[sample for sample, _ in said],
+        replies=[reply for _, reply in said],
+        failed=len(pairs) - len(said),
+        off_list=sum(sample.id not in on_list for sample, _ in said),
+        records=[_record(task, sample, reply) for sample, reply in said],
+    )
+
+
+def again(scored: Scored, task: Task) -> Scored:
+    """The same answers under another task's rules."""
+    pairs = zip(scored.asked, scored.replies, strict=True)
+    records = [_record(task, sample, reply) for sample, reply in pairs]
+    kept = {name: getattr(scored, name) for name in ("path", "format", "samples", "asked", "replies")}
+    return Scored(task=task, failed=scored.failed, off_list=scored.off_list, records=records, **kept)
+
+
+def _record(task: Task, sample: Sample, reply: Answer) -> Record:
+    image = sample.image.name if sample.image else sample.id
+    return Record(sample.id, image, sample.group, "", "", reply, task.count(sample, reply))

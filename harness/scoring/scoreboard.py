@@ -1,0 +1,213 @@
+"""What ``score`` shows: the official numbers, and beside them the strict ones, the readings, floors and references."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import yes_no
+from harness.data import resolve
+from harness.scoring import published, scored_json
+from harness.scoring import score as scoring
+from harness.scoring.score import Scored
+
+READ_GROUPS = ("discriminative", "random", "popular", "adversarial", "pooled")
+"""The groups whose readings are printed; --json holds them all."""
+READ_METRICS = ("accuracy", "f1", "yes_ratio", "unread")
+
+
+@dataclass(frozen=True)
+class Board:
+    """The scored files of one command; the first is what the others are compared with."""
+
+    scored: Sequence[Scored]
+    strict: Sequence[Scored | None]
+    references: Sequence[str]
+    world: str
+
+    def remarks(self) -> Iterator[str]:
+        """What a reader of the numbers has to know."""
+        for one in self.scored:
+            missing = len(one.samples) - len({sample.id for sample in one.asked} & {s.id for s in one.samples})
+            if missing:
+                yield (
+                    f"{one.path}: {len(one.asked)} answers to {len(one.samples)} questions; {missing} are missing, and "
+                    "count nowhere: official denominators cover what was answered"
+                )
+            if one.failed:
+                yield f"{one.path}: {one.failed} answers are recorded as failed; they are not scored"
+            if one.off_list:
+                yield f"{one.path}: {one.off_list} answers are about images off the task's list; not comparable with it"
+
+    def as_json(self) -> dict[str, Any]:
+        """One object for one file; for several, each one's and the differences to the first."""
+        each = [self._json(i) for i in range(len(self.scored))]
+        if len(each) == 1:
+            return each[0]
+        gaps = [
+            {
+                "base": str(self.scored[0].path),
+                "candidate": str(one.path),
+                "metrics": scored_json.differences(self.scored[0], one),
+            }
+            for one in self.scored[1:]
+        ]
+        return {"files": each, "comparison": gaps}
+
+    def _json(self, i: int) -> dict[str, Any]:
+        made = scored_json.as_json(self.scored[i], self.strict[i], self.references[i])
+        if self.world == "micro":  # published numbers are about real images
+            made["reference"] = []
+        return made
+
+    def tables(self) -> Iterator[Any]:
+        """The same as tables, in the order in which they are read."""
+        for i in range(len(self.scored)):
+            made = self._json(i)
+            yield from _titled(_headline(made))
+            for table in _optional(made):
+                yield from _titled(table)
+        for one in self.scored[1:]:
+            yield from _titled(_difference(self.scored[0], one))
+
+
+def board(
+    task: str,
+    files: Sequence[Path],
+    data: str,
+    rules: str,
+    options: Mapping[str, str],
+    asked: Mapping[str, Any],
+) -> Board:
+    """Every file scored by these rules, and, under the official ones, by the strict ones beside them.
+
+    ``asked`` may hold ``reference`` (a published model's name) and ``repeats`` (count repeated questions).
+    """
+    where = resolve(data)
+    chosen = scoring.make_task(task, where.root, rules, **options)
+    scored = [scoring.score(chosen, path, bool(asked.get("repeats"))) for path in files]
+    has_strict = rules == "official" and getattr(chosen, "positive", None) is not None
+    strict = scoring.make_task(task, where.root, "strict", **options) if has_strict else None
+    name = str(asked.get("reference") or "")
+    return Board(
+        scored,
+        [scoring.again(one, strict) if strict else None for one in scored],
+        [name or published.named_in(chosen.name, path.name) for path in files],
+        where.name,
+    )
+
+
+def _table(title: str, columns: Sequence[str]) -> Any:
+    from rich.table import Table
+
+    table = Table(title=title.replace("[", r"\["), header_style="bold")
+    table.add_column(columns[0])
+    for name in columns[1:]:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _titled(table: Any) -> Iterator[Any]:
+    """The title as a line of its own: in the table it wraps at the table's width."""
+    title, table.title = table.title, None
+    yield f"[bold]{title}[/bold]"
+    yield table
+
+
+def _headline(made: Mapping[str, Any]) -> Any:
+    """Group by metric: the value, its interval, and the strict value where there is one."""
+    metrics, intervals, strict = made["metrics"], made["intervals"], made["strict"] or {}
+    words = f", synonyms {made['synonyms']}" if made["synonyms"] else ""
+    many = f"{made['n_scored']} of {made['n_expected']}"
+    title = f"{made['task']}: {made['file']} ({made['format']}), rules {made['rules']}{words}, {many}"
+    table = _table(title, ["group", "metric", made["rules"], "95 % interval", *(["strict"] if strict else [])])
+    for part, spreads in ((metrics, intervals), (made["whole"], made["whole_intervals"])):
+        for group, values in part.items():
+            if not made["n"].get(group, 1):  # the official script prints a value for a group without answers
+                continue
+            for metric, value in values.items():
+                low, high = spreads[group][metric]
+                beside = [_number(strict.get(group, {}).get(metric), 1)] if strict else []
+                table.add_row(group, metric, _number(value), "" if low is None else f"{low:.1f} to {high:.1f}", *beside)
+            table.add_section()
+    return table
+
+
+def _number(value: float | None, digits: int = 1) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _optional(made: Mapping[str, Any]) -> Iterator[Any]:
+    if made["signal"]:
+        yield _by_group("signal: discrimination and bias (unread answers count as wrong)", made["signal"])
+    if made["readings"]:
+        yield _readings(made["readings"])
+    if any(made["floors"].values()):
+        yield _floors(made["floors"])
+    if made["reference"]:
+        yield _reference(made["reference"])
+
+
+def _floors(floors: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> Any:
+    """What answers that need no picture score on the same questions."""
+    pairs = [(name, metric) for name in floors for metric in ("accuracy", "f1")]
+    table = _table("floors: the same questions, answered without a picture", ["group", *map(" ".join, pairs)])
+    for group in dict.fromkeys(group for groups in floors.values() for group in groups):
+        table.add_row(group, *(_number(floors[name].get(group, {}).get(metric)) for name, metric in pairs))
+    return table
+
+
+def _by_group(title: str, groups: Mapping[str, Mapping[str, float | None]]) -> Any:
+    names = list(dict.fromkeys(name for values in groups.values() for name in values))
+    table = _table(title, ["group", *names])
+    for group, values in groups.items():
+        digits = {name: yes_no.SIGNAL[name].digits if name in yes_no.SIGNAL else 1 for name in names}
+        table.add_row(group, *(_number(values.get(name), digits[name]) for name in names))
+    return table
+
+
+def _readings(readings: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> Any:
+    """The same answers as each tool reads them, and how far apart that puts them."""
+    table = _table("the same answers, read in each named way", ["group", "metric", *readings, "spread"])
+    groups = dict.fromkeys(group for values in readings.values() for group in values)
+    for group in (group for group in READ_GROUPS if group in groups):
+        for metric in READ_METRICS:
+            row = [readings[name].get(group, {}).get(metric) for name in readings]
+            there = [value for value in row if value is not None]
+            spread = max(there) - min(there) if there else None
+            table.add_row(group, metric, *map(_number, row), _number(spread))
+        table.add_section()
+    return table
+
+
+def _reference(rows: Sequence[Mapping[str, Any]]) -> Any:
+    table = _table("published", ["model", "group", "metric", "published", "here", "within our interval", "source"])
+    for row in rows:
+        within = {True: "yes", False: "no", None: "–"}[row["within"]]
+        here = _number(row["ours"])
+        table.add_row(row["model"], row["group"], row["metric"], _number(row["published"]), here, within, row["source"])
+    return table
+
+
+def _difference(base: Scored, other: Scored) -> Any:
+    """Paired differences by image, with what a shift of bias looks like marked."""
+    table = _table(f"{other.path} minus {base.path}, paired by image", ["group", "metric", "difference", "95 %", "p"])
+    for group, metrics in scored_json.differences(base, other).items():
+        for name, row in metrics.items():
+            if row["value"] is not None and row["low"] is not None:
+                spread = f"{row['low']:+.1f} to {row['high']:+.1f}"
+                table.add_row(group, name, f"{row['value']:+.1f}", spread, f"{row['p']:.4f}")
+        if _is_bias(metrics):
+            table.add_row(group, "accuracy moved, balanced accuracy did not: a shift of bias", "", "", "")
+        table.add_section()
+    return table
+
+
+def _is_bias(metrics: Mapping[str, Mapping[str, float | None]]) -> bool:
+    """Whether accuracy differs while discrimination, told by balanced accuracy, cannot be told to."""
+    accuracy, balanced = metrics.get("accuracy"), metrics.get("balanced_accuracy")
+    if not accuracy or not balanced or accuracy["p"] is None or balanced["p"] is None:
+        return False
+    return accuracy["p"] < 0.05 <= balanced["p"]

@@ -1,0 +1,124 @@
+"""Write an LVLM with its swapped tower as a standard LLaVA folder, in the key names that every loader knows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import save_torch_state_dict
+from safetensors import safe_open
+from torch import Tensor
+from transformers import CLIPVisionConfig
+
+from harness.errors import ModelError, UsageError
+from harness.vision_language import identity
+from harness.vision_language.layouts import weight_names
+from harness.vision_language.layouts.folder import read_json
+
+# The chat template of llava-hf/llava-1.5-7b-hf, for hosts whose own layout has none.
+CHAT = (
+    "{% for message in messages %}{% if message['role'] != 'system' %}{{ message['role'].upper() + ': ' }}{% endif %}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}{{ '<image>\\n' }}{% endfor %}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}{{ content['text'] + ' ' }}"
+    "{% endfor %}{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
+)
+
+
+def empty(folder: Path) -> Path:
+    """This folder, made; UsageError where something lies in it already."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is there already and nothing is overwritten; name another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def write(model: Any, processor: Any, folder: Path) -> list[str]:
+    """Writes weights, configuration, processor, tokenizer and chat template; gives the tensors' names in the files."""
+    tensors = {weight_names.on_hub(name): tensor for name, tensor in model.state_dict().items()}
+    save_torch_state_dict(tensors, folder, max_shard_size="5GB", safe_serialization=True)
+    _write_config(model, folder)
+    model.generation_config.save_pretrained(folder)
+    _write_processor(processor, model.config, folder)
+    found = stored_names(folder)
+    if set(found) != set(tensors):
+        raise ModelError(f"{folder}: {sorted(set(tensors) ^ set(found))[0]} was not written as it is in memory")
+    return found
+
+
+def _write_config(model: Any, folder: Path) -> None:
+    told = model.config.to_dict()
+    dtype = str(model.dtype).removeprefix("torch.")
+    # transformers 4 and vLLM read torch_dtype, transformers 5 reads dtype.
+    told |= {"architectures": ["LlavaForConditionalGeneration"], "dtype": dtype, "torch_dtype": dtype}
+    told["vision_config"] |= {"model_type": "clip_vision_model"}
+    rope = told["text_config"].get("rope_parameters") or {}
+    if "rope_theta" in rope:  # transformers 4 has these two instead
+        scaling = {key: value for key, value in rope.items() if key != "rope_theta"}
+        told["text_config"]["rope_theta"] = rope["rope_theta"]
+        told["text_config"]["rope_scaling"] = None if scaling == {"rope_type": "default"} else scaling
+    for part in (told, told["text_config"], told["vision_config"]):
+        part.pop("_name_or_path", None)
+    _write_json(folder / "config.json", told)
+
+
+def _write_processor(processor: Any, config: Any, folder: Path) -> None:
+    processor.chat_template = processor.chat_template or CHAT
+    processor.tokenizer.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    tokenizer = read_json(folder / "tokenizer_config.json")
+    for key in ("backend", "is_local", "local_files_only"):  # how it was loaded here
+        tokenizer.pop(key, None)
+    if tokenizer.get("tokenizer_class") == "TokenizersBackend":  # what transformers 5 calls it
+        tokenizer["tokenizer_class"] = "PreTrainedTokenizerFast"
+    _write_json(folder / "tokenizer_config.json", tokenizer | {"processor_class": "LlavaProcessor"})
+    images = processor.image_processor.to_dict()
+    images |= {"image_processor_type": "CLIPImageProcessor", "processor_class": "LlavaProcessor"}
+    _write_json(folder / "preprocessor_config.json", images)
+    own = {
+        "processor_class": "LlavaProcessor",
+        "patch_size": config.vision_config.patch_size,
+        "vision_feature_select_strategy": config.vision_feature_select_strategy,
+        "num_additional_image_tokens": 1,
+        "image_token": processor.tokenizer.convert_ids_to_tokens(config.image_token_id),
+    }
+    # transformers 5 would nest the image processor here under a class that older versions do not have.
+    _write_json(folder / "processor_config.json", own)
+    _write_json(folder / "chat_template.json", {"chat_template": processor.chat_template})
+
+
+def _write_json(path: Path, thing: Any) -> None:
+    path.write_text(json.dumps(thing, indent=2, sort_keys=True) + "\n")
+
+
+def stored_names(folder: Path) -> list[str]:
+    """The names of all tensors in a folder's files."""
+    found: list[str] = []
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            found += file.keys()
+    return sorted(found)
+
+
+def stored_tower_digest(folder: Path) -> str:
+    """The digest of the tower as it lies in a hub-layout folder's files."""
+    tensors: dict[str, Tensor] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            tensors |= {n: file.get_tensor(n) for n in file.keys() if n.startswith("vision_tower.")}  # noqa: SIM118
+    config = CLIPVisionConfig(**read_json(folder / "config.json")["vision_config"])
+    return identity.computing(identity.canonical(tensors), config)
+
+
+def merge(host: Any, encoder: Any, folder: Path) -> dict[str, Any]:
+    """Puts the encoder's tower into the LVLM and writes the whole; what was written and its tower's digest."""
+    if getattr(host.model, "hf_quantizer", None) is not None:
+        raise ModelError(f"{host.spec.text} is quantised; a folder is written from whole weights, without ?quantize=")
+    speaker = host(encoder)
+    empty(folder)
+    speaker.look()
+    found = write(host.model, host.processor, folder)
+    stored = stored_tower_digest(folder)
+    if stored != speaker.digests()["tower"]:
+        raise ModelError(f"the tower in {folder} ({stored[:12]}) is not the one in memory")
+    return {"folder": str(folder), "tensors": len(found), "tower": stored, "swap": speaker.describe()["tower"]}

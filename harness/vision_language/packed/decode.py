@@ -1,0 +1,177 @@
+"""Answer many prompts about many images at once: each image's prompts as one tree, rows refilled as they end."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.errors import ModelError
+from harness.vision_language.packed import kv_cache
+from harness.vision_language.packed.forward import Branch, CacheRow, Forward
+from harness.vision_language.packed.prefix_tree import tree
+from harness.vision_language.packed.requests import Completion, ImageRequest, Prompt, WorkCounts
+
+# Requests looked at before the cache is laid out: the longest of them sets its width.
+PEEKED = 32
+# Rows are refilled once one in so many is free, so that a GPU prefills several images in a call.
+REFILL = 16
+
+
+class PackedDecoder:
+    """Greedy answers of a LLaVA, the same as one by one, with every shared token computed once.
+
+    ``finished`` tells whether an answer's tokens end it; ``rows`` is how many images are in memory at once (0: what
+    fits). Where memory runs out the rows are halved and what was unfinished is asked again.
+    """
+
+    def __init__(self, model: Any, finished: Callable[[Sequence[int], Prompt], bool], rows: int = 0) -> None:
+        self.work = WorkCounts()
+        self.forward = Forward(model, self.work)
+        self.finished, self.rows = finished, rows
+        self.config = model.config.get_text_config()
+        self.image_token = model.config.image_token_id
+
+    def answers(self, requests: Iterable[ImageRequest]) -> Iterator[Completion]:
+        """What was said to every prompt, each as soon as it ends."""
+        waiting = _Waiting(requests, self._row)
+        cache: kv_cache.KVCache | None = None
+        live: list[CacheRow] = []
+        while live or waiting:
+            short: list[str] = []
+            done: list[Completion] = []
+            with kv_cache.out_of_memory(short), torch.inference_mode(), self.forward.linear():
+                if not live and cache and cache.width < _width(waiting.peeked[0]):
+                    cache = None  # before the new one is laid out: how many rows fit is what is then free
+                cache = cache or self._laid_out(waiting)
+                self._fill(cache, live, waiting, done)
+                self._step(cache, live, done)
+            if short:
+                cache = None
+                waiting.put_back(self._halved(live, short[0]))
+                live = []
+            yield from done
+
+    def _row(self, request: ImageRequest) -> CacheRow:
+        return CacheRow(request, tree([prompt.tokens for prompt in request.prompts], self.image_token))
+
+    def _laid_out(self, waiting: _Waiting) -> kv_cache.KVCache:
+        """A cache in which the requests looked at fit, and so the next one."""
+        width = max(_width(row) for row in waiting.peeked)
+        each = kv_cache.row_bytes(self.config, width, self.forward.dtype.itemsize)
+        rows = self.rows or kv_cache.auto_rows(each, self.forward.device)
+        return kv_cache.KVCache(
+            self.config.num_hidden_layers, min(rows, len(waiting.peeked) + waiting.more * rows), width
+        )
+
+    def _fill(self, cache: kv_cache.KVCache, live: list[CacheRow], waiting: _Waiting, done: list[Completion]) -> None:
+        """Take requests into free rows, as many in one call as a prefill should hold."""
+        most = kv_cache.PREFILL_TOKENS.get(self.forward.device.type, 1)
+        if live and cache.rows - len(live) < cache.rows // REFILL:
+            return
+        while waiting and len(live) < cache.rows and _width(waiting.peeked[0]) <= cache.width:
+            start, tokens = len(live), 0
+            while waiting and len(live) < cache.rows and _width(waiting.peeked[0]) <= cache.width and tokens < most:
+                live.append(waiting.take())
+                tokens += len(live[-1].packed)
+            new = live[start:]
+            for row in new:
+                _open(row, cache.width)
+            logits = self.forward.prefill(cache, new, start)
+            self._said([branch for row in new for branch in row.open], logits)
+            self._close(cache, live, done)
+
+    def _step(self, cache: kv_cache.KVCache, live: list[CacheRow], done: list[Completion]) -> None:
+        if live:
+            logits = self.forward.step(cache, live)
+            self._said([branch for row in live for branch in row.open], logits)
+            self._close(cache, live, done)
+
+    def _said(self, branches: list[Branch], logits: Tensor) -> None:
+        for n, (branch, token) in enumerate(zip(branches, logits.argmax(-1).tolist(), strict=True)):
+            if branch.first is None:
+                branch.first = logits[n]
+            branch.tokens.append(token)
+
+    def _close(self, cache: kv_cache.KVCache, live: list[CacheRow], done: list[Completion]) -> None:
+        """Hand over the answers that ended, and move the last rows into the places of those with no branch left."""
+        for row in live:
+            for branch in [branch for branch in row.open if self._ended(branch)]:
+                row.open.remove(branch)
+                assert branch.first is not None
+                done.append(Completion(branch.prompt, tuple(branch.tokens), branch.first))
+        for r in reversed(range(len(live))):
+            if not live[r].open:
+                last = live.pop()
+                if r < len(live):
+                    cache.move(len(live), r, last.length)
+                    live[r] = last
+
+    def _ended(self, branch: Branch) -> bool:
+        return len(branch.tokens) >= branch.prompt.limit or self.finished(branch.tokens, branch.prompt)
+
+    def _halved(self, live: list[CacheRow], why: str) -> list[ImageRequest]:
+        """What has to be asked again in half the rows, or the prompts of the only row in two halves."""
+        self.work.halvings += 1
+        left = [ImageRequest(row.request.pixels, tuple(branch.prompt for branch in row.open)) for row in live]
+        if len(left) > 1:
+            self.rows = len(left) // 2
+            return left
+        self.rows = 1
+        if not left or len(left[0].prompts) == 1:
+            raise ModelError(f"one question about one image does not fit into memory: {why}")
+        request, half = left[0], len(left[0].prompts) // 2
+        return [
+            ImageRequest(request.pixels, request.prompts[:half]),
+            ImageRequest(request.pixels, request.prompts[half:]),
+        ]
+
+
+def _open(row: CacheRow, width: int) -> None:
+    """Begin the answers of a row, each behind the last token of its prompt."""
+    row.length = len(row.packed)
+    for prompt, leaf in zip(row.request.prompts, row.packed.leaves, strict=True):
+        columns = np.zeros(width, dtype=bool)
+        columns[: row.length] = row.packed.path(leaf)
+        row.open.append(Branch(prompt, columns, int(row.packed.positions[leaf]) + 1))
+
+
+def _width(row: CacheRow) -> int:
+    """Columns this row may come to fill."""
+    return kv_cache.aligned(len(row.packed) + sum(prompt.limit for prompt in row.request.prompts))
+
+
+class _Waiting:
+    """Requests still to be taken, some of them looked at already."""
+
+    def __init__(self, requests: Iterable[ImageRequest], row: Callable[[ImageRequest], CacheRow]) -> None:
+        self.rows = (row(request) for request in requests)
+        self.row = row
+        self.peeked: deque[CacheRow] = deque()
+        self.more = True
+        self._look()
+
+    def __bool__(self) -> bool:
+        return bool(self.peeked)
+
+    def _look(self) -> None:
+        wanted = PEEKED - len(self.peeked)
+        if wanted > 0 and self.more:
+            new = list(islice(self.rows, wanted))
+            self.more = len(new) == wanted
+            self.peeked.extend(new)
+
+    def take(self) -> CacheRow:
+        """The next request, as a row."""
+        row = self.peeked.popleft()
+        self._look()
+        return row
+
+    def put_back(self, requests: Iterable[ImageRequest]) -> None:
+        """Ask these again, before all others."""
+        self.peeked.extendleft(reversed([self.row(request) for request in requests]))

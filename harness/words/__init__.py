@@ -1,0 +1,1 @@
+"""Words: parts of speech and likeness, as the official scorers see them."""

@@ -1,0 +1,42 @@
+"""Image features are encoded once for a tower, an image and a preprocessing, and come back to the bit."""
+
+from __future__ import annotations
+
+import torch
+from PIL import Image
+
+from harness.asking.features import ImageFeatures
+
+RED, BLUE = Image.new("RGB", (4, 4), "red"), Image.new("RGB", (4, 4), "blue")
+
+
+class Counting:
+    def __init__(self):
+        self.seen = 0
+
+    def __call__(self, images):
+        self.seen += len(images)
+        return torch.tensor([[image.getpixel((0, 0))[0] / 3, 0.1] for image in images])
+
+
+def test_known_images_are_not_encoded_again(tmp_path):
+    encode = Counting()
+    first = ImageFeatures("tower", {"size": 224}, tmp_path).of([RED, BLUE, RED], encode)
+    assert encode.seen == 2
+    again = ImageFeatures("tower", {"size": 224}, tmp_path).of([BLUE, RED, RED], encode)
+    assert encode.seen == 2
+    assert torch.equal(again, first[[1, 0, 2]])
+
+
+def test_another_tower_or_preprocessing_is_another_cache(tmp_path):
+    encode = Counting()
+    for tower, size in (("tower", 224), ("other", 224), ("tower", 336)):
+        ImageFeatures(tower, {"size": size}, tmp_path).of([RED], encode)
+    assert encode.seen == 3
+
+
+def test_images_of_equal_bytes_and_another_shape_are_told_apart(tmp_path):
+    encode = Counting()
+    cache = ImageFeatures("tower", {}, tmp_path)
+    cache.of([Image.new("RGB", (2, 8)), Image.new("RGB", (8, 2))], encode)
+    assert encode.seen == 2
