@@ -70,6 +70,18 @@ def _decoded(path: Path) -> tuple[Image.Image, str]:
         raise ImageError(f"{path.name} cannot be read as an image: {type(error).__name__}") from error
 
 
+def crop(path: Path, box: tuple[int, int, int, int], folder: Path) -> Path:
+    """A part of an image (left, top, right, bottom in pixels) as a lossless file in this folder, made once."""
+    out = folder / f"{path.stem}_{'_'.join(map(str, box))}.png"
+    if not out.is_file() and path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        part = open_image(path).crop(box)
+        partial = out.with_suffix(f".{os.getpid()}.tmp")
+        part.save(partial, "PNG", compress_level=1)
+        partial.replace(out)
+    return out
+
+
 def check(paths: set[Path], whose: str, inside: Path | None = None) -> None:
     """DataError in one line where images lie outside this folder, or are missing: how many, and where they belong."""
     if inside is not None and (outside := _outside(paths, inside)):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from harness.metrics import Metric
 from harness.store import Record
+from harness.units import MARK, Units
 
 RESAMPLES = 10_000
 LEVEL = 0.95
@@ -75,15 +76,19 @@ def tally(records: Iterable[Record], images: Sequence[str] | None = None) -> dic
 
 def _tally(records: list[Record], order: tuple[str, ...], row: Mapping[str, int]) -> Tally:
     counts: dict[str, NDArray[np.float64]] = {}
+    joined = Units()
     n = np.zeros(len(order), np.int64)
     for record in records:
         i = row[record.image]
         n[i] += 1
         for key, value in record.counts.items():
+            if key.startswith(MARK):
+                joined.add(record.id, i, key, value)
+                continue
             if key not in counts:
                 counts[key] = np.zeros(len(order))
             counts[key][i] += value
-    return Tally(order, counts, n)
+    return Tally(order, {**counts, **joined.columns(len(order))}, n)
 
 
 @lru_cache(maxsize=4)
