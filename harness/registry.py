@@ -129,6 +129,16 @@ def no_more_options(spec: Spec, *known: str) -> None:
             raise UsageError(f"'{spec.text}': {spec.name} has no option '{key}'; it knows {have}")
 
 
+def whole_number(spec: Spec, name: str) -> int:
+    """A positive whole number among the options, 0 where it is not given; UsageError where it is none."""
+    if name not in spec.options:
+        return 0
+    told = spec.options[name]
+    if not (told.isascii() and told.isdigit() and len(told) < 8 and int(told) > 0):
+        raise UsageError(f"'{spec.text}': ?{name}={told} is no positive whole number")
+    return int(told)
+
+
 def make_encoder(text: str, place: Place) -> Encoder:
     """The encoder this spec names, loaded."""
     spec = parse_spec(text)

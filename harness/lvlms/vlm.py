@@ -11,11 +11,12 @@ from harness.types import LvlmHost, Place, Spec
 def vlm(spec: Spec, place: Place) -> LvlmHost:
     """LLaVA-NeXT, InstructBLIP, Qwen2.5-VL …: what transformers has a class for; a tower is swapped where it fits.
 
-    ``vlm:HUB_ID|FOLDER[?dtype=bf16&template=chat|bare&device_map=auto]``.
+    ``vlm:HUB_ID|FOLDER[?dtype=bf16&template=chat|bare&device_map=auto&tokens=N]``; ``tokens`` is how many new ones an
+    answer may have, where a task's own number is too few for a model that reasons before it answers.
     """
     from harness.vision_language.family import Family
 
-    registry.no_more_options(spec, "dtype", "template", "device_map", "quantize", "attention")
+    registry.no_more_options(spec, "dtype", "template", "device_map", "quantize", "attention", "tokens")
     if not spec.location:
         raise UsageError("vlm needs a model: vlm:HUB_ID or vlm:FOLDER")
     return Family(spec, place)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch.nn import Module
 from transformers import AutoModelForImageTextToText, CLIPVisionModel, GenerationConfig, StoppingCriteria
 from transformers import StoppingCriteriaList as Criteria
 
+from harness import registry, traces
 from harness.compute import devices, weights
 from harness.errors import ModelError, UsageError
 from harness.types import Answer, Asked, Encoder, Failure, Place, Reply, Sample, Spec
@@ -29,7 +30,7 @@ class Family:
 
     def __init__(self, spec: Spec, place: Place) -> None:
         weights.quietly()
-        self.spec = spec
+        self.spec, self.tokens = spec, registry.whole_number(spec, "tokens")
         folder = local(spec.location)
         self.how = checkpoint.loading(spec, place, folder)
         self.model = self._loaded(folder)
@@ -150,18 +151,21 @@ class FamilySpeaker:
             inputs = self.host.read(sample.prompt, one.image)
         except ValueError as error:
             return Failure(first_line(error))
+        opened = traces.opened(self.host.render(sample.prompt, one.image is not None))
+        tokens = self.host.tokens or sample.tokens
         with greedily(model):
             out = model.generate(
                 **inputs,
-                generation_config=_settings(model, sample.tokens),
-                stopping_criteria=Criteria([_Until(self.tokenizer, sample.until)]) if sample.until else None,
+                generation_config=_settings(model, tokens),
+                stopping_criteria=Criteria([_Until(self.tokenizer, sample.until, opened)]) if sample.until else None,
             )
         first = identity.finite(out.logits[0][0], self.spec)
-        new = out.sequences[0, -len(out.logits) :]
-        words = self.tokenizer.decode(new, skip_special_tokens=True).strip()
-        if sample.until and sample.until in words:
-            words = words[: words.index(sample.until) + len(sample.until)]
-        return Answer(words, self.host.yes_no.p_yes(first))
+        words = opened + spoken(self.tokenizer, out.sequences[0, -len(out.logits) :].tolist())
+        if traces.answer_of(words) is None:
+            return Failure(traces.no_answer(words, tokens))
+        # The first token of a trace is no word of the answer.
+        p_yes = None if traces.has_trace(words) else self.host.yes_no.p_yes(first)
+        return Answer(traces.cut(words, sample.until), p_yes)
 
     def prompt_ids(self, one: Asked) -> list[int] | None:
         """Token ids of the first of these questions as the model reads them; None where it cannot be read."""
@@ -188,6 +192,7 @@ class FamilySpeaker:
             "dtype": str(model.dtype).removeprefix("torch."),
             "decoding": "greedy",
             "tower": "swapped" if self.swapped else "own",
+            **({"tokens": self.host.tokens} if self.host.tokens else {}),
         }
 
 
@@ -208,12 +213,26 @@ def _settings(model: Any, tokens: int) -> GenerationConfig:
     )
 
 
-class _Until(StoppingCriteria):
-    """Ends an answer with the text that ends it, looked for among its last tokens."""
+def spoken(tokenizer: Any, ids: Sequence[int]) -> str:
+    """The words of these tokens: special tokens are left out, the marks of a trace are not."""
+    special = set(tokenizer.all_special_ids)
+    marks = {id for id in set(ids) & special if traces.is_mark(tokenizer.convert_ids_to_tokens(id))}
+    words: str = tokenizer.decode([id for id in ids if id in marks or id not in special], skip_special_tokens=False)
+    return words.strip()
 
-    def __init__(self, tokenizer: Any, until: str) -> None:
-        self.tokenizer, self.until = tokenizer, until
+
+class _Until(StoppingCriteria):
+    """Ends an answer with the text that ends it, looked for when it is among the last token; a trace is not ended."""
+
+    def __init__(self, tokenizer: Any, until: str, opened: str) -> None:
+        self.tokenizer, self.until, self.opened = tokenizer, until, opened
+        self.new = 0
 
     def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
+        self.new += 1
         last = self.tokenizer.decode(input_ids[0, -1:], skip_special_tokens=True)
-        return torch.tensor([self.until in last], device=input_ids.device)
+        over = self.until in last and self._answered(input_ids[0, -self.new :].tolist())
+        return torch.tensor([over], device=input_ids.device)
+
+    def _answered(self, ids: Sequence[int]) -> bool:
+        return traces.ended(self.opened + spoken(self.tokenizer, ids), self.until)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import math
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,9 +14,12 @@ from typing import Any
 import httpx
 from PIL.Image import Image
 
-from harness import digest
-from harness.errors import DegenerateError, ModelError
+from harness import digest, registry
+from harness.console import say
+from harness.errors import ModelError
 from harness.types import Answer, Asked, Failure, Reply, Sample, Spec
+from harness.vision_language import chat_reply
+from harness.vision_language.chat_reply import Heard
 
 AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
 LONGEST_WAIT = 60.0
@@ -55,9 +57,12 @@ class Remote:
     ) -> None:  # fmt: skip
         self.spec, self.url, self.model = spec.text, spec.location.rstrip("/"), spec.options["model"]
         self.concurrency, self.retries, self.backoff = int(concurrency), int(retries), backoff
+        self.tokens = registry.whole_number(spec, "tokens")
         self.wants_logprobs = spec.options.get("logprobs", "yes") != "no"
+        self.key = key
         self.headers = {"Authorization": f"Bearer {key}"} if key else {}
         self.timeout = timeout
+        self.shortened = threading.Event()
 
     def client(self) -> httpx.Client:
         """A connection to the server, with the key."""
@@ -76,31 +81,28 @@ class Remote:
             if isinstance(response, Failure):
                 raise ModelError(f"{self.url}: {response.reason}")
             self._require_found(response)
-            if response.is_success:
-                return gives_logprobs(response)
+            if response.ok:
+                return chat_reply.gives_logprobs(response)
             plain = self._post(line, self.body(sample, "", False))
         # Refused either way, it is a question without a picture that the server does not take.
-        return not (isinstance(plain, httpx.Response) and plain.is_success)
+        return not (isinstance(plain, Heard) and plain.ok)
 
     def require_server(self) -> None:
         """ModelError where no server answers at the address, or it does not take the key."""
         try:
-            with self.client() as client:
-                response = client.get(f"{self.url}/models")
-        except httpx.TransportError as error:
-            raise ModelError(f"no server answers at {self.url}: {error}") from error
-        self._require_access(response)
+            with self.client() as client, client.stream("GET", f"{self.url}/models") as response:
+                self._require_access(response.status_code)
+        except httpx.RequestError as error:
+            raise ModelError(f"no server answers at {self.url}: {chat_reply.masked(str(error), self.key)}") from error
 
-    def _require_found(self, response: httpx.Response) -> None:
-        self._require_access(response)
-        if response.status_code == 404:
+    def _require_found(self, reply: Heard) -> None:
+        self._require_access(reply.status)
+        if reply.status == 404:
             raise ModelError(f"{self.url} has no chat completions of a model '{self.model}' (HTTP 404)")
 
-    def _require_access(self, response: httpx.Response) -> None:
-        if response.status_code in (401, 403):
-            raise ModelError(
-                f"{self.url} refuses the key (HTTP {response.status_code}): set OPENAI_API_KEY, or ?key_env=VARIABLE"
-            )
+    def _require_access(self, status: int) -> None:
+        if status in (401, 403):
+            raise ModelError(f"{self.url} refuses the key (HTTP {status}): set OPENAI_API_KEY, or ?key_env=VARIABLE")
 
     def answers(self, asked: Iterable[Asked]) -> Iterator[Reply]:
         """A reply for every sample; so many are under way at once that the server can batch, in the order asked."""
@@ -130,16 +132,37 @@ class Remote:
 
     def ask(self, line: Connection, sample: Sample, url: str, logprobs: bool) -> Answer | Failure:
         """The answer to one question, or why there is none."""
-        response = self._post(line, self.body(sample, url, logprobs))
-        if isinstance(response, httpx.Response) and response.status_code == 400 and logprobs:
+        body = self.body(sample, url, logprobs)
+        reply = self._fitting(line, body)
+        if isinstance(reply, Heard) and reply.status == 400 and logprobs and not reply.too_long():
             # Perhaps it is the log-probabilities of this question that are refused.
-            response = self._post(line, self.body(sample, url, False))
-        if isinstance(response, Failure):
-            return response
-        self._require_found(response)
-        if not response.is_success:
-            return Failure(f"HTTP {response.status_code}: {response.text[:200]}")
-        return read(response, sample.until)
+            reply = self._fitting(line, self.body(sample, url, False))
+        if isinstance(reply, Failure):
+            return reply
+        self._require_found(reply)
+        if not reply.ok:
+            return Failure(reply.told())
+        return chat_reply.read(reply, sample.until, body.get("max_tokens", 0), self.key)
+
+    def _fitting(self, line: Connection, body: dict[str, Any]) -> Heard | Failure:
+        """The reply to a request; where its answer does not fit into the server's context, to one for what fits.
+
+        Where the server does not say how much that is, half as much is asked for, and half again.
+        """
+        reply = self._post(line, body)
+        while isinstance(reply, Heard) and reply.too_long() and body["max_tokens"] > 1:
+            wanted, told = body["max_tokens"], reply.fits()
+            if told is not None and told < 1:
+                break  # the question alone is too long
+            body["max_tokens"] = told if told is not None and told < wanted else wanted // 2
+            reply = self._post(line, body)
+            if isinstance(reply, Heard) and reply.ok and not self.shortened.is_set():
+                self.shortened.set()
+                say(
+                    f"{self.spec}: the server's context is too small for answers of {wanted} tokens: each is asked for "
+                    f"as many as fit, here {body['max_tokens']}"
+                )
+        return reply
 
     def body(self, sample: Sample, url: str, logprobs: bool) -> dict[str, Any]:
         """The request: one user turn, the image before the words, greedy."""
@@ -149,31 +172,33 @@ class Remote:
         return {
             "model": self.model,
             "messages": [{"role": "user", "content": content}],
-            "max_tokens": sample.tokens,
+            "max_tokens": self.tokens or sample.tokens,
             "temperature": 0,
             "seed": 0,
             "stream": False,
             **asked,
         }
 
-    def _post(self, line: Connection, body: Mapping[str, Any]) -> httpx.Response | Failure:
-        """The server's response; it is asked again, ever more patiently, while it is busy or out of reach."""
+    def _post(self, line: Connection, body: Mapping[str, Any]) -> Heard | Failure:
+        """The server's reply; it is asked again, ever more patiently, while it is busy or out of reach."""
         wait, reason, lost = 0.0, "", 0
         for attempt in range(self.retries + 1):
             if line.stop.wait(wait):
                 raise self._gone()
             wait = min(LONGEST_WAIT, self.backoff * 2**attempt)
             try:
-                response = line.client.post(f"{self.url}/chat/completions", json=body)
+                reply = chat_reply.heard(line.client.post(f"{self.url}/chat/completions", json=body), self.key)
             except httpx.TransportError as error:
-                reason, lost = f"{type(error).__name__}: {error}", line.unheard()
+                reason, lost = chat_reply.masked(f"{type(error).__name__}: {error}", self.key), line.unheard()
                 continue
+            except httpx.RequestError as error:  # it replied, and the reply is damaged: bad gzip, redirects in a circle
+                return Failure(chat_reply.masked(f"the server's reply cannot be read: {error}", self.key))
             line.heard()
             lost = 0
-            if response.status_code not in AGAIN:
-                return response
-            reason = f"HTTP {response.status_code}: {response.text[:200]}"
-            wait = max(wait, min(LONGEST_WAIT, told_to_wait(response)))
+            if reply.status not in AGAIN:
+                return reply
+            reason = reply.told()
+            wait = max(wait, min(LONGEST_WAIT, reply.wait))
         if lost and self._silent(lost):
             line.stop.set()
             raise self._gone()
@@ -209,6 +234,7 @@ class Remote:
             "seed": 0,
             "image": "png, as a data URL",
             "logprobs": self.logprobs,
+            **({"tokens": self.tokens} if self.tokens else {}),
         }
 
 
@@ -217,48 +243,3 @@ def data_url(image: Image) -> str:
     file = io.BytesIO()
     image.save(file, "PNG", compress_level=1)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
-
-
-def told_to_wait(response: httpx.Response) -> float:
-    """How many seconds the server asks to be left alone."""
-    try:
-        return float(response.headers.get("retry-after", 0))
-    except ValueError:  # a date
-        return 0.0
-
-
-def read(response: httpx.Response, until: str) -> Answer | Failure:
-    """The answer in a response, and p(yes) where it holds log-probabilities."""
-    try:
-        choice = response.json()["choices"][0]
-        words = choice["message"]["content"]
-    except (ValueError, LookupError, TypeError):
-        return Failure(f"the server's response is no chat completion: {response.text[:200]}")
-    if not isinstance(words, str) or not words.strip():
-        return Failure(f"the server gave no words (finish_reason {choice.get('finish_reason')})")
-    words = words.strip()
-    if until and until in words:
-        words = words[: words.index(until) + len(until)]
-    return Answer(words, p_yes(choice.get("logprobs")))
-
-
-def gives_logprobs(response: httpx.Response) -> bool:
-    """Whether the response holds log-probabilities; some servers take the request for them and give none."""
-    try:
-        return bool(response.json()["choices"][0]["logprobs"]["content"][0]["top_logprobs"])
-    except (ValueError, LookupError, TypeError):
-        return False
-
-
-def p_yes(told: Mapping[str, Any] | None) -> float | None:
-    """Mass of yes by mass of yes and no among the first token's likeliest; None where neither is among them."""
-    content = (told or {}).get("content") or [{}]
-    mass = {"yes": 0.0, "no": 0.0}
-    for one in content[0].get("top_logprobs") or ():
-        word = one["token"].strip("▁Ġ \n\t").lower()
-        if word in mass:
-            mass[word] += math.exp(one["logprob"])
-    total = sum(mass.values())
-    if math.isnan(total):
-        raise DegenerateError("the server's log-probabilities are not finite")
-    return mass["yes"] / total if total else None

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from torch.nn import Module
 
+from harness import traces
 from harness.prefetch import prefetched
-from harness.types import Answer, Asked, Reply
+from harness.types import Answer, Asked, Failure, Reply
 from harness.vision_language import fits, identity, inference
 from harness.vision_language.generate import GenerateDecoder
 from harness.vision_language.packed.decode import PackedDecoder
@@ -93,20 +94,21 @@ class Speaker:
         """Whether an answer ends with these tokens."""
         if tokens and tokens[-1] in self.ends:
             return True
-        return bool(prompt.until) and prompt.until in self.text(tokens)
+        return bool(prompt.until) and traces.ended(self.text(tokens), prompt.until)
 
     def text(self, tokens: Sequence[int]) -> str:
         """The words of these tokens."""
         words: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
         return words.strip()
 
-    def answer(self, said: Completion) -> Answer:
-        """What was said, up to and with the text that ends it."""
+    def answer(self, said: Completion) -> Answer | Failure:
+        """What was said, up to and with the text that ends it; a Failure where the tokens ended within a trace."""
         identity.finite(said.first, self.spec)
-        words, until = self.text(said.tokens), said.prompt.until
-        if until and until in words:
-            words = words[: words.index(until) + len(until)]
-        return Answer(words, self.host.yes_no.p_yes(said.first))
+        words = self.text(said.tokens)
+        if traces.answer_of(words) is None:
+            return Failure(traces.no_answer(words, said.prompt.limit))
+        p_yes = None if traces.has_trace(words) else self.host.yes_no.p_yes(said.first)
+        return Answer(traces.cut(words, said.prompt.until), p_yes)
 
     def render(self, prompt: str) -> str:
         """The prompt as the model reads it, template and image placeholder included."""

@@ -1,0 +1,154 @@
+"""Read what a server replied: the words and p(yes), or why they are no answer; a key that it echoes is masked."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from harness import traces
+from harness.types import Answer, Failure
+
+MASK = "***"
+SHORTEST_KEY = 6
+"""Shorter ones are no secrets but words such as EMPTY, which an answer may hold."""
+ROOM = re.compile(r"maximum context length is (\d+)")
+TAKEN = re.compile(r"\((\d+) in the messages|has (\d+) input tokens|\((\d+) in your prompt|resulted in (\d+) tokens")
+TOO_LONG = re.compile(r"context length|context_length|max_(?:completion_)?tokens'? is too large", re.IGNORECASE)
+
+
+def masked(text: str, key: str) -> str:
+    """The text without the key, as it stands or as JSON writes it."""
+    if len(key) >= SHORTEST_KEY:
+        for shape in (key, json.dumps(key)[1:-1]):
+            text = text.replace(shape, MASK)
+    return text
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A server's reply as it came: its status, its words with the key masked, how long it asks to be left alone."""
+
+    status: int
+    text: str
+    wait: float = 0.0
+    unreadable: str = ""
+    """What is wrong with the bytes, where they are no UTF-8."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the server says that all went well."""
+        return 200 <= self.status < 300
+
+    def told(self) -> str:
+        """The status and the beginning of the words."""
+        return f"HTTP {self.status}: {self.text[:200]}"
+
+    def too_long(self) -> bool:
+        """Whether it refuses the request because prompt and answer do not fit into its context."""
+        return self.status in (400, 413, 422) and bool(TOO_LONG.search(self.text))
+
+    def fits(self) -> int | None:
+        """How many tokens an answer may have at most, where the refusal tells it."""
+        room, taken = ROOM.search(self.text), TAKEN.search(self.text)
+        return int(room[1]) - int(next(filter(None, taken.groups()))) if room and taken else None
+
+
+def heard(response: httpx.Response, key: str) -> Heard:
+    """The reply of a response."""
+    try:
+        text, unreadable = response.content.decode("utf-8-sig"), ""
+    except UnicodeDecodeError as error:
+        text, unreadable = response.content.decode(errors="replace"), f"no UTF-8 (byte {error.start})"
+    return Heard(response.status_code, masked(text, key), told_to_wait(response), unreadable)
+
+
+def told_to_wait(response: httpx.Response) -> float:
+    """How many seconds the server asks to be left alone."""
+    try:
+        seconds = float(response.headers.get("retry-after", 0))
+    except ValueError:  # a date
+        return 0.0
+    return seconds if math.isfinite(seconds) and seconds > 0 else 0.0
+
+
+class NoReply(Exception):
+    """Why a reply is no answer."""
+
+
+def read(reply: Heard, until: str, tokens: int, key: str = "") -> Answer | Failure:
+    """The answer in a reply to a question that allowed so many tokens, with p(yes) where its log-probabilities tell."""
+    try:
+        choice = _choice(reply)
+        words = _words(choice["message"])
+        words = masked(words, key).strip()
+        answer = traces.answer_of(words)
+        if answer is None or (not answer.strip() and choice.get("finish_reason") == "length"):
+            return Failure(f"finish_reason {choice.get('finish_reason')}: {traces.no_answer(words, tokens)}")
+        return Answer(traces.cut(words, until), None if answer != words else p_yes(choice.get("logprobs")))
+    except NoReply as why:
+        return Failure(f"{why}: {reply.text[:200]}")
+
+
+def gives_logprobs(reply: Heard) -> bool:
+    """Whether the reply holds log-probabilities; some servers take the request for them and give none."""
+    try:
+        return bool(_choice(reply)["logprobs"]["content"][0]["top_logprobs"])
+    except (NoReply, LookupError, TypeError):
+        return False
+
+
+def _choice(reply: Heard) -> Mapping[str, Any]:
+    """The first choice of a chat completion, whose message is an object."""
+    if reply.unreadable:
+        raise NoReply(f"the server's reply is {reply.unreadable}")
+    try:
+        choice = json.loads(reply.text)["choices"][0]
+        choice["message"]["content"]
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise NoReply("the server's reply is no chat completion") from error
+    if not isinstance(choice, dict) or not isinstance(choice["message"], dict):
+        raise NoReply("the server's reply is no chat completion")
+    return choice
+
+
+def _words(message: Mapping[str, Any]) -> str:
+    """The whole text of a message, with the reasoning that a server puts into a field of its own."""
+    content = message["content"]
+    if content is None:
+        content = message.get("refusal") or ""
+    if isinstance(content, list):
+        content = "".join(part.get("text", "") for part in content if isinstance(part, dict))
+    # vLLM's docs, features/reasoning_outputs: reasoning, called reasoning_content until 0.11.
+    trace = message.get("reasoning") or message.get("reasoning_content") or ""
+    if not isinstance(content, str) or not isinstance(trace, str):
+        raise NoReply("the server's words are no text")
+    if trace.strip() and not traces.has_trace(content):
+        content = f"<think>{trace}</think>{content}"
+    try:
+        content.encode()
+    except UnicodeEncodeError as error:
+        raise NoReply("the server's words hold half a surrogate pair") from error
+    return content
+
+
+def p_yes(told: Any) -> float | None:
+    """Mass of yes by mass of yes and no among the first token's likeliest; None where neither is among them."""
+    mass = {"yes": 0.0, "no": 0.0}
+    try:
+        content = (told or {}).get("content") or [{}]
+        for one in content[0].get("top_logprobs") or ():
+            word = one["token"].strip("▁Ġ \n\t").lower()
+            if word in mass:
+                mass[word] += math.exp(one["logprob"])
+    except (LookupError, TypeError, AttributeError, OverflowError) as error:
+        raise NoReply("the server's log-probabilities have no shape that is known") from error
+    total = sum(mass.values())
+    if not math.isfinite(total):
+        raise NoReply("the server's log-probabilities are not finite")
+    return mass["yes"] / total if total else None
