@@ -26,6 +26,7 @@ lvlms: dict[str, LvlmMaker] = {}
 recipes: dict[str, Callable[[], Recipe]] = {}
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Recipe)
 
 
 def task(name: str) -> Callable[[type[Task]], type[Task]]:
@@ -48,9 +49,15 @@ def lvlm(name: str) -> Callable[[LvlmMaker], LvlmMaker]:
     return lambda maker: _add(lvlms, name, maker)
 
 
-def recipe(name: str) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
+def recipe(name: str) -> Callable[[Callable[[], R]], Callable[[], R]]:
     """Register a recipe: a function without arguments that returns a frozen dataclass with ``train``."""
-    return lambda make: _add(recipes, name, make)
+
+    def register(make: Callable[[], R]) -> Callable[[], R]:
+        made: Callable[[], Recipe] = make
+        _add(recipes, name, made)
+        return make
+
+    return register
 
 
 def _add(table: dict[str, T], name: str, thing: T) -> T:

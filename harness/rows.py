@@ -42,7 +42,7 @@ class Row:
 
     def text(self, key: str) -> str:
         """The field as text that is not blank."""
-        return self._one(key, self.given(key), _is_text, "text")
+        return self._one(key, self.given(key), _is_text, "text")  # type: ignore[no-any-return]
 
     def texts(self, key: str) -> list[str]:
         """The field as a list of texts; it may be empty."""
@@ -56,19 +56,19 @@ class Row:
     def yes_no(self, key: str) -> str:
         """``yes`` or ``no``, whatever its case and the space around it."""
         said = self.given(key)
-        return self._one(key, said, lambda one: _is_string(one) and _plain(one) in ("yes", "no"), "yes or no", _plain)
+        return self._one(key, said, lambda one: _is_string(one) and _plain(one) in ("yes", "no"), "yes or no", _plain)  # type: ignore[no-any-return]
 
     def one_of(self, key: str, known: Iterable[str]) -> str:
         """The field as one of these words."""
         words = list(known)
-        return self._one(
+        return self._one(  # type: ignore[no-any-return]
             key, self.given(key), lambda one: _is_string(one) and one in words, f"one of {', '.join(words)}"
         )
 
     def index(self, key: str, count: int) -> int:
         """The field as the number of one of ``count`` things, the first being 0."""
         right = f"a whole number from 0 to {count - 1}"
-        return self._one(key, self.given(key), lambda one: _is_whole(one) and 0 <= one < count, right)
+        return self._one(key, self.given(key), lambda one: _is_whole(one) and 0 <= one < count, right)  # type: ignore[no-any-return]
 
     def flags(self, key: str, count: int) -> list[bool]:
         """The field as a list of ``count`` flags, each 0 or 1."""
@@ -79,13 +79,13 @@ class Row:
 
     def file_name(self, key: str) -> str:
         """The field as the name of a file that can exist: no control characters, no part longer than 255 bytes."""
-        return self._one(key, self.text(key), _can_be_a_file, "the name of a file")
+        return self._one(key, self.text(key), _can_be_a_file, "the name of a file")  # type: ignore[no-any-return]
 
     def positive(self, key: str) -> float:
         """The field as a finite number above 0."""
         said = self.given(key)
         right = "a number above 0"
-        return self._one(key, said, lambda one: not isinstance(one, bool) and 0 < one < float("inf"), right, float)
+        return self._one(key, said, lambda one: not isinstance(one, bool) and 0 < one < float("inf"), right, float)  # type: ignore[no-any-return]
 
     def _list(self, key: str, right: str) -> list[Any]:
         return self._one(key, self.given(key), lambda one: isinstance(one, list), right)  # type: ignore[no-any-return]

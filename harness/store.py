@@ -159,7 +159,7 @@ class Run:
             raise UsageError(f"{path} is not a run's manifest; remove it to write it anew")
         if manifest.get("format", 0) > FORMAT:
             raise UsageError(f"{path} was written by a newer ohd-bench (format {manifest['format']})")
-        return manifest
+        return manifest  # type: ignore[no-any-return]
 
     def update(self, **changes: Any) -> dict[str, Any]:
         """Write ``run.json`` with these entries changed, and give it back."""

@@ -34,7 +34,7 @@ class ClipEncoder:
         self.padded = spec.options.get("text", "trie") == "padded"
         self.origin: dict[str, Any] = {}
         self._digest = digest_of(model)
-        self.model = model.to(devices.device(place), devices.dtype(place.dtype, torch.float32)).eval()  # type: ignore[arg-type]
+        self.model = model.to(devices.device(place), devices.dtype(place.dtype, torch.float32)).eval()
 
     @torch.no_grad()
     def encode_images(self, images: Sequence[Image]) -> Tensor:
@@ -68,7 +68,7 @@ class ClipEncoder:
 
     def tower(self) -> CLIPVisionModel:
         """The vision tower; an LVLM takes a copy of it."""
-        return self.model.vision_model  # type: ignore[no-any-return]
+        return self.model.vision_model
 
     def digest(self) -> str:
         """SHA-256 over the tensors of both towers under the hub's names, by value."""

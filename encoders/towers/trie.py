@@ -39,13 +39,13 @@ def text_features(model: CLIPModel, token_ids: Sequence[Sequence[int]], row: int
     """
     captions = [_up_to_the_end(tuple(ids), model) for ids in token_ids]
     if not captions:
-        return model.text_projection.weight.new_zeros(0, model.text_projection.out_features)
+        return model.text_projection.weight.new_zeros(0, model.text_projection.out_features)  # type: ignore[no-any-return]
     rows = _rows(sorted(set(captions)), row or _row(model))
     end_RLW = _states(model, rows)
     length = end_RLW.shape[1]
     place = {caption: r * length + node for r, one in enumerate(rows) for caption, node in one.leaves.items()}
     index_N = torch.tensor([place[caption] for caption in captions], device=end_RLW.device)
-    return model.text_projection(end_RLW.flatten(0, 1)[index_N])
+    return model.text_projection(end_RLW.flatten(0, 1)[index_N])  # type: ignore[no-any-return]
 
 
 def nodes(model: CLIPModel, token_ids: Sequence[Sequence[int]], row: int = 0) -> int:
@@ -55,7 +55,7 @@ def nodes(model: CLIPModel, token_ids: Sequence[Sequence[int]], row: int = 0) ->
 
 
 def _row(model: CLIPModel) -> int:
-    return max(ROWS[0], min(ROWS[1], model.text_projection.in_features))
+    return max(ROWS[0], min(ROWS[1], model.text_projection.in_features))  # type: ignore[no-any-return]
 
 
 def _up_to_the_end(ids: Tokens, model: CLIPModel) -> Tokens:
@@ -127,7 +127,7 @@ def _states(model: CLIPModel, rows: Sequence[PackedRow]) -> Tensor:
     embed = tower.embeddings
     state_RLW = embed.token_embedding(token_RL) + embed.position_embedding(depth_RL)
     mask = _mask(end_RL, state_RLW.dtype, additive=tower.config._attn_implementation != "sdpa")
-    return tower.final_layer_norm(tower.encoder(inputs_embeds=state_RLW, attention_mask=mask).last_hidden_state)
+    return tower.final_layer_norm(tower.encoder(inputs_embeds=state_RLW, attention_mask=mask).last_hidden_state)  # type: ignore[no-any-return]
 
 
 def _padded(values: list[int], length: int) -> list[int]:

@@ -24,7 +24,7 @@ def ohd_accuracy(encoder: ClipEncoder, found: Sequence[Pair]) -> float:
         some = found[start : start + AT_ONCE]
         image_BD = encoder.encode_images([opened(pair.image) for pair in some])
         text_TD = encoder.encode_texts([text for pair in some for text in pair.captions])
-        texts = text_TD.split([len(pair.captions) for pair in some])
+        texts = text_TD.split([len(pair.captions) for pair in some])  # type: ignore[no-untyped-call]
         for image_D, text_KD in zip(image_BD, texts, strict=True):
             own, *rivals = (text_KD @ image_D).tolist()
             right += all(own > rival for rival in rivals)

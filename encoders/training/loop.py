@@ -127,7 +127,7 @@ class TrainingRun:
             self.average.update(model)
 
     def _images(self, batches: list[Batch]) -> int:
-        return self.accelerator.num_processes * sum(len(batch.ids) for batch in batches)
+        return self.accelerator.num_processes * sum(len(batch.ids) for batch in batches)  # type: ignore[no-any-return]
 
     def _now_and_then(self, log: Log) -> None:
         step, last = self.progress.step, self.progress.step == self.feed.steps

@@ -169,7 +169,7 @@ def _control_table(one: Comparison, name: str, rows: Sequence[tuple[MetricChange
 
 def as_plain(one: Comparison, results: Path, full: bool) -> dict[str, Any]:
     """The comparison as plain data; what is not a number is null."""
-    return plain(
+    return plain(  # type: ignore[no-any-return]
         {
             "base": one.base.name,
             "candidate": one.candidate.name,

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.compare import DataDir
-from harness.cli.run import AllowOutside, Include, Results
+from harness.cli.options import AllowOutside, DataDir, Include, Results
 
 
 def register(app: typer.Typer) -> None:

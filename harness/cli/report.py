@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.compare import DataDir, Runs, Task
-from harness.cli.run import AllowOutside, Include, Results
+from harness.cli.options import AllowOutside, DataDir, Include, Results, Runs, Task
 
 
 def register(app: typer.Typer) -> None:

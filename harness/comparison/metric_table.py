@@ -50,7 +50,7 @@ def _same_questions(task: Task, base: Run, other: Run) -> bool:
     if manifests[0].get("control") != manifests[1].get("control"):
         return all(manifests[0].get(key) == manifests[1].get(key) for key in ("data", "limit"))
     asked = [one.get("tasks", {}).get(task.name, {}).get("samples_digest") for one in manifests]
-    return asked[0] == asked[1]
+    return asked[0] == asked[1]  # type: ignore[no-any-return]
 
 
 def scores(task: Task, records: Sequence[Record]) -> dict[str, dict[str, Estimate]]:

@@ -29,12 +29,12 @@ def fast_linear(device: torch.device, dtype: torch.dtype) -> AbstractContextMana
 
 def has_onednn_linear() -> bool:
     """Whether this torch has oneDNN's linear layer: an operator of its own that no release promises to keep."""
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # type: ignore[no-untyped-call]
 
 
 @cache
 def _has_slow_mkl() -> bool:
-    if platform.machine().lower() not in ("x86_64", "amd64") or not torch.backends.mkl.is_available():
+    if platform.machine().lower() not in ("x86_64", "amd64") or not torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
         return False
     cpus = Path("/proc/cpuinfo")
     return cpus.is_file() and "GenuineIntel" not in cpus.read_text()
@@ -64,4 +64,4 @@ def _linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     missing = FEWEST_ROWS - len(flat)
     padded = torch.cat([flat, flat.new_zeros(missing, flat.shape[1])]) if missing > 0 else flat
     product = torch.ops.mkldnn._linear_pointwise(padded, weight, bias, "none", [], "")
-    return product[: len(flat)].reshape(*rows.shape[:-1], len(weight))
+    return product[: len(flat)].reshape(*rows.shape[:-1], len(weight))  # type: ignore[no-any-return]

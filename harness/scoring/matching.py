@@ -59,7 +59,7 @@ class _Book:
         more = getattr(self.task, "sample", None)  # a task may know images beyond its list
         if more is not None:
             try:
-                return more(given.id)
+                return more(given.id)  # type: ignore[no-any-return]
             except DataError as error:
                 raise file.wrong(given, str(error)) from error
         first, last = self.samples[0].id, self.samples[-1].id

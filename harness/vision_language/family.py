@@ -221,7 +221,7 @@ def spoken(tokenizer: Any, ids: Sequence[int]) -> str:
     return words.strip()
 
 
-class _Until(StoppingCriteria):
+class _Until(StoppingCriteria):  # type: ignore[misc]
     """Ends an answer with the text that ends it, looked for when it is among the last token; a trace is not ended."""
 
     def __init__(self, tokenizer: Any, until: str, opened: str) -> None:

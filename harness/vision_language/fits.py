@@ -60,7 +60,7 @@ def image_tokens(config: Any) -> int:
             f"this LVLM's tower is a '{vision.model_type}', which has no class token, and its configuration drops the "
             'first patch as if it were one; its config.json should say "vision_feature_select_strategy": "full"'
         )
-    return patches(vision) + leading - (config.vision_feature_select_strategy == "default")
+    return patches(vision) + leading - (config.vision_feature_select_strategy == "default")  # type: ignore[no-any-return]
 
 
 def normalisation_misfits(about: Mapping[str, Any], processor: Any) -> list[str]:

@@ -60,7 +60,7 @@ class GenerateDecoder:
         return tuple(tokens)
 
 
-class _AllFinished(StoppingCriteria):
+class _AllFinished(StoppingCriteria):  # type: ignore[misc]
     """Each row ends where its own answer does."""
 
     def __init__(self, prompts: Sequence[Prompt], width: int, finished: Finished) -> None:

@@ -40,14 +40,14 @@ def tagged(text: str) -> Tagged:
 @cache
 def nouns(text: str) -> list[str]:
     """The tokens of the text that are tagged as nouns; DataError where NLTK's data is absent."""
-    return remembered("nouns", text, lambda text: [token for token, tag in _tag(text) if tag.startswith("NN")])
+    return remembered("nouns", text, lambda text: [token for token, tag in _tag(text) if tag.startswith("NN")])  # type: ignore[no-any-return]
 
 
 def _tag(text: str) -> Tagged:
     import nltk
 
     try:
-        return nltk.pos_tag(nltk.word_tokenize(text))
+        return nltk.pos_tag(nltk.word_tokenize(text))  # type: ignore[no-any-return]
     except LookupError as error:
         raise missing(error) from error
 
@@ -59,7 +59,7 @@ _WORDNET = {"J": "a", "V": "v", "N": "n", "R": "r"}
 @cache
 def lemmas(text: str) -> list[str]:
     """Each token of the text as WordNet's lemma for its part of speech; DataError where NLTK's data is absent."""
-    return remembered("lemmas", text, _lemmatize)
+    return remembered("lemmas", text, _lemmatize)  # type: ignore[no-any-return]
 
 
 def _lemmatize(text: str) -> list[str]:

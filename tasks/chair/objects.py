@@ -60,4 +60,4 @@ def by_pattern(caption: str) -> list[str]:
 @cache
 def _singular() -> Mapping[str, str]:
     """What Pattern 3.6 makes of every form that is, or becomes, a word of CHAIR's vocabulary."""
-    return json.loads(resources.files("tasks.chair").joinpath("singular.json").read_text(encoding="utf-8"))
+    return json.loads(resources.files("tasks.chair").joinpath("singular.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import torch
@@ -172,7 +173,7 @@ def tune(clip: Clip, recipe: Tuning, web: Web) -> Clip:
     for step in _steps(clip, recipe):
         chosen = rng.sample(range(len(found)), recipe.batch)
         captions = [text for n in chosen for text in _candidates(rng, labels[n], recipe.negatives)]
-        text_BKD = clip.texts(captions).unflatten(0, (recipe.batch, -1))
+        text_BKD = clip.texts(captions).unflatten(0, (recipe.batch, -1))  # type: ignore[no-untyped-call]
         image_BD = clip.images(pictures_N[chosen])
         value = object_contrastive_loss(image_BD, text_BKD, scale=clip.model.logit_scale.exp()).total
         replayed_B, said = web.batch(rng, recipe.replay_batch)
@@ -180,13 +181,13 @@ def tune(clip: Clip, recipe: Tuning, web: Web) -> Clip:
     return clip
 
 
-def _candidates(rng: Random, label: dict, number: int) -> list[str]:
+def _candidates(rng: Random, label: dict[str, Any], number: int) -> list[str]:
     captions = list(label["caption"])
     true = captions.pop(label["label"])
     return [true, *rng.sample(captions, number)]
 
 
-def _steps(clip: Clip, recipe: Pretraining | Tuning) -> Iterator:
+def _steps(clip: Clip, recipe: Pretraining | Tuning) -> Iterator[Any]:
     """One callable a step, which takes the loss and updates the weights; warm-up, then a cosine to zero."""
     optimizer = torch.optim.AdamW(clip.model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -199,7 +200,7 @@ def _steps(clip: Clip, recipe: Pretraining | Tuning) -> Iterator:
             if not value.isfinite():
                 raise ArithmeticError(f"the loss of step {number} is {value.item()}")
             optimizer.zero_grad()
-            value.backward()
+            value.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(clip.model.parameters(), 1.0)
             optimizer.step()
             schedule.step()

@@ -152,7 +152,7 @@ def _copy(projector: Module, seen_NSD: Tensor, meant_NSD: Tensor, rng: Random, s
     """How far the projected patches of some scenes are from their words, in deviations."""
     chosen = rng.sample(range(len(seen_NSD)), min(size, len(seen_NSD)))
     off_BSD = projector(seen_NSD[chosen]) - meant_NSD[chosen]
-    return (off_BSD**2).mean() / meant_NSD.var()
+    return (off_BSD**2).mean() / meant_NSD.var()  # type: ignore[no-any-return]
 
 
 def _talks(scenes: list[Scene], rng: Random, recipe: Talking) -> list[list[Turn]]:
@@ -167,7 +167,7 @@ def patches(tower: Module, pictures_N: Tensor) -> Tensor:
     """What LLaVA reads of a tower: the patch tokens of the layer before the last."""
     rows = [
         tower(pixel_values=pixels(part), output_hidden_states=True).hidden_states[-2][:, 1:]
-        for part in pictures_N.split(256)
+        for part in pictures_N.split(256)  # type: ignore[no-untyped-call]
     ]
     return torch.cat(rows)
 
@@ -194,7 +194,7 @@ def _train(parts: list[Module], value: Callable[[int], Tensor], recipe: Talking 
         if not loss.isfinite():
             raise ArithmeticError(f"the loss of step {step} is {loss.item()}")
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         schedule.step()

@@ -144,7 +144,7 @@ class Forward:
     def _language(self, embeds: Tensor, sees: Tensor, positions: np.ndarray, cache: KVCache) -> Tensor:
         zero = torch.zeros((), dtype=self.dtype, device=self.device)
         lowest = torch.full((), torch.finfo(self.dtype).min, dtype=self.dtype, device=self.device)
-        return self.language_model(
+        return self.language_model(  # type: ignore[no-any-return]
             inputs_embeds=embeds,
             attention_mask=torch.where(sees[:, None], zero, lowest),
             position_ids=self._to(positions),
@@ -156,7 +156,7 @@ class Forward:
         logits = self.model.lm_head(hidden).float()
         if not torch.isfinite(logits).all():
             raise DegenerateError("the language model's logits are not finite: its weights or its dtype are at fault")
-        return logits
+        return logits  # type: ignore[no-any-return]
 
     def _to(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self.device, non_blocking=True)

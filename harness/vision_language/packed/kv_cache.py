@@ -26,7 +26,7 @@ BATCH = {"cpu": 2, "cuda": 4}
 SHARE = {"cpu": 0.4, "cuda": 0.75}
 
 
-class Layer(CacheLayerMixin):
+class Layer(CacheLayerMixin):  # type: ignore[misc]
     """Keys and values of one layer: a prefill sees only itself, a step sees the first columns of the first rows."""
 
     is_sliding = False
@@ -73,7 +73,7 @@ class Layer(CacheLayerMixin):
         return self.cache.width
 
 
-class KVCache(Cache):
+class KVCache(Cache):  # type: ignore[misc]
     """A transformers cache of ``rows`` by ``width``; nothing in it is ever repeated, concatenated or expanded."""
 
     def __init__(self, layers: int, rows: int, width: int) -> None:
@@ -112,7 +112,7 @@ def row_bytes(config: Any, width: int, itemsize: int) -> int:
     """What one row of the cache takes, for a language model of this configuration."""
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    return 2 * config.num_hidden_layers * heads * head * (width + ALIGN) * itemsize
+    return 2 * config.num_hidden_layers * heads * head * (width + ALIGN) * itemsize  # type: ignore[no-any-return]
 
 
 def free_bytes(device: torch.device) -> int:
