@@ -71,11 +71,17 @@ def _decoded(path: Path) -> tuple[Image.Image, str]:
 
 
 def crop(path: Path, box: tuple[int, int, int, int], folder: Path) -> Path:
-    """A part of an image (left, top, right, bottom in pixels) as a lossless file in this folder, made once."""
+    """A part of an image (left, top, right, bottom in pixels) as a lossless file in this folder, made once.
+
+    The image itself where it cannot be read, so that asking about it fails, and nothing else does.
+    """
     out = folder / f"{path.stem}_{'_'.join(map(str, box))}.png"
     if not out.is_file() and path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        part = open_image(path).crop(box)
+        try:
+            part = open_image(path).crop(box)
+        except ImageError:
+            return path
         partial = out.with_suffix(f".{os.getpid()}.tmp")
         part.save(partial, "PNG", compress_level=1)
         partial.replace(out)

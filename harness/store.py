@@ -1,4 +1,4 @@
-"""Keep what was answered: an append-only file of records for each task of a run, and the run's manifest."""
+"""Keep what was answered: an append-only file of sealed records for each task of a run, and the run's manifest."""
 
 from __future__ import annotations
 
@@ -6,21 +6,27 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from harness.errors import UsageError
+from harness import manifest as manifests
+from harness.digest import of_json
+from harness.errors import DataError, OhdBenchError, UsageError
 from harness.types import Answer, Failure
 
-FORMAT = 1
+LARGEST = 1e15
+"""The most that one answer may add to a total."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One answer as kept. ``key`` is the digest of all that made the answer, ``rules`` of how it was counted."""
+    """One answer as kept. ``key`` is the digest of all that made the answer, ``rules`` of how it was counted.
+
+    ``sealed`` is whether its line carried a seal: lines that older versions wrote have none.
+    """
 
     id: str
     image: str
@@ -29,6 +35,7 @@ class Record:
     rules: str
     reply: Answer | Failure
     counts: Mapping[str, float] = field(default_factory=dict)
+    sealed: bool = field(default=True, compare=False)
 
     @property
     def scored(self) -> bool:
@@ -44,40 +51,99 @@ class Record:
             parts = {"text": self.reply.text, "p_yes": self.reply.p_yes, "scores": self.reply.scores}
             row |= {"rules": self.rules, "answer": {k: v for k, v in parts.items() if v is not None}}
             row["counts"] = {k: int(v) if float(v).is_integer() else v for k, v in self.counts.items()}
+        row["seal"] = self.seal()
         return json.dumps(row, ensure_ascii=False, separators=(",", ":"), allow_nan=False) + "\n"
+
+    def seal(self) -> str:
+        """A digest of all the rest, whatever the order of keys and the spelling of numbers: it tells a line changed."""
+        if isinstance(self.reply, Failure):
+            said: list[Any] = ["failed", self.reply.reason]
+        else:
+            p_yes, scores = self.reply.p_yes, self.reply.scores
+            said = [self.rules, self.reply.text, None if p_yes is None else _plain(p_yes)]
+            said += [None if scores is None else [_plain(score) for score in scores]]
+            said += [{key: _plain(value) for key, value in self.counts.items()}]
+        return of_json([self.id, self.image, self.group, self.key, *said])[:16]
+
+
+def _plain(number: float) -> float:
+    """The number as a seal spells it: 1 is 1.0, and minus zero is zero."""
+    return float(number) + 0.0
 
 
 def record_of(row: Mapping[str, Any]) -> Record:
-    """The record of one parsed line; KeyError or TypeError where it is none."""
+    """The record of one parsed line; KeyError, ValueError or TypeError where it is none, or was changed."""
     if not all(isinstance(row[key], str) for key in ("id", "image", "group", "key")):
         raise TypeError("id, image, group and key are texts")
-    reply: Answer | Failure
-    if "failed" in row:
-        reply = Failure(row["failed"])
-    else:
-        kept = row["answer"]
-        scores = kept.get("scores")
-        reply = Answer(kept.get("text"), kept.get("p_yes"), None if scores is None else tuple(scores))
-    return Record(row["id"], row["image"], row["group"], row["key"], row.get("rules", ""), reply, row.get("counts", {}))
+    reply = Failure(_text(row["failed"])) if "failed" in row else _answer(row["answer"])
+    counts = {str(key): _number(value) for key, value in row.get("counts", {}).items()}
+    told = (row["id"], row["image"], row["group"], row["key"], _text(row.get("rules", "")))
+    record = Record(*told, reply, counts, "seal" in row)
+    seal = record.seal()
+    if record.sealed and row["seal"] != seal:
+        raise Changed(f"the record of '{record.id}' was changed after it was kept: its seal does not fit")
+    return record
+
+
+class Changed(ValueError):
+    """A record that is not as it was kept."""
+
+
+def _answer(kept: Mapping[str, Any]) -> Answer:
+    text, p_yes, scores = kept.get("text"), kept.get("p_yes"), kept.get("scores")
+    if isinstance(scores, str | dict):
+        raise TypeError("scores are numbers")
+    return Answer(
+        None if text is None else _text(text),
+        None if p_yes is None else _number(p_yes),
+        None if scores is None else tuple(_number(score) for score in scores),
+    )
+
+
+def _text(said: Any) -> str:
+    if not isinstance(said, str):
+        raise TypeError(f"{said!r:.40} is no text")
+    return said
+
+
+def _number(said: Any) -> float:
+    if isinstance(said, bool) or not isinstance(said, int | float) or not abs(said) < LARGEST:
+        raise TypeError(f"{said!r:.40} is no number of a record")
+    return said
 
 
 def read_records(path: Path) -> Iterator[Record]:
     """Every whole record of a ``records.jsonl``, in the order written; a torn last line is passed over.
 
-    UsageError names file and line where a line that is not the last cannot be read.
+    UsageError names file and line where a line that is not the last cannot be read, DataError where one was changed
+    by hand. Lines without a seal are those of older versions, and stand before all that have one.
     """
     if not path.exists():
         return
+    sealed = False
     with path.open("rb") as file:
         for number, raw in enumerate(file, 1):
             if not raw.endswith(b"\n"):
                 return
-            try:
-                yield record_of(json.loads(raw))
-            except (ValueError, KeyError, TypeError) as error:
-                raise UsageError(
-                    f"{path}, line {number} is not a record ({error!r}); remove the line to ask it again"
-                ) from error
+            record = _read(path, number, raw)
+            if sealed and not record.sealed:
+                raise _changed(path, number, f"the record of '{record.id}' has lost its seal")
+            sealed = record.sealed
+            yield record
+
+
+def _read(path: Path, number: int, raw: bytes) -> Record:
+    try:
+        return record_of(json.loads(raw))
+    except Changed as error:
+        raise _changed(path, number, str(error)) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        why = f"{type(error).__name__}: {error}"[:80]
+        raise UsageError(f"{path}, line {number} is not a record ({why}); remove the line to ask it again") from error
+
+
+def _changed(path: Path, number: int, what: str) -> DataError:
+    return DataError(f"{path}, line {number}: {what}; remove the line to ask it again")
 
 
 def latest(path: Path) -> dict[str, Record]:
@@ -126,12 +192,16 @@ def write_json(path: Path, thing: Any) -> None:
     """Write a JSON file so that a reader sees the old one or the new one, never a half."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with draft.open("w", encoding="utf-8") as file:
-        json.dump(thing, file, indent=1, ensure_ascii=False, sort_keys=True, allow_nan=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            json.dump(thing, file, indent=1, ensure_ascii=False, sort_keys=True, allow_nan=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except BaseException:  # a full disk, a kill: what is half written goes
+        draft.unlink(missing_ok=True)
+        raise
 
 
 @dataclass(frozen=True)
@@ -146,24 +216,13 @@ class Run:
         return self.folder.name
 
     def manifest(self) -> dict[str, Any]:
-        """``run.json`` as a dict, empty where there is none yet; UsageError where it is not JSON."""
+        """``run.json`` as a dict, empty where there is none yet; UsageError where it is no manifest."""
         path = self.folder / "run.json"
-        if not path.exists():
-            return {}
-        try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UsageError(f"{path} is not JSON ({error}); remove it to write it anew") from error
-        entries = manifest.get("tasks", {}) if isinstance(manifest, dict) else None
-        if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
-            raise UsageError(f"{path} is not a run's manifest; remove it to write it anew")
-        if manifest.get("format", 0) > FORMAT:
-            raise UsageError(f"{path} was written by a newer ohd-bench (format {manifest['format']})")
-        return manifest  # type: ignore[no-any-return]
+        return manifests.read(path) if path.exists() else {}
 
     def update(self, **changes: Any) -> dict[str, Any]:
         """Write ``run.json`` with these entries changed, and give it back."""
-        manifest = self.manifest() | {"format": FORMAT, "id": self.id} | changes
+        manifest = self.manifest() | {"format": manifests.FORMAT, "id": self.id} | changes
         write_json(self.folder / "run.json", manifest)
         return manifest
 
@@ -202,8 +261,26 @@ def _lock(handle: int, folder: Path) -> None:
 
 
 def runs(results: Path) -> list[Run]:
-    """Every run below a results folder, by name."""
+    """Every run below a results folder whose manifest can be read, by name."""
+    return [run for run in _folders(results) if not fault(run.manifest)]
+
+
+def odd(results: Path) -> dict[str, str]:
+    """What is wrong with every other one, by name."""
+    return {run.id: why for run in _folders(results) if (why := fault(run.manifest))}
+
+
+def _folders(results: Path) -> list[Run]:
     return [Run(path.parent) for path in sorted(results.glob("*/run.json"))]
+
+
+def fault(read: Callable[[], object]) -> str:
+    """What is wrong with what this reads; nothing where it can be read."""
+    try:
+        read()
+    except OhdBenchError as error:
+        return str(error)
+    return ""
 
 
 def slug(text: str) -> str:
@@ -229,5 +306,8 @@ def pick(results: Path, name: str) -> Run:
         return found[0]
     if found:
         raise UsageError(f"'{name}' could be {', '.join(run.id for run in found)}")
+    for id, why in odd(results).items():
+        if id.startswith(name):
+            raise UsageError(why)
     have = ", ".join(run.id for run in every) or "none yet"
     raise UsageError(f"{results} holds no run '{name}'; there is {have}")

@@ -97,6 +97,9 @@ class Task(ABC):
     whole: ClassVar[str] = "all"
     summary: ClassVar[Sequence[tuple[str, str]]] = ()
 
+    outside: bool = False
+    """Whether its files may name images outside the data folder (``--allow-outside``)."""
+
     def __init__(self, data: Path) -> None:
         self.data = data
 

@@ -11,11 +11,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import hypothesis
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# how long an example takes says nothing on a machine that does other work beside
+hypothesis.settings.register_profile("ohd-bench", deadline=None)
+hypothesis.settings.load_profile("ohd-bench")
 
 SHARED = Path(os.environ.get("OHD_BENCH_SHARED", Path(__file__).parents[2] / "shared"))
 

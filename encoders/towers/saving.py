@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from encoders.towers import convert, pixels
 from encoders.towers.tokens import OpenClipWords
+from harness import permissions
 from harness.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def save(encoder: ClipEncoder, folder: Path, to: str) -> None:
         _hub(encoder, folder)
     else:
         _open_clip(encoder, folder)
+    permissions.as_new(folder)
 
 
 def _hub(encoder: ClipEncoder, folder: Path) -> None:

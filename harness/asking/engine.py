@@ -111,7 +111,8 @@ def answer(
     path = run.records_path(asked.task.name)
     keys = {sample.id: model.key(sample) if _there(sample) else "" for sample in asked.samples}
     before = latest(path)
-    kept = {id: r for id, r in before.items() if keys.get(id) == r.key and r.scored}
+    by_id = {sample.id: sample for sample in asked.samples}
+    kept = {id: r for id, r in before.items() if keys.get(id) == r.key and _answers(by_id[id], r.reply)}
     gone = [replace(r, reply=GONE) for id, r in before.items() if id not in keys and r.reply != GONE]
     with Journal(path) as journal:
         journal.append([*_recounted(asked, kept), *gone])
@@ -132,15 +133,23 @@ def standing(run: Run, asked: Questions, keys: Mapping[str, str]) -> Progressed:
     return Progressed(len(asked.samples), scored, len(failures), failures[0] if failures else "")
 
 
+def _answers(sample: Sample, reply: Answer | Failure) -> bool:
+    """Whether this reply answers the sample: words, or a score for each of its texts."""
+    if isinstance(reply, Failure):
+        return False
+    return len(reply.scores or ()) == len(sample.texts) if sample.texts else reply.text is not None
+
+
 def _there(sample: Sample) -> bool:
     return sample.image is None or sample.image.is_file()
 
 
 def _recounted(asked: Questions, kept: dict[str, Record]) -> list[Record]:
-    """Kept answers whose counts were made by other rules, counted anew."""
+    """Kept answers whose counts were made by other rules, or carry no seal and are not what the answer counts."""
     by_id = {sample.id: sample for sample in asked.samples}
-    stale = [record for id, record in kept.items() if record.rules != asked.counted_by(by_id[id])]
-    return [_record(asked, by_id[r.id], r.reply, r.key) for r in stale]
+    stale = [r for id, r in kept.items() if not r.sealed or r.rules != asked.counted_by(by_id[id])]
+    anew = [_record(asked, by_id[record.id], record.reply, record.key) for record in stale]
+    return [new for new, old in zip(anew, stale, strict=True) if new != old]
 
 
 def _record(asked: Questions, sample: Sample, reply: Answer | Failure, key: str) -> Record:

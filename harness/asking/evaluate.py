@@ -41,14 +41,14 @@ class RunPlan:
     include: tuple[Path, ...] = ()
 
 
-def open_task(text: str, data: Path) -> Task:
-    """The task a spec names, ``NAME[?option=value]``, over this data."""
+def open_task(text: str, data: Path, outside: bool = False) -> Task:
+    """The task a spec names, ``NAME[?option=value]``, over this data; its images may lie ``outside`` it, or not."""
     spec = registry.parse_spec(text)
     cls = registry.find(registry.tasks, spec.name, "task")
     known = [name for name in inspect.signature(cls).parameters if name != "data"]
     registry.no_more_options(spec, *known)
     task = cls(data, **spec.options)
-    task.spec = text
+    task.spec, task.outside = text, outside
     task.name = "-".join([spec.name, *(slug(f"{key}={value}") for key, value in sorted(spec.options.items()))])
     return task
 
@@ -63,7 +63,7 @@ def chosen(names: Sequence[str], data: Data, modes: set[str], say: Callable[[str
     """The tasks named; with none named, every task of these modes whose files are there."""
     if not names:
         return _there(data, modes, say)
-    tasks = [open_task(name, data.root) for name in names]
+    tasks = [open_task(name, data.root, data.outside) for name in names]
     unasked = [task.name for task in tasks if task.mode not in modes]
     if unasked:
         needed = "an --lvlm" if "rank" in modes else "an --encoder"
@@ -73,7 +73,7 @@ def chosen(names: Sequence[str], data: Data, modes: set[str], say: Callable[[str
 
 def _there(data: Data, modes: set[str], say: Callable[[str], None]) -> list[Task]:
     tasks = []
-    for task in (open_task(name, data.root) for name in sorted(registry.tasks)):
+    for task in (open_task(name, data.root, data.outside) for name in sorted(registry.tasks)):
         try:
             if task.mode in modes and next(iter(task.samples()), None):
                 tasks.append(task)

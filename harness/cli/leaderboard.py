@@ -21,22 +21,30 @@ def leaderboard(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 5 where the page is stale.")] = False,
     include: Include = None,
 ) -> None:
-    """Write the leaderboard from the kept results."""
+    """Write the leaderboard from the kept results.
+
+    A run that cannot be read is named and left out: exit code 1.
+    """
     from harness import registry
+    from harness.console import say
     from harness.errors import GateError, UsageError
     from harness.report import leaderboard as page
 
     if not results.is_dir():
         raise UsageError(f"{results} is not a folder of runs; 'ohd-bench run' makes one")
     registry.load(include or ())
-    text = page.render(results)
+    left_out = page.unreadable(results)
+    for name, why in left_out.items():
+        say(f"left out: {name}: {why}")
+    text = page.render(results, left_out)
     if check:
         if not out.is_file() or out.read_text(encoding="utf-8") != text:
             raise GateError(f"{out} is not what {results} gives; write it anew with 'ohd-bench leaderboard'")
         print(f"{out} is what {results} gives")
-        return
+        raise typer.Exit(1 if left_out else 0)
     try:
         out.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"cannot write {out}: {error.strerror}") from error
     print(f"written: {out}")
+    raise typer.Exit(1 if left_out else 0)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from harness.asking import controls, evaluate
 from harness.comparison import metric_table
+from harness.errors import UsageError
 from harness.metrics import Metric
 from harness.report import published_tables
 from harness.report.markdown import table as markdown
 from harness.stats import Estimate
-from harness.store import Run, runs
+from harness.store import Run, fault, odd, runs
 from harness.types import Task
 
 Kept = tuple[Run, Mapping[str, Any]]
@@ -34,9 +36,26 @@ SECTIONS = {
 }
 
 
-def render(results: Path) -> str:
-    """The whole page as Markdown, the same for the same results."""
-    kept = [(run, run.manifest()) for run in runs(results)]
+def unreadable(results: Path) -> dict[str, str]:
+    """What is wrong with each run that the page leaves out, by name: odd manifests, changed records, unknown tasks.
+
+    UsageError where no run can be read.
+    """
+    every = runs(results)
+    found = odd(results) | {run.id: why for run in every if (why := fault(partial(_read, run)))}
+    if found and all(run.id in found for run in every):
+        raise UsageError(next(iter(found.values())))
+    return found
+
+
+def _read(run: Run) -> None:
+    for task in evaluate.kept_tasks([run]):
+        run.records(task.name)
+
+
+def render(results: Path, without: Collection[str] = ()) -> str:
+    """The whole page as Markdown, the same for the same results; runs of these names are left out."""
+    kept = [(run, run.manifest()) for run in runs(results) if run.id not in without]
     parts = [HEAD]
     for world, (title, note) in SECTIONS.items():
         ours = [(run, manifest) for run, manifest in kept if manifest.get("world") == world]
@@ -108,7 +127,8 @@ def _pictures(kept: Sequence[Kept], results: Path) -> str:
     rows = []
     for run, manifest in sorted(kept, key=lambda pair: _order(pair[1])):
         if manifest.get("control", "none") == "none":
-            for name, control in controls.of(run, results).items():
+            ours = {name: one for name, one in controls.of(run, results).items() if one in dict(kept)}
+            for name, control in ours.items():
                 parts = {task.name: controls.image_dependent(run, control, task) for task in tasks}
                 cells = [
                     _part(parts[task.name].get((group, metric)), task, group, metric) for task, group, metric in columns

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from harness import images as pictures
+from harness import permissions
 from harness.errors import DataError, DegenerateError, UsageError
 from harness.rows import rows
 from harness.types import Asked, Sample
@@ -211,7 +212,7 @@ def _save(host: Any, model: Any, out: Path, plan: Plan) -> str:
     """Writes what was trained; gives the LVLM option that lays it over."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in host.projector.state_dict().items()}
     save_file(weights, out / "projector.safetensors", metadata={"format": "pt"})
-    if not plan.lora_rank:
-        return f"projector={out}"
-    model.save_pretrained(out)
-    return f"projector={out}&lora={out}"
+    if plan.lora_rank:
+        model.save_pretrained(out)
+    permissions.as_new(out)
+    return f"projector={out}&lora={out}" if plan.lora_rank else f"projector={out}"

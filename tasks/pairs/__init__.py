@@ -11,6 +11,7 @@ import numpy as np
 
 from harness import artefacts
 from harness.errors import DataError, UsageError
+from harness.images import crop, lies_inside
 from harness.metrics import Metric, Totals, divide, ratio
 from harness.registry import task
 from harness.types import Answer, Counts, Sample, Task
@@ -70,7 +71,13 @@ class Pairs(Task):
     def samples(self) -> Iterator[Sample]:
         """One sample a row; its first text is the true one."""
         for row in self._rows:
-            yield Sample(row.id, row.image, "0", texts=(row.true, *row.false), group=row.group)
+            yield Sample(row.id, self._seen(row), "0", texts=(row.true, *row.false), group=row.group)
+
+    def _seen(self, row: Pair) -> Path:
+        """The file that shows what the row is about: the picture, or the part cut out of it."""
+        if row.box is None or not (self.outside or lies_inside(row.image, self.data)):
+            return row.image
+        return crop(row.image, row.box, self.data / "aro" / "crops")
 
     def blind(self) -> Mapping[str, Mapping[str, Answer]]:
         """What a scorer that reads the captions and never sees the picture answers."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import DataError
-from harness.images import crop, find
+from harness.images import LARGEST, find
 from harness.rows import Row, object_of, rows
 
 SUGAR_CREPE = ("add_obj", "add_att", "replace_obj", "replace_att", "replace_rel", "swap_obj", "swap_att")
@@ -28,6 +28,8 @@ class Pair:
     false: tuple[str, ...]
     group: str
     category: str
+    box: tuple[int, int, int, int] | None = None
+    """The part of the picture that it is about: left, top, right, bottom in pixels; None is all of it."""
 
 
 def sugar_crepe(data: Path) -> Iterator[Pair]:
@@ -68,9 +70,11 @@ def _aro(data: Path, row: Row, id: str, category: str) -> Pair:
     """A row of ARO, on the part of the picture that it is about, as the authors cut it out."""
     path = find(row.file_name("image_path"), data / "aro" / "images", data / "images")
     left, top = (row.index(f"bbox_{side}", 100_000) for side in "xy")
-    box = (left, top, left + int(row.positive("bbox_w")), top + int(row.positive("bbox_h")))
-    image = crop(path, box, data / "aro" / "crops") if path.is_file() else path
-    return Pair(id, image, row.text("true_caption"), (row.text("false_caption"),), id.partition("/")[0], category)
+    width, height = (int(row.positive(f"bbox_{side}")) for side in "wh")
+    if not 0 < width * height <= LARGEST:
+        raise row.wrong(f"its box is {width} x {height} pixels, which is no part of a picture")
+    false, box = (row.text("false_caption"),), (left, top, left + width, top + height)
+    return Pair(id, path, row.text("true_caption"), false, id.partition("/")[0], category, box)
 
 
 def listed(path: Path) -> Iterator[Pair]:

@@ -11,6 +11,7 @@ from safetensors import safe_open
 from torch import Tensor
 from transformers import CLIPVisionConfig
 
+from harness import permissions
 from harness.errors import ModelError, UsageError
 from harness.vision_language import identity
 from harness.vision_language.layouts import weight_names
@@ -40,6 +41,7 @@ def write(model: Any, processor: Any, folder: Path) -> list[str]:
     _write_config(model, folder)
     model.generation_config.save_pretrained(folder)
     _write_processor(processor, model.config, folder)
+    permissions.as_new(folder)
     found = stored_names(folder)
     if set(found) != set(tensors):
         raise ModelError(f"{folder}: {sorted(set(tensors) ^ set(found))[0]} was not written as it is in memory")

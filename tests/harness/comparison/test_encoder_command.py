@@ -379,7 +379,7 @@ def test_captions_that_cannot_be_read_name_their_line(cli, root, tmp_path):
     words = ("align", f"clip:{root / 'tuned'}", "--lvlm", f"llava:{root / 'llava'}", "--captions", captions)
     said = cli(*words, "--out", tmp_path / "out")
     assert said.code == 3
-    assert "captions.jsonl:2" in said.err
+    assert "captions.jsonl, line 2: not JSON" in said.err
     captions.write_text('{"image": "x.png", "text": "a"}\n')
     said = cli(*words, "--out", tmp_path / "out")
     assert said.code == 3
