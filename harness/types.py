@@ -28,6 +28,7 @@ class Sample:
 
     ``group`` is a path (``discriminative/attribute/state``): an answer counts in every group along it.
     ``tokens`` is the most new tokens an answer may have; ``until`` ends it early at the first such text.
+    ``parts`` are words of each text that are scored with it, by the ``mean`` (arithmetic or geometric) of all logits.
     """
 
     id: str
@@ -38,6 +39,8 @@ class Sample:
     group: str = ""
     tokens: int = 16
     until: str = ""
+    parts: tuple[tuple[str, ...], ...] = ()
+    mean: str = "arithmetic"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache
+from dataclasses import replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 from harness import artefacts
 from harness.captions import KINDS, Captions, annotated, labelled
-from harness.errors import DataError, UsageError
+from harness.errors import BrokenDataError, DataError, UsageError
 from harness.images import find
 from harness.metrics import Metric, divide, ratio
 from harness.registry import task
-from harness.rows import rows
+from harness.rows import object_of, rows, shown
 from harness.types import Answer, Counts, Sample, Task
+from harness.words.common_nouns import Nouns, of_list, tagger
 
 SOURCES = ("coco", "flickr", "nocaps")
+SCORERS = {"plain": "", "f-clipscore": "arithmetic", "f-clipscore-gm": "geometric"}
 FOLDERS = {"coco": ("coco", "val2014", "val2017"), "flickr": ("flickr30k", "flickr"), "nocaps": ("nocaps",)}
 
 
@@ -29,7 +32,9 @@ class OhdCaps(Task):
     """The share of images whose true caption is more similar than every hallucinated one (arXiv 2410.03176, section 2).
 
     Ties count against the model. A caption equal to the true one is no negative. ``split`` is test or dev; ``rows`` is
-    all, or unread: those whose true caption a scorer of texts alone does not find.
+    all, or unread: those whose true caption a scorer of texts alone does not find. ``scorer`` is plain, f-clipscore
+    (arXiv 2502.20034: the mean of a caption's logit and those of its nouns) or f-clipscore-gm (the geometric mean);
+    ``nouns`` is the tagger that finds them, nltk or spacy:MODEL. ``ohd_caps/reading.json`` may list the nouns.
     """
 
     mode, headline = "rank", "top1"
@@ -42,8 +47,13 @@ class OhdCaps(Task):
         "ties": ratio("tied", "n", better="lower"),
     }
 
-    def __init__(self, data: Path, split: str = "test", rows: str = "all") -> None:
+    def __init__(
+        self, data: Path, split: str = "test", rows: str = "all", scorer: str = "plain", nouns: str = ""
+    ) -> None:
         super().__init__(data)
+        if scorer not in SCORERS:
+            raise UsageError(f"ohd-caps has the scorers {', '.join(SCORERS)}, not '{scorer}'")
+        self.scorer, self._tagger = scorer, nouns
         if rows not in ("all", "unread"):
             raise UsageError(f"ohd-caps has the rows all and unread, not '{rows}'")
         self.rows = rows
@@ -83,7 +93,21 @@ class OhdCaps(Task):
         root = self.data / "ohd_caps" / "images"
         folders = [root, *(root / name for name in FOLDERS[source]), *(self.data / name for name in FOLDERS[source])]
         image = find(found.image, *folders, self.data / "images")
-        return Sample(f"{source}-{number}", image, str(found.true), texts=found.texts, group=source)
+        sample = Sample(f"{source}-{number}", image, str(found.true), texts=found.texts, group=source)
+        if self.scorer == "plain":
+            return sample
+        return replace(sample, parts=tuple(map(self._nouns, found.texts)), mean=SCORERS[self.scorer])
+
+    @cached_property
+    def _nouns(self) -> Nouns:
+        """What finds the nouns: the tagger asked for, the data's own list, or NLTK's."""
+        path = self.data / "ohd_caps" / "reading.json"
+        if self._tagger or not path.is_file():
+            return tagger(self._tagger or "nltk")
+        listed = object_of(path).get("nouns")
+        if not isinstance(listed, list) or not all(isinstance(word, str) for word in listed):
+            raise BrokenDataError(f"{path}: 'nouns' is {shown(listed)}; right would be a list of words")
+        return of_list(listed)
 
     def count(self, sample: Sample, answer: Answer) -> Counts:
         """Right where the true caption is strictly first; the same against each kind of negative."""
@@ -113,5 +137,7 @@ class OhdCaps(Task):
         return found
 
     def rules(self) -> Mapping[str, Any]:
-        """Split, rows and version: counting knows no options."""
-        return {"version": self.version, "split": self.split} | ({"rows": self.rows} if self.rows != "all" else {})
+        """Split, rows, scorer and version: counting knows no options."""
+        rows = {"rows": self.rows} if self.rows != "all" else {}
+        scorer = {"scorer": self.scorer, "nouns": self._tagger or "nltk"} if self.scorer != "plain" else {}
+        return {"version": self.version, "split": self.split} | rows | scorer

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
+from harness.asking import fine_grained
 from harness.errors import DegenerateError
-from harness.types import LVLM, Answer, Asked, Encoder, Failure, Place, Reply
+from harness.types import LVLM, Answer, Asked, Encoder, Failure, Place, Reply, Sample
 
 if TYPE_CHECKING:
     from harness.asking.features import ImageFeatures
@@ -55,7 +56,7 @@ def _ranked(encoder: Encoder, batch: list[Asked], features: ImageFeatures | None
         for sample in blind.samples:
             yield sample, Failure("an encoder ranks by what it sees; there is no image")
     seen = [one for one in batch if one.image is not None]
-    texts = list(dict.fromkeys(text for one in seen for sample in one.samples for text in sample.texts))
+    texts = list(dict.fromkeys(text for one in seen for sample in one.samples for text in _scored(sample)))
     if not texts:
         return
     with torch.inference_mode():
@@ -64,10 +65,24 @@ def _ranked(encoder: Encoder, batch: list[Asked], features: ImageFeatures | None
         image_ND = encoded_ND.float().cpu()
         text_TD = encoder.encode_texts(texts).float().cpu()
         score_NT = image_ND @ text_TD.T
-    row = {text: i for i, text in enumerate(texts)}
-    for n, one in enumerate(seen):
+    for one, row in zip(seen, score_NT.tolist(), strict=True):
+        similarity = dict(zip(texts, row, strict=True))
         for sample in one.samples:
-            yield sample, Answer(scores=tuple(score_NT[n, [row[text] for text in sample.texts]].tolist()))
+            yield sample, Answer(scores=tuple(_scores(sample, similarity)))
+
+
+def _scored(sample: Sample) -> Iterator[str]:
+    """Every text that this sample's answer is made of."""
+    yield from sample.texts
+    for parts in sample.parts:
+        yield from parts
+
+
+def _scores(sample: Sample, similarity: Mapping[str, float]) -> list[float]:
+    """A score for each of the sample's texts."""
+    if sample.parts:
+        return fine_grained.scored(sample.mean, sample.parts, sample.texts, similarity)
+    return [similarity[text] for text in sample.texts]
 
 
 def speaker(lvlm: LVLM) -> Ask:

@@ -53,7 +53,10 @@ class Questions:
 def questions(task: Task, samples: Iterable[Sample]) -> Questions:
     """These samples of a task, with the digest of what is asked and of the rules that count it."""
     chosen = tuple(samples)
-    asked = [[s.id, s.image.name if s.image else None, s.target, s.prompt, s.texts, s.group] for s in chosen]
+    asked = [
+        [s.id, s.image.name if s.image else None, s.target, s.prompt, s.texts, s.group, *([s.parts] if s.parts else [])]
+        for s in chosen
+    ]
     labels = _labels({sample.image for sample in chosen if sample.image is not None})
     return Questions(task, chosen, digest.of_json(asked), digest.of_json([task.name, task.rules()])[:12], labels)
 
@@ -87,6 +90,7 @@ class Identity:
         """The digest of all that makes this sample's answer."""
         seen = image_digest(sample.image) if sample.image else None
         said = [self.render(sample.prompt) if sample.prompt else "", sample.texts, sample.tokens, sample.until]
+        said += [sample.parts, sample.mean] if sample.parts else []
         return digest.of_json([self.model, self.view, seen, said])[:24]
 
 

@@ -75,6 +75,7 @@ def rows_of(part: str, mix: Mix, number: int) -> Iterator[tuple[Scene, dict[str,
 
 
 def _ohd_caps(folder: Path, seed: int, sizes: Sizes) -> None:
+    _json(folder / "reading.json", {"nouns": list(CLASSES)})
     for source, mix in SOURCES.items():
         labels = _caps_part(folder, "test", source, list(rows_of(f"{seed}/test/{source}", mix, sizes.caps)))
         _lines(folder / "test" / f"{source}_out_label.json", labels)
