@@ -1,10 +1,14 @@
 """What can go wrong in a way the user can put right, each kind with the exit code it ends with."""
 
+import signal
+
 
 class OhdBenchError(Exception):
     """One clear line for the user; the command ends with ``code`` and no traceback."""
 
     code = 1
+    label = "error"
+    """The word before the line."""
 
 
 class UsageError(OhdBenchError):
@@ -39,3 +43,11 @@ class DegenerateError(OhdBenchError):
     """A model's outputs are not finite, or all the same (exit 6)."""
 
     code = 6
+
+
+class Stopped(OhdBenchError):
+    """SIGINT or SIGTERM came, and was heeded where nothing is lost (exit 130 or 143)."""
+
+    def __init__(self, said: str, number: int) -> None:
+        super().__init__(said)
+        self.code, self.label = 128 + number, signal.Signals(number).name

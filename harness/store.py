@@ -156,7 +156,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _cut_torn_line(path)
+        cut_torn_line(path)
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def append(self, records: list[Record]) -> None:
@@ -177,7 +177,8 @@ class Journal:
         self.close()
 
 
-def _cut_torn_line(path: Path) -> None:
+def cut_torn_line(path: Path) -> None:
+    """Takes away what a kill left of a last line that was being written."""
     if not path.exists() or path.stat().st_size == 0:
         return
     with path.open("rb+") as file:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import dataclasses
 import itertools
-import json
 import math
 import statistics
 import typing
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import quote
 
-from harness.errors import UsageError
+from harness.errors import DataError, UsageError
+from harness.rows import object_of
+from harness.store import write_json
 from harness.types import Recipe
 
 Settings = dict[str, Any]
@@ -47,11 +50,16 @@ def _read(name: str, word: str, kind: Any) -> Any:
 
 
 def assignments(words: Sequence[str]) -> dict[str, str]:
-    """``name=value`` words as a mapping."""
+    """``name=value`` words as a mapping; UsageError where a name is given two values."""
+    found: dict[str, str] = {}
     for word in words:
-        if "=" not in word:
+        name, equals, value = word.partition("=")
+        if not equals:
             raise UsageError(f"'{word}': write FIELD=VALUE")
-    return dict(word.split("=", 1) for word in words)
+        if name in found:
+            raise UsageError(f"{name} is set twice, to {found[name]} and to {value}")
+        found[name] = value
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,14 +71,16 @@ class Point:
 
     @property
     def folder(self) -> str:
-        """The name of its folder."""
-        return "-".join([self.settings["recipe"], *(f"{k}={v}" for k, v in self.settings.items() if k != "recipe")])
+        """The name of its folder, in which a value's slashes are escaped."""
+        words = [self.settings["recipe"], *(f"{k}={v}" for k, v in self.settings.items() if k != "recipe")]
+        return quote("-".join(words), safe=" =+,:;*?[]()!@~")
 
 
 def points(
     recipes: Mapping[str, Callable[[], Recipe]], vary: Mapping[str, str], fixed: Mapping[str, str]
 ) -> list[Point]:
     """Every recipe at every combination of the varied values; interpolations are measured within one training."""
+    _check_varied(vary, fixed)
     grid = {name: values.split(",") for name, values in vary.items() if name != "interpolate"}
     front = {"front": vary["interpolate"].replace(",", "+")} if "interpolate" in vary else {}
     return [
@@ -81,16 +91,51 @@ def points(
     ]
 
 
-def run(todo: Sequence[Point], data: Path, out: Path) -> Iterator[list[Settings]]:
-    """The measured rows of each point, as it is done; finished points are only read."""
+def _check_varied(vary: Mapping[str, str], fixed: Mapping[str, str]) -> None:
+    for name, values in vary.items():
+        if name in fixed:
+            raise UsageError(f"{name} is varied and set to {fixed[name]} as well; give one of the two")
+        if twice := [value for value, often in Counter(values.split(",")).items() if often > 1]:
+            raise UsageError(f"--vary {name}={values} names {twice[0]} twice")
+
+
+def run(
+    todo: Sequence[Point], data: Path, out: Path, keep: Literal["all", "best", "none"] = "all"
+) -> Iterator[list[Settings]]:
+    """The measured rows of each point, as it is done; finished points are only read.
+
+    ``keep`` says whose weights stay: of all, of the one point best by METRICS[0] so far (the earliest of equals), of
+    none. What was measured and logged stays of all.
+    """
+    best: tuple[float, Path] | None = None
     for point in todo:
         folder = point.recipe.train(data, out / "points" / point.folder)
-        yield measured(point, folder)
+        found = _told(folder)
+        value = found["after"].get(METRICS[0], -math.inf)
+        better = keep == "best" and (best is None or value > best[0])
+        if keep == "none" or (keep == "best" and not better):
+            _drop_weights(folder)
+        elif better:
+            if best:
+                _drop_weights(best[1])
+            best = value, folder
+        yield measured(point, found)
 
 
-def measured(point: Point, folder: Path) -> list[Settings]:
-    """One row for the base, one for the trained encoder or one for each interpolation of it."""
-    found = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["measured"]
+def _told(folder: Path) -> dict[str, Any]:
+    found = object_of(folder / "recipe.json")
+    if "measured" not in found:
+        raise DataError(f"{folder / 'recipe.json'} tells of nothing that was measured; remove {folder}")
+    return found["measured"]  # type: ignore[no-any-return]
+
+
+def _drop_weights(folder: Path) -> None:
+    for path in folder.glob("*.safetensors"):
+        path.unlink()
+
+
+def measured(point: Point, found: Mapping[str, Any]) -> list[Settings]:
+    """One row for the trained encoder or one for each interpolation of it, with what the base measures beside."""
     base = {f"{name}_before": value for name, value in found["before"].items() if name != "step"}
     return [{**point.settings, **after, **base} for after in found["front"] or [found["after"]]]
 
@@ -124,63 +169,12 @@ def _intervals(group: Sequence[Settings]) -> Settings:
 
 
 def write(out: Path, rows: Sequence[Settings]) -> list[Settings]:
-    """The rows over seeds; writes ``sweep.json`` and ``sweep.csv`` by training, ``seeds.csv``, ``sweep.png``."""
-    out.mkdir(parents=True, exist_ok=True)
+    """The rows over seeds; writes ``sweep.json`` and ``sweep.csv`` by training, and ``seeds.csv``."""
     folded = over_seeds(rows)
-    (out / "sweep.json").write_text(json.dumps(list(rows), indent=1) + "\n", encoding="utf-8")
+    write_json(out / "sweep.json", list(rows))
     for name, table in (("sweep.csv", rows), ("seeds.csv", folded)):
         with (out / name).open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, list(dict.fromkeys(key for row in table for key in row)), lineterminator="\n")
             writer.writeheader()
             writer.writerows(table)
-    plot(out / "sweep.png", folded)
     return folded
-
-
-def plot(path: Path, folded: Sequence[Settings]) -> None:
-    """Each metric over what was varied, with intervals over seeds; the base as a dashed line."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    metrics = [name for name in METRICS if name in folded[0]]
-    along = _axis(folded)
-    figure, axes = pyplot.subplots(1, len(metrics), figsize=(5.5 * len(metrics), 4), squeeze=False)
-    for metric, axis in zip(metrics, axes[0], strict=True):
-        _draw(axis, folded, along, metric)
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
-
-
-def _axis(folded: Sequence[Settings]) -> str:
-    """The setting with the most values."""
-    names = [name for name in settings_of(folded) if name not in METRICS]
-    return max(names, key=lambda name: len({row[name] for row in folded}))
-
-
-def _draw(axis: Any, folded: Sequence[Settings], along: str, metric: str) -> None:
-    lines: dict[str, list[Settings]] = {}
-    for row in folded:
-        rest = [str(row[name]) for name in settings_of(folded) if name != along]
-        lines.setdefault(" ".join(rest), []).append(row)
-    for label, rows in lines.items():
-        places = [_number(row[along]) for row in rows]
-        spread = [0.0 if math.isnan(row[f"{metric}_high"]) else row[f"{metric}_high"] - row[metric] for row in rows]
-        style = "o-" if not isinstance(places[0], str) else "o"
-        axis.errorbar(places, [row[metric] for row in rows], yerr=spread, fmt=style, capsize=3, label=label)
-    axis.axhline(folded[0][f"{metric}_before"], linestyle="--", color="grey", label="base")
-    axis.set(xlabel=along, ylabel=f"{metric}, %")
-    if along == "fraction":
-        axis.set_xscale("log")
-    if isinstance(_number(folded[0][along]), str):
-        axis.tick_params(axis="x", rotation=45)
-    axis.legend(fontsize=8)
-
-
-def _number(value: Any) -> Any:
-    try:
-        return float(value)
-    except ValueError:
-        return value

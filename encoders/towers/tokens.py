@@ -15,6 +15,9 @@ class Words(Protocol):
     def __call__(self, texts: Sequence[str]) -> Ids:
         """Token ids of each text, the end token last."""
 
+    def cut(self, texts: Sequence[str]) -> int:
+        """How many of these texts come to more tokens than the tower reads."""
+
     def save(self, folder: Path) -> None:
         """Writes a transformers tokenizer that gives the same ids."""
 
@@ -29,6 +32,11 @@ class HubWords:
         """Token ids of each text, the end token last, cut to what the tower can read."""
         return self.tokenizer(list(texts), truncation=True, max_length=self.length)["input_ids"]  # type: ignore[no-any-return]
 
+    def cut(self, texts: Sequence[str]) -> int:
+        """How many of these texts come to more tokens than the tower reads."""
+        longer = self.tokenizer(list(texts), truncation=True, max_length=self.length + 1)["input_ids"]
+        return sum(len(ids) > self.length for ids in longer)
+
     def save(self, folder: Path) -> None:
         """Writes the tokenizer's files."""
         self.tokenizer.save_pretrained(folder)
@@ -42,7 +50,15 @@ class OpenClipWords:
 
     def __call__(self, texts: Sequence[str]) -> Ids:
         """Token ids of each text, the pooled token last."""
-        rows = self.tokenizer(list(texts))
+        return self._ids(texts, self.tokenizer.context_length)
+
+    def cut(self, texts: Sequence[str]) -> int:
+        """How many of these texts come to more tokens than the tower reads."""
+        length = self.tokenizer.context_length
+        return sum(len(ids) > length for ids in self._ids(texts, length + 1))
+
+    def _ids(self, texts: Sequence[str], length: int) -> Ids:
+        rows = self.tokenizer(list(texts), context_length=length)
         ends = rows.argmax(-1) if self.end is None else (rows == self.end).int().argmax(-1)
         return [row[: end + 1].tolist() for row, end in zip(rows, ends.tolist(), strict=True)]
 

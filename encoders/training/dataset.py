@@ -8,7 +8,6 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from harness import digest
 from harness.captions import Captions, annotated, labelled
 from harness.errors import DataError, UsageError
 from harness.images import ImageError, check, find, open_image
@@ -75,8 +74,6 @@ def opened(path: Path) -> Image:
 
 def chosen(found: Sequence[Pair], fraction: float, most: int, seed: int) -> list[Pair]:
     """A seeded part of the rows; a smaller part is contained in every larger one of the same seed."""
-    if not 0 < fraction <= 1:
-        raise UsageError(f"a fraction of {fraction} of the data: it lies above 0 and at most at 1")
     count = max(1, round(len(found) * fraction))
     count = min(count, most) if most else count
     order = Random(f"subset/{seed}").sample(range(len(found)), len(found))
@@ -88,11 +85,6 @@ def shuffled(found: Sequence[Pair], seed: int) -> list[Pair]:
     order = Random(f"shuffle/{seed}").sample(range(len(found)), len(found))
     images = {one: found[other].image for one, other in zip(order, order[1:] + order[:1], strict=True)}
     return [Pair(images[n], pair.captions) for n, pair in enumerate(found)]
-
-
-def identity(found: Sequence[Pair]) -> str:
-    """SHA-256 of the rows' image names and captions, in order."""
-    return digest.of_json([[pair.image.name, *pair.captions] for pair in found])
 
 
 @dataclass(frozen=True)

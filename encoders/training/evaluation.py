@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -12,15 +12,18 @@ from encoders.towers.clip_encoder import ClipEncoder
 from encoders.training.dataset import Pair, opened
 from harness import class_folders
 from harness.errors import DataError, UsageError
-from harness.images import check
 
 AT_ONCE = 32
 
+Check = Callable[[], None]
+"""What raises where a look is to be broken off."""
 
-def ohd_accuracy(encoder: ClipEncoder, found: Sequence[Pair]) -> float:
+
+def ohd_accuracy(encoder: ClipEncoder, found: Sequence[Pair], go_on: Check) -> float:
     """Percent of rows whose true caption is strictly first: ties count against the model."""
     right = 0
     for start in range(0, len(found), AT_ONCE):
+        go_on()
         some = found[start : start + AT_ONCE]
         image_BD = encoder.encode_images([opened(pair.image) for pair in some])
         text_TD = encoder.encode_texts([text for pair in some for text in pair.captions])
@@ -42,11 +45,12 @@ class ZeroShot:
             raise DataError(f"{folder} holds sets of classes; name one of them with zero_shot=FOLDER")
         self.texts, self.pictures = list(sets[0].captions), sets[0].pictures
 
-    def accuracy(self, encoder: ClipEncoder) -> float:
+    def accuracy(self, encoder: ClipEncoder, go_on: Check) -> float:
         """Percent of pictures whose class is strictly first."""
         text_CD = encoder.encode_texts(self.texts)
         right = 0
         for start in range(0, len(self.pictures), AT_ONCE):
+            go_on()
             some = self.pictures[start : start + AT_ONCE]
             score_BC = encoder.encode_images([opened(path) for path, _ in some]) @ text_CD.T
             own_B1 = score_BC.gather(1, torch.tensor([[number] for _, number in some]))
@@ -73,16 +77,15 @@ def drift(before: Tensor, after: Tensor) -> dict[str, float]:
 class Looks:
     """The looks at a candidate: the same rows, classes and images each time."""
 
-    def __init__(self, base: ClipEncoder, dev: Sequence[Pair], zero_shot: Path | None, images: int = 64) -> None:
+    def __init__(self, base: ClipEncoder, dev: Sequence[Pair], zero_shot: ZeroShot | None, images: int = 64) -> None:
         self.dev = dev
-        self.zero_shot = ZeroShot(zero_shot) if zero_shot else None
+        self.zero_shot = zero_shot
         self.images = [pair.image for pair in dev[:images]]
-        check(set(self.images), "ohd_caps/dev")
         self.before = patches(base, self.images)
 
-    def __call__(self, encoder: ClipEncoder) -> dict[str, float]:
-        """``ohd_dev`` and ``zero_shot`` in percent, and the drift from the base."""
-        found = {"ohd_dev": ohd_accuracy(encoder, self.dev)}
+    def __call__(self, encoder: ClipEncoder, go_on: Check) -> dict[str, float]:
+        """``ohd_dev`` and ``zero_shot`` in percent, and the drift from the base; ``go_on`` may break it off."""
+        found = {"ohd_dev": ohd_accuracy(encoder, self.dev, go_on)}
         if self.zero_shot:
-            found["zero_shot"] = self.zero_shot.accuracy(encoder)
+            found["zero_shot"] = self.zero_shot.accuracy(encoder, go_on)
         return found | drift(self.before, patches(encoder, self.images))

@@ -37,16 +37,16 @@ class Feed:
         self.recipe, self.encoder, self.rows, self.replay = recipe, encoder, rows, replay
         self.process, self.world = process
         self.hard = Hard(Path(recipe.hard_negatives)) if recipe.hard_negatives else None
-        batch = min(recipe.batch, len(rows))
-        self.order = Order(len(rows), self._whole(batch), recipe.seed)
-        replayed = self._whole(min(recipe.replay_batch, len(replay))) if replay else 0
-        self.again = Order(len(replay), replayed, recipe.seed + 1) if replayed else None
+        self.order = Order(len(rows), min(recipe.batch, len(rows)), recipe.seed)
+        if self.order.batch < self.world:
+            raise UsageError(f"a batch of {self.order.batch} cannot be shared by {self.world} processes")
+        replayed = min(recipe.replay_batch, len(replay))
+        self.again = Order(len(replay), replayed, recipe.seed + 1) if replay else None
 
-    def _whole(self, batch: int) -> int:
-        """The largest batch of at most this size that the processes share evenly."""
-        if batch < self.world:
-            raise UsageError(f"a batch of {batch} cannot be shared by {self.world} processes")
-        return batch - batch % self.world
+    @property
+    def images(self) -> int:
+        """How many images a step takes, over all processes."""
+        return self.recipe.accumulate * (self.order.batch + (self.again.batch if self.again else 0))
 
     @property
     def steps(self) -> int:
@@ -86,5 +86,5 @@ class Feed:
         return Batch(torch.as_tensor(self.encoder.pixels(images)), ids, len(mine))
 
     def _share(self, numbers: list[int]) -> list[int]:
-        size = len(numbers) // self.world
-        return numbers[self.process * size : (self.process + 1) * size]
+        start, end = (len(numbers) * process // self.world for process in (self.process, self.process + 1))
+        return numbers[start:end]

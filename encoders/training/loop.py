@@ -4,37 +4,40 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import math
+import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs, set_seed
+from torch import Tensor
 
-from encoders.training import checkpoint, dataset, output, towers
+from encoders.training import best, checkpoint, circumstances, log, material, optimizer, output, towers
 from encoders.training.evaluation import Looks
 from encoders.training.feed import Feed
 from encoders.training.step import Terms, gradients
 from harness import console, registry
-from harness.errors import DegenerateError, UsageError
+from harness.errors import DegenerateError, Stopped
+from harness.stepping import stepping
+from harness.stopping import Broken, Stopping
 
 if TYPE_CHECKING:
     from encoders.training.settings import Training
-    from encoders.training.step import Batch
 
-BEST = "best.safetensors"
+Tell = Callable[[dict[str, Any]], None]
 
 
 def train(recipe: Training, root: Path, out: Path) -> Path:
-    """The folder of the encoder this recipe makes of this data; an interrupted training goes on."""
+    """The folder of the encoder this recipe makes of this data; an interrupted training goes on.
+
+    Stopped after SIGINT or SIGTERM: the step that was under way is done, and saved.
+    """
     return TrainingRun(recipe, root, out).train()
 
 
@@ -46,37 +49,42 @@ class TrainingRun:
         for name in recipe.log_with:
             if not importlib.util.find_spec(name):
                 raise registry.needs(name, name)
-        self.accelerator = Accelerator(
-            mixed_precision=recipe.precision, log_with=list(recipe.log_with) or None, project_dir=out
-        )
+        self.accelerator = _accelerator(recipe, out)
         set_seed(recipe.seed)
         # The looker is never trained: it takes the weights of the moment, looks at the dev rows and is what is saved.
         self.looker = towers.base(recipe.base, str(self.accelerator.device))
-        fence = None if recipe.allow_outside else root
-        rows = dataset.chosen(dataset.pairs(root, "train", fence), recipe.fraction, recipe.max_samples, recipe.seed)
-        rows = dataset.shuffled(rows, recipe.seed) if recipe.shuffle_images else rows
-        dev = dataset.chosen(dataset.pairs(root, "dev", fence), 1.0, recipe.dev_samples, 0)
-        replay = dataset.replayed(root, fence) if recipe.replay else []
-        self.feed = Feed(recipe, self.looker, rows, replay, self._place())
-        # A short training is not all warm-up; what is recorded is what is done.
-        self.recipe = recipe = replace(recipe, warmup=min(recipe.warmup, self.feed.steps // 10))
-        self.identity = output.identity(recipe, self.looker, rows)
+        assert self.looker.words
+        found = material.read(recipe, root, self.looker.words)
+        place = self.accelerator.process_index, self.accelerator.num_processes
+        self.feed = Feed(recipe, self.looker, found.rows, found.replay, place)
+        self.recipe = self._as_done(recipe)
+        self._remark([*found.remarks(), *_changes(recipe, self.recipe)])
+        self.identity = output.identity(self.recipe, self.looker, found)
         if self.feed.hard:
             self.identity["hard_negatives"] = self.feed.hard.digest
-        watched = Path(recipe.zero_shot) if recipe.zero_shot else root / "zero_shot"
-        self.looks = Looks(self.looker, dev, watched if recipe.zero_shot or watched.is_dir() else None)
+        self.circumstances = circumstances.now(self.accelerator)
+        self.looks = Looks(self.looker, found.dev, found.zero_shot)
         self._prepare()
 
-    def _place(self) -> tuple[int, int]:
-        return self.accelerator.process_index, self.accelerator.num_processes
+    def _as_done(self, recipe: Training) -> Training:
+        """The recipe with what is done in place of what was asked for: that is what is recorded."""
+        return replace(
+            recipe,
+            warmup=min(recipe.warmup, self.feed.steps // 10),  # a short training is not all warm-up
+            batch=self.feed.order.batch,
+            replay_batch=self.feed.again.batch if self.feed.again else recipe.replay_batch,
+        )
+
+    def _remark(self, lines: Sequence[str]) -> None:
+        for line in lines if self.accelerator.is_main_process else ():
+            console.say(line)
 
     def _prepare(self) -> None:
-        recipe, steps = self.recipe, self.feed.steps
+        recipe = self.recipe
         model = towers.trainable(recipe, towers.base(recipe.base, str(self.accelerator.device)).model)
         self.average = towers.Average(model, recipe.ema) if recipe.ema else None
-        optimizer = torch.optim.AdamW(_groups(model, recipe.weight_decay), lr=recipe.lr)
-        self.towers, self.optimizer = self.accelerator.prepare(model, optimizer)
-        self.schedule = LambdaLR(self.optimizer.optimizer, lambda step: _warmed_cosine(step, recipe.warmup, steps))
+        self.towers, self.optimizer = self.accelerator.prepare(model, optimizer.optimizer(model, recipe))
+        self.schedule = optimizer.schedule(self.optimizer.optimizer, recipe, self.feed.steps)
         self.accelerator.register_for_checkpointing(self.schedule)
         if self.average:
             self.accelerator.register_for_checkpointing(self.average)
@@ -84,20 +92,26 @@ class TrainingRun:
     def train(self) -> Path:
         """The folder of the encoder; an interrupted training goes on, a finished one is left as it is."""
         main = self.accelerator.is_main_process
-        with checkpoint.alone(self.out) if main else contextlib.nullcontext():
+        with checkpoint.alone(self.out) if main else contextlib.nullcontext(), Stopping() as self.stopping:
             if main:
                 checkpoint.claim(self.out, self.identity)
             self.accelerator.wait_for_everyone()
-            return self._train()
+            if not output.finished(self.out):
+                with checkpoint.writing(self.out):
+                    self._train()
+            if main:
+                checkpoint.clear(self.out)
+            if self.stopping.asked:
+                raise Stopped(f"the training is done, {self.out} is whole", self.stopping.asked)
+        return self.out
 
-    def _train(self) -> Path:
+    def _train(self) -> None:
         """Step after step, with looks at the dev rows."""
-        if output.finished(self.out):
-            return self.out
-        self.progress = checkpoint.restore(self.accelerator, self.out)
-        with self._log() as log:
-            if not self.progress.looks:
-                self._look(log)
+        self.progress, then = checkpoint.restore(self.accelerator, self.out)
+        self.saved = self.progress.step
+        with self._log() as tell:
+            self._go_on_from(then, tell)
+            self._now_and_then(tell)
             for batches in self.feed(self.progress.step):
                 began = time.perf_counter()
                 terms = gradients(self.accelerator, self.towers, self.recipe, batches)
@@ -105,11 +119,19 @@ class TrainingRun:
                 _check_finite(terms, self.progress.step)
                 terms["lr"] = float(self.schedule.get_last_lr()[0])
                 self._update()
-                terms["images_per_s"] = self._images(batches) / (time.perf_counter() - began)
+                terms["images_per_s"] = self.feed.images / (time.perf_counter() - began)
                 self.progress.step += 1
-                log(terms)
-                self._now_and_then(log)
-        return self._finish()
+                tell(terms)
+                self._now_and_then(tell)
+        self._finish()
+
+    def _go_on_from(self, then: dict[str, Any] | None, tell: Tell) -> None:
+        """Says and records what is otherwise than when the checkpoint was made: then it does not go on to the bit."""
+        differs = circumstances.differences(then, self.circumstances) if then is not None else []
+        if differs:
+            self.progress.resumed.append({"step": self.progress.step, "differs": differs})
+            self._remark([f"goes on from step {self.progress.step}, but not to the bit: {'; '.join(differs)}"])
+            tell({"resumed": differs})
 
     def _clip(self) -> Tensor | float:
         norm = self.accelerator.clip_grad_norm_(self.towers.parameters(), self.recipe.clip_norm or math.inf)
@@ -120,42 +142,61 @@ class TrainingRun:
         self.schedule.step()
         self.optimizer.zero_grad()
         model = self.accelerator.unwrap_model(self.towers)
-        if self.recipe.max_scale:
+        if self.recipe.max_scale and model.model.logit_scale.requires_grad:
             with torch.no_grad():
                 model.model.logit_scale.clamp_(max=math.log(self.recipe.max_scale))
         if self.average:
             self.average.update(model)
 
-    def _images(self, batches: list[Batch]) -> int:
-        return self.accelerator.num_processes * sum(len(batch.ids) for batch in batches)  # type: ignore[no-any-return]
-
-    def _now_and_then(self, log: Log) -> None:
+    def _now_and_then(self, tell: Tell) -> None:
+        """A look and a checkpoint where they are due at this step; Stopped where that was asked for."""
         step, last = self.progress.step, self.progress.step == self.feed.steps
         every = self.recipe.evaluate_every or max(1, self.feed.order.per_epoch // self.recipe.accumulate)
-        if step % every == 0 or last:
-            self._look(log)
-        if step % self.recipe.save_every == 0 or last:
-            checkpoint.save(self.accelerator, self.out, self.progress)
+        if (step % every == 0 or last) and not self._any(self.progress.looked(step)):
+            self._look(tell)
+        stop = self._any(self.stopping.asked is not None)
+        if step != self.saved and (step % self.recipe.save_every == 0 or last or stop):
+            self._save()
+        if stop:
+            raise self._stopped()
 
-    def _look(self, log: Log) -> None:
+    def _any(self, so: bool) -> bool:
+        """Whether it is so in any of the processes, which then all do the same."""
+        if self.accelerator.num_processes == 1:
+            return so
+        told = torch.tensor([float(so)], device=self.accelerator.device)
+        return bool(self.accelerator.reduce(told, "sum").item())
+
+    def _stopped(self) -> Stopped:
+        number = self.stopping.asked or signal.SIGTERM  # where it was another process that was asked
+        if not self.progress.step:
+            return Stopped("before the first step; the same command begins anew", number)
+        done = f"step {self.progress.step} of {self.feed.steps} is done and saved in {self.out}"
+        return Stopped(f"{done}; the same command goes on from there", number)
+
+    def _save(self) -> None:
+        checkpoint.save(self.accelerator, self.out, self.progress, self.circumstances)
+        self.saved = self.progress.step
+        if self.accelerator.is_main_process:
+            best.keep_only(self.out, self._best())
+
+    def _best(self) -> int | None:
+        """The step whose weights are to be kept, where they are not the last."""
+        look = None if self.recipe.keep == "last" else self.progress.best(self.recipe.keep)
+        return int(look["step"]) if look else None
+
+    def _look(self, tell: Tell) -> None:
         """Measures the weights of now, and keeps them where they are the best so far."""
         weights = self._weights()
         if self.accelerator.is_main_process:
             self.looker.model.load_state_dict(weights, strict=False)
-            look = {"step": self.progress.step, **self.looks(self.looker)}
-            self.progress.looks.append(look)
-            log(look)
-            if self.recipe.keep != "last":
-                self._keep(weights, look)
+            with contextlib.suppress(Broken):  # what a signal breaks off is looked at when the training goes on
+                look = {"step": self.progress.step, **self.looks(self.looker, self.stopping.go_on)}
+                self.progress.looks.append(look)
+                tell(look)
+                if self._best() == self.progress.step:
+                    best.keep(self.out, self.progress.step, weights)
         self.accelerator.wait_for_everyone()
-
-    def _keep(self, weights: dict[str, Tensor], look: dict[str, float]) -> None:
-        if self.recipe.keep not in look:
-            raise UsageError(f"keep '{self.recipe.keep}': a look measures {', '.join(look)}")
-        if self.progress.best(self.recipe.keep) == look:
-            draft = self.out / f".{BEST}"
-            save_file(weights, draft)
-            draft.replace(self.out / BEST)
 
     def _weights(self) -> dict[str, Tensor]:
         state = self.accelerator.get_state_dict(self.towers)
@@ -164,72 +205,67 @@ class TrainingRun:
             state = {**state, **self.average.shadow}
         return towers.plain(model, state) if self.accelerator.is_main_process else {}
 
-    def _finish(self) -> Path:
+    def _finish(self) -> None:
         weights = self._weights()
         if self.accelerator.is_main_process:
-            best = self.out / BEST
-            output.write(self.out, self._made(load_file(best) if best.is_file() else weights))
-            best.unlink(missing_ok=True)
+            step = self._best()
+            weights = weights if step is None else best.weights(self.out, step)
+            made = output.Made(self.recipe, self.identity, self.looker, self.looks, self.progress, weights)
+            # With others waiting for this process, what is begun is brought to its end.
+            go_on = self.stopping.go_on if self.accelerator.num_processes == 1 else lambda: None
+            try:
+                output.write(self.out, made, self.circumstances, go_on)
+            except Broken:
+                raise self._stopped() from None
         self.accelerator.wait_for_everyone()
         if self.recipe.log_with:
             self.accelerator.end_training()
-        return self.out
-
-    def _made(self, weights: dict[str, Tensor]) -> output.Made:
-        return output.Made(self.recipe, self.identity, self.looker, self.looks, self.progress, weights)
 
     @contextlib.contextmanager
-    def _log(self) -> Iterator[Log]:
-        """What writes a line of log.jsonl, moves the progress bar and tells the trackers; main process only."""
+    def _log(self) -> Iterator[Tell]:
+        """What writes a line of log.jsonl, shows the loss and tells the trackers; main process only."""
         if not self.accelerator.is_main_process:
             yield lambda told: None
             return
         if self.recipe.log_with:
             self.accelerator.init_trackers("ohd-bench", config=output.plain_fields(self.recipe))
-        path, done = self.out / "log.jsonl", self.progress.step
-        kept = [line for line in _lines(path) if self.progress.looks and json.loads(line)["step"] <= done]
-        path.write_text("".join(f"{line}\n" for line in kept))
-        title = f"training {self.out.name}"
-        with path.open("a") as file, console.ticking(title, self.feed.steps) as tick:
-            tick(done)
+        shown = stepping(f"training {self.out.name}", self.feed.steps, self.progress.step)
+        with log.opened(self.out) as lines, shown as tick:
 
-            def log(told: dict[str, float]) -> None:
-                step = self.progress.step
-                file.write(json.dumps({"step": step, **told}) + "\n")
-                file.flush()
+            def tell(told: dict[str, Any]) -> None:
+                news = lines(self.progress.step, told)
                 if "loss" in told:
-                    tick(1)
-                if self.recipe.log_with:
-                    self.accelerator.log(told, step=step)
+                    tick(told["loss"])
+                if news and self.recipe.log_with and "resumed" not in told:
+                    self.accelerator.log(told, step=self.progress.step)
 
-            yield log
-
-
-Log = Callable[[dict[str, float]], None]
+            yield tell
 
 
-def _lines(path: Path) -> list[str]:
-    """The whole lines of a log; a torn last one is left out."""
-    return [line for line in path.read_text().splitlines() if line.endswith("}")] if path.is_file() else []
+def _accelerator(recipe: Training, out: Path) -> Accelerator:
+    AcceleratorState._reset_state()  # one process may train many recipes, each in its precision
+    return Accelerator(
+        # Without this, accelerate takes a process that torchrun has started on a machine without GPU for a lone one.
+        cpu=not torch.accelerator.is_available(),
+        mixed_precision=recipe.precision,
+        log_with=list(recipe.log_with) or None,
+        project_dir=out,
+        # The buffers are constants; processes with other numbers of chunks would wait for each other's broadcasts.
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+    )
+
+
+def _changes(asked: Training, done: Training) -> Iterator[str]:
+    """What is done otherwise than asked for, because there is no more to take."""
+    if done.batch != asked.batch:
+        yield f"batch is {done.batch}, not {asked.batch}: there are no more rows"
+    if done.replay_batch != asked.replay_batch:
+        yield f"replay_batch is {done.replay_batch}, not {asked.replay_batch}: there are no more captions to replay"
+    if done.warmup != asked.warmup:
+        yield f"warmup is {done.warmup}, not {asked.warmup}: it is at most a tenth of the steps"
 
 
 def _check_finite(terms: Terms, step: int) -> None:
     for name, value in terms.items():
         if not math.isfinite(value):
             raise DegenerateError(f"step {step + 1}: {name} is {value}; stopped before the weights were touched")
-
-
-def _warmed_cosine(step: int, warmup: int, steps: int) -> float:
-    """The share of the learning rate: a line up, then half a cosine down to 0."""
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
-
-
-def _groups(model: nn.Module, decay: float) -> list[dict[str, object]]:
-    """Weight decay for matrices; none for biases, norms, the scale."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]

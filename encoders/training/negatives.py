@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
+from typing import TYPE_CHECKING
 
 from encoders.training.dataset import Pair
 from encoders.training.hard_negatives import Hard
+
+if TYPE_CHECKING:
+    from encoders.training.settings import Training
 
 KEEPS = frozenset(
     {"a", "an", "the", "of", "in", "on", "at", "and", "or", "with", "to", "by", "for", "from", "is", "are", "there"}
@@ -26,6 +31,13 @@ def captions(pair: Pair, how: str, most: int, key: str, hard: Hard | None = None
     if len(false) <= most:
         return [true, *false]
     return [true, *(hard.drawn(true, false, most, rng) if hard else rng.sample(false, most))]
+
+
+def lacking(rows: Sequence[Pair], recipe: Training) -> int:
+    """How many of these rows have no negative to bring: words are to be swapped, and the caption has no two."""
+    if recipe.negatives != "swapped":
+        return 0
+    return sum(swapped(pair.captions[0], Random(0)) == pair.captions[0] for pair in rows)
 
 
 def swapped(caption: str, rng: Random) -> str:

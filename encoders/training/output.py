@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from encoders.towers.clip_encoder import ClipEncoder, digest_of
 from encoders.training import checkpoint, towers
-from encoders.training.dataset import Pair
-from encoders.training.dataset import identity as rows_identity
-from harness.vision_language import identity as digests
+from encoders.training.evaluation import Check
+from harness.store import write_json
 
 if TYPE_CHECKING:
-    from encoders.towers.clip_encoder import ClipEncoder
     from encoders.training.evaluation import Looks
+    from encoders.training.material import Material
     from encoders.training.settings import Training
-
-PACKAGES = ("torch", "transformers", "accelerate", "peft")
 
 
 @dataclass(frozen=True)
@@ -42,47 +36,42 @@ def plain_fields(recipe: Training) -> dict[str, Any]:
     return {name: str(value) if isinstance(value, tuple) else value for name, value in asdict(recipe).items()}
 
 
-def identity(recipe: Training, base: ClipEncoder, rows: Sequence[Pair]) -> dict[str, Any]:
-    """What makes this training this one: every field that shapes it, the base's digest, the rows' digest."""
-    return {
-        "recipe": {name: value for name, value in asdict(recipe).items() if name != "allow_outside"},
-        "base_digest": base.digest(),
-        "data": {"rows": len(rows), "digest": rows_identity(rows)},
-    }
+def identity(recipe: Training, base: ClipEncoder, found: Material) -> dict[str, Any]:
+    """What makes this training this one: every field that shapes it, the base's digest, a digest of all it reads."""
+    fields = {name: value for name, value in asdict(recipe).items() if name != "allow_outside"}
+    return {"recipe": fields, "base_digest": base.digest(), "data": found.told}
 
 
 def finished(out: Path) -> bool:
-    """Whether the folder holds an encoder that was trained to its end."""
-    path = out / "recipe.json"
-    return path.is_file() and "measured" in json.loads(path.read_text())
+    """Whether the folder holds an encoder that was trained to its end; DataError where its recipe.json is damaged."""
+    return "measured" in checkpoint.recipe_of(out)
 
 
-def write(out: Path, made: Made) -> None:
-    """Writes the folder, its measurements last; what was only needed to go on is removed."""
-    front = [{"interpolate": alpha, **_measured(made, alpha)} for alpha in made.recipe.front]
-    before, after = made.progress.looks[0], _measured(made, made.recipe.interpolate)
+def write(out: Path, made: Made, circumstances: dict[str, Any], go_on: Check) -> None:
+    """Writes the folder, its measurements last, so that they say it is whole; ``go_on`` may break it off before."""
+    front = [{"interpolate": alpha, **_measured(made, alpha, go_on)} for alpha in made.recipe.front]
+    before, after = made.progress.looks[0], _measured(made, made.recipe.interpolate, go_on)
     made.encoder.save(out, "hf")
     told = {
         **made.identity,
-        "digest": digests.values({n: t for n, t in made.encoder.model.state_dict().items() if "position_ids" not in n}),
+        **circumstances,
+        "digest": digest_of(made.encoder.model),
         "steps": made.progress.step,
-        "versions": {name: version(name) for name in PACKAGES},
+        "resumed": made.progress.resumed,
         "looks": made.progress.looks,
         "measured": {"before": before, "after": after, "front": front},
     }
     (out / "README.md").write_text(card(out.name, told), encoding="utf-8")
-    checkpoint.write(out / "recipe.json", told)
-    for folder in checkpoint.checkpoints(out):
-        shutil.rmtree(folder)
+    write_json(out / checkpoint.RECIPE, told)
 
 
-def _measured(made: Made, alpha: float) -> dict[str, float]:
+def _measured(made: Made, alpha: float, go_on: Check) -> dict[str, float]:
     """What the encoder measures with its weights at base + alpha x (tuned - base), which it then has."""
     weights = made.weights
     if alpha != 1:
         weights = towers.interpolated(towers.base(made.recipe.base).model.state_dict(), weights, alpha)
     made.encoder.model.load_state_dict(weights, strict=False)
-    return made.looks(made.encoder)
+    return made.looks(made.encoder, go_on)
 
 
 def card(name: str, told: dict[str, Any]) -> str:

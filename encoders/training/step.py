@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
@@ -124,10 +125,16 @@ def _laid_out(batch: Batch, text_TD: Tensor, recipe: Training) -> tuple[Tensor, 
 
 
 def _gathered(accelerator: Accelerator, tensor: Tensor) -> Tensor:
-    """The rows of all processes in their order; this process's own keep their gradient."""
-    if accelerator.num_processes == 1 or not tensor.numel():
+    """The rows of all processes in their order, however many each has; this process's own keep their gradient."""
+    if accelerator.num_processes == 1:
         return tensor
-    parts = list(accelerator.gather(tensor.detach()).split(len(tensor)))
+    counts = accelerator.gather(torch.tensor([len(tensor)], device=tensor.device)).tolist()
+    most = max(counts)
+    if not most:
+        return tensor
+    below = [0, 0] * (tensor.ndim - 1) + [0, most - len(tensor)]
+    everyones = accelerator.gather(F.pad(tensor.detach(), below)).split(most)
+    parts = [part[:count] for part, count in zip(everyones, counts, strict=True)]
     parts[accelerator.process_index] = tensor
     return torch.cat(parts)
 

@@ -52,15 +52,15 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     except OhdBenchError as error:
         if verbose:
             traceback.print_exc()
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{error.label}: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(error.code)
     except OSError as error:
         if verbose:
             traceback.print_exc()
         print(f"error: {error.filename or ''}: {error.strerror or error}; what was answered is kept", file=sys.stderr)
         sys.exit(1)
-    except Terminated:
-        _goodbye("terminated", 143)
+    except (Terminated, KeyboardInterrupt) as stop:
+        _goodbye(*(("terminated", 143) if isinstance(stop, Terminated) else ("interrupted", 130)))
     except SystemExit as end:  # typer ends every command so, Ctrl-C with 130
         if end.code == 130:
             _goodbye("interrupted", 130)

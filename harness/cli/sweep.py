@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from harness.cli.options import Changes, DataDir, Include, Json, TrainedOut, Verbose
+from harness.cli.train import SAID
 
 
 def register(app: typer.Typer) -> None:
@@ -23,35 +24,45 @@ def sweep(
     data: DataDir = "micro",
     change: Changes = None,
     include: Include = None,
+    keep: Annotated[
+        Literal["all", "best", "none"],
+        typer.Option(help="Whose weights stay: of all points, of the one best on dev rows, or of none."),
+    ] = "all",
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
     """Train recipes at every combination of settings; a table and a plot with intervals over seeds.
 
-    Resumable: points that are done are read. Writes sweep.csv, sweep.json, seeds.csv and sweep.png under --out.
+    Resumable: points that are done are read. Writes sweep.csv, sweep.json, seeds.csv, sweep.png and
+    sweep.pdf under --out.
     """
-    from harness import data as places
-    from harness import registry
-    from harness import sweep as sweeping
-    from harness.cli.showing import quiet
-    from harness.console import out as result
-    from harness.console import print_json, say
+    from harness.stopping import at_once
 
-    if not verbose:
-        quiet()
-    registry.load(include or ())
-    chosen = {name: registry.find(registry.recipes, name, "recipe") for name in recipes}
-    todo = sweeping.points(chosen, sweeping.assignments(vary or []), sweeping.assignments(change or []))
-    rows: list[dict[str, Any]] = []
-    for number, found in enumerate(sweeping.run(todo, places.resolve(data).root, out), 1):
-        rows += found
-        folded = sweeping.write(out, rows)
-        say(f"{number} of {len(todo)} points: {todo[number - 1].folder}")
-    if as_json:
-        print_json(rows)
-    else:
-        result().print(_over_seeds(folded))
-        result().print(f"kept in {out}: sweep.csv, seeds.csv, sweep.json, sweep.png", markup=False)
+    with at_once(SAID):
+        from harness import data as places
+        from harness import registry
+        from harness import sweep as sweeping
+        from harness.cli.showing import quiet
+        from harness.console import out as result
+        from harness.console import print_json, say
+        from harness.report import sweep as plotting
+
+        if not verbose:
+            quiet()
+        registry.load(include or ())
+        chosen = {name: registry.find(registry.recipes, name, "recipe") for name in recipes}
+        todo = sweeping.points(chosen, sweeping.assignments(vary or []), sweeping.assignments(change or []))
+        rows: list[dict[str, Any]] = []
+        for number, found in enumerate(sweeping.run(todo, places.resolve(data).root, out, keep), 1):
+            rows += found
+            folded = sweeping.write(out, rows)
+            plotting.write(out, folded)
+            say(f"{number} of {len(todo)} points: {todo[number - 1].folder}")
+        if as_json:
+            print_json(rows)
+        else:
+            result().print(_over_seeds(folded))
+            result().print(f"kept in {out}: sweep.csv, seeds.csv, sweep.json, sweep.png, sweep.pdf", markup=False)
 
 
 def _over_seeds(folded: list[dict[str, Any]]) -> Any:

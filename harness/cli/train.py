@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from harness.cli.options import AllowOutside, Changes, DataDir, Include, Json, TrainedOut, Verbose
+
+SAID = "stopped between steps; what is saved stays, and the same command goes on from there"
 
 
 def register(app: typer.Typer) -> None:
@@ -31,31 +36,40 @@ def train(
 
     Exit codes: 0 trained, 2 usage, 3 data missing, 4 base not loadable, 6 loss not finite, 130/143 interrupted.
     """
-    import json
-    import os
+    from harness.stopping import at_once
 
-    from harness import data as places
-    from harness import registry, sweep
-    from harness.cli.showing import quiet
+    told = {"fraction": fraction, "max_samples": max_samples, "seed": seed, "allow_outside": allow_outside or None}
+    words = [*(change or []), *(f"{name}={value}" for name, value in told.items() if value is not None)]
+    with at_once(SAID):
+        from harness import data as places
+        from harness import registry, sweep
+        from harness.cli.showing import quiet
+
+        if not verbose:
+            quiet()
+        registry.load(include or ())
+        asked = sweep.with_settings(registry.find(registry.recipes, recipe, "recipe")(), sweep.assignments(words))
+        folder = asked.train(places.resolve(data).root, out)
+        if os.environ.get("RANK", "0") == "0":  # one of torchrun's processes tells the result
+            _tell(folder, asked.base, data, as_json)  # type: ignore[attr-defined]
+
+
+def _tell(folder: Path, base: str, data: str, as_json: bool) -> None:
+    """What was measured, and what to do next."""
     from harness.console import out as result
     from harness.console import print_json
+    from harness.errors import UsageError
+    from harness.rows import object_of
 
-    if not verbose:
-        quiet()
-    registry.load(include or ())
-    told: dict[str, Any] = {"fraction": fraction, "max_samples": max_samples, "seed": seed}
-    told |= {"allow_outside": True} if allow_outside else {}
-    words = sweep.assignments(change or []) | {name: str(value) for name, value in told.items() if value is not None}
-    asked = sweep.with_settings(registry.find(registry.recipes, recipe, "recipe")(), words)
-    folder = asked.train(places.resolve(data).root, out)
-    if os.environ.get("RANK", "0") != "0":  # one of torchrun's processes tells the result
-        return
-    measured = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["measured"]
+    measured = object_of(folder / "recipe.json")["measured"]
+    if not (folder / "model.safetensors").is_file():
+        raise UsageError(f"{folder} was trained by a sweep that did not keep its weights; give another --out")
     if as_json:
         print_json({"folder": str(folder), **measured})
         return
     result().print(_before_after(measured))
-    result().print(f"now: ohd-bench run --encoder {asked.base} --encoder clip:{folder} --data {data}", markup=False)  # type: ignore[attr-defined]
+    command = ["ohd-bench", "run", "--encoder", base, "--encoder", f"clip:{folder}", "--data", data]
+    result().print(f"now: {shlex.join(command)}", markup=False, soft_wrap=True)
 
 
 def _before_after(measured: dict[str, Any]) -> Any:

@@ -12,6 +12,7 @@ import pytest
 
 from harness import registry, sweep
 from harness.errors import UsageError
+from harness.report import sweep as plotting
 
 registry.load()
 
@@ -83,7 +84,9 @@ def test_seeds_are_folded_to_mean_and_students_interval(tmp_path: Path) -> None:
     assert folded[0]["ohd_dev_before"] == 10
     table = list(csv.DictReader((tmp_path / "out" / "seeds.csv").read_text().splitlines()))
     assert [row["ohd_dev"] for row in table] == ["22.0", "23.0"]
+    plotting.write(tmp_path / "out", folded)
     assert (tmp_path / "out" / "sweep.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "out" / "sweep.pdf").read_bytes().startswith(b"%PDF")
     assert len(json.loads((tmp_path / "out" / "sweep.json").read_text())) == 6
 
 

@@ -167,13 +167,49 @@ def test_the_best_look_is_what_is_kept(recipe: Training, root: Path, tmp_path: P
     out = replace(recipe, keep="ohd_dev").train(root, tmp_path / "run")
     told = json.loads((out / "recipe.json").read_text())
     assert told["measured"]["after"]["ohd_dev"] == max(look["ohd_dev"] for look in told["looks"][1:])
-    with pytest.raises(UsageError, match="a look measures step, ohd_dev"):
-        replace(recipe, keep="luck").train(root, tmp_path / "other")
+    assert not list(out.glob("best-*"))
+    with pytest.raises(UsageError, match="keep is one of last, ohd_dev, zero_shot"):
+        replace(recipe, keep="luck")
 
 
 def test_more_rows_than_a_batch_are_not_needed(recipe: Training, root: Path, tmp_path: Path) -> None:
     out = replace(recipe, fraction=0.25, batch=64, steps=2).train(root, tmp_path / "run")
     assert json.loads((out / "recipe.json").read_text())["data"]["rows"] == 3
+
+
+def test_what_is_recorded_is_what_was_done_and_what_differs_from_what_was_asked_is_said(
+    recipe: Training, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = replace(recipe, batch=64, replay=0.5, replay_batch=64, warmup=9, steps=2).train(root, tmp_path / "run")
+    told = json.loads((out / "recipe.json").read_text())["recipe"]
+    assert (told["batch"], told["replay_batch"], told["warmup"]) == (12, 4, 0)
+    said = capsys.readouterr().err
+    assert "batch is 12, not 64: there are no more rows" in said
+    assert "replay_batch is 4, not 64" in said
+    assert "warmup is 0, not 9" in said
+
+
+@pytest.mark.parametrize("changes", [{"frozen": ("logit_scale",)}, {"lora": 2}])
+def test_a_scale_that_is_not_trained_is_not_held_either(
+    recipe: Training, root: Path, tmp_path: Path, changes: dict
+) -> None:
+    out = replace(recipe, max_scale=2.0, steps=2, **changes).train(root, tmp_path / "run")
+    assert torch.equal(weights(out)["logit_scale"], towers.base(recipe.base).model.logit_scale)
+    held = replace(recipe, max_scale=2.0, steps=2).train(root, tmp_path / "held")
+    assert weights(held)["logit_scale"].exp().item() < 2.001
+
+
+def test_one_process_trains_recipes_of_different_precision(recipe: Training, root: Path, tmp_path: Path) -> None:
+    for precision in ("bf16", "no"):
+        out = replace(recipe, precision=precision, steps=1).train(root, tmp_path / precision)  # type: ignore[arg-type]
+        assert json.loads((out / "recipe.json").read_text())["recipe"]["precision"] == precision
+
+
+def test_keeping_the_look_best_on_classes_asks_for_classes(recipe: Training, root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root, tmp_path / "data")
+    shutil.rmtree(tmp_path / "data" / "zero_shot")
+    with pytest.raises(UsageError, match="holds no classes to watch"):
+        replace(recipe, keep="zero_shot").train(tmp_path / "data", tmp_path / "run")
 
 
 def test_a_folder_is_trained_in_by_one_command_at_a_time(recipe: Training, root: Path, tmp_path: Path) -> None:
@@ -203,6 +239,17 @@ def test_a_corrupt_image_is_named(recipe: Training, root: Path, tmp_path: Path) 
     (tmp_path / "data" / "ohd_caps" / "images" / "train_3.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"train_3\.png cannot be read"):
         replace(recipe, batch=12).train(tmp_path / "data", tmp_path / "run")
+
+
+def test_corrupt_images_are_found_before_the_first_step_and_counted(
+    recipe: Training, root: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(root, tmp_path / "data")
+    for name in ("train_3", "train_7"):
+        (tmp_path / "data" / "ohd_caps" / "images" / f"{name}.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"train_3\.png cannot be read .* \(and 1 more of 12 pictures\)"):
+        replace(recipe, batch=2, steps=1).train(tmp_path / "data", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_base_that_is_no_clip_is_refused(root: Path, recipe: Training, tmp_path: Path) -> None:

@@ -1,0 +1,70 @@
+"""The plot of a sweep, in the report's style: each metric over what was varied."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from harness.report.plots import INK, PAPER, SERIES, STYLE, called, short
+from harness.sweep import METRICS, Settings, settings_of
+
+MARKERS = "osD^v<>PX"
+
+
+def write(out: Path, folded: Sequence[Settings]) -> None:
+    """``sweep.png`` and ``sweep.pdf`` of rows over seeds."""
+    with matplotlib.rc_context(STYLE):
+        figure = draw(folded)
+        figure.savefig(out / "sweep.pdf", bbox_inches="tight", metadata={"CreationDate": None})
+        figure.savefig(out / "sweep.png", bbox_inches="tight", dpi=150, facecolor=PAPER, transparent=False)
+
+
+def draw(folded: Sequence[Settings]) -> Figure:
+    """Each metric over the setting with the most values, with intervals over seeds; the base as a dashed line."""
+    metrics = [name for name in METRICS if name in folded[0]]
+    along = max(settings_of(folded), key=lambda name: len({row[name] for row in folded}))
+    lines: dict[str, list[Settings]] = {}
+    for row in folded:
+        rest = [str(row[name]) for name in settings_of(folded) if name != along]
+        lines.setdefault(" ".join(rest), []).append(row)
+    figure = Figure(figsize=(4.6 * len(metrics), 3.6), layout="constrained")
+    for metric, axes in zip(metrics, figure.subplots(1, len(metrics), squeeze=False)[0], strict=True):
+        _draw(axes, lines, along, metric)
+    return figure
+
+
+def _draw(axes: Axes, lines: dict[str, list[Settings]], along: str, metric: str) -> None:
+    for number, (label, rows) in enumerate(lines.items()):
+        places = [_number(row[along]) for row in rows]
+        spread = [0.0 if math.isnan(row[f"{metric}_high"]) else row[f"{metric}_high"] - row[metric] for row in rows]
+        axes.errorbar(
+            places,
+            [row[metric] for row in rows],
+            yerr=spread,
+            color=SERIES[number % len(SERIES)],
+            marker=MARKERS[number % len(MARKERS)],
+            linestyle="none" if isinstance(places[0], str) else "-",
+            capsize=3,
+            label=short(label) or "trained",
+        )
+    base = next(iter(lines.values()))[0][f"{metric}_before"]
+    axes.axhline(base, linestyle="--", color=INK, linewidth=1, label="base")
+    axes.set(title=called(metric), xlabel=along, ylabel="%")
+    if along == "fraction":
+        axes.set_xscale("log")
+    if isinstance(_number(next(iter(lines.values()))[0][along]), str):
+        axes.tick_params(axis="x", rotation=45)
+    axes.legend(fontsize=8)
+
+
+def _number(value: Any) -> Any:
+    try:
+        return float(value)
+    except ValueError:
+        return value
