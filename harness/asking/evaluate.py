@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import digest, images, registry
-from harness.asking import controls, engine
+from harness.asking import controls, engine, provenance
 from harness.asking.askers import Models
 from harness.asking.estimate import TimeEstimate
 from harness.data import Data
@@ -122,7 +122,8 @@ def perform(plan: RunPlan, encoder: Encoder | None, host: LvlmHost | None, ticki
         known = run.manifest()
         unasked = {one.task.name: _entry(one, engine.Progressed(len(one.samples), 0, 0)) for one in plan.questions}
         known_tasks = unasked | known.get("tasks", {})
-        run.update(status="running", **identity, **_circumstances(plan, known), tasks=known_tasks)
+        made = {"training": provenance.training(encoder), "alignment": provenance.alignment(lvlm)}
+        run.update(status="running", **identity, **made, **_circumstances(plan, known), tasks=known_tasks)
         standings: dict[str, engine.Progressed] = {}
         status = "interrupted"
         try:

@@ -44,7 +44,7 @@ def build() -> typer.Typer:
 
 def main(words: Sequence[str] | None = None) -> NoReturn:
     """Run the command; errors end in one line on stderr and the documented exit code."""
-    words = sys.argv[1:] if words is None else list(words)
+    words = sys.argv[1:] if words is None else [*words]  # the module harness.cli.list hides the name
     signal.signal(signal.SIGTERM, _terminate)
     verbose = "-v" in words or "--verbose" in words
     try:

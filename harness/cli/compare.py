@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
-from harness.cli.options import DataDir, Include, Json, Results, Runs, Task
+from harness.cli.options import DataDir, Include, Json, Results, Task
+
+AGAINST = "::"
+"""What stands for a bare ``--`` among the words of a command: click would swallow it, and all options after it."""
+
+
+class BothSides(TyperCommand):
+    """A command that is told where among its words a bare ``--`` stood."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The words that are left, each ``--`` as ``AGAINST``."""
+        return super().parse_args(ctx, [AGAINST if word == "--" else word for word in args])
+
+
+Sides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[RUNS]... [-- RUNS...]",
+        help="The base first: runs by id or encoder, or files of answers with --task; "
+        "runs of several seeds on each side as BASE… -- TUNED…, or groups by name.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add ``compare``."""
-    app.command()(compare)
+    app.command(cls=BothSides)(compare)
 
 
 def compare(
-    runs: Runs = None,
+    runs: Sides = None,
     task: Task = "",
     data: DataDir = "micro",
     results: Results = Path("results"),
@@ -28,6 +51,12 @@ def compare(
     published: Annotated[
         bool, typer.Option("--published", help="Instead: the arithmetic of the paper's printed tables.")
     ] = False,
+    by_seed: Annotated[
+        bool, typer.Option("--by-seed", help="Runs that differ by seed alone as one: methods, not single trainings.")
+    ] = False,
+    seeds: Annotated[
+        str, typer.Option(help="auto, paired, independent, or borrowed (a single training's spread is assumed).")
+    ] = "auto",
     include: Include = None,
     as_json: Json = False,
 ) -> None:
@@ -39,7 +68,19 @@ def compare(
     if published:
         comparing.print_published(as_json)
         return
-    found = comparing.opened(list(runs or []), results, task, data)
+    asked = comparing.Asked(arms(runs or []), by_seed, seeds)
+    found = comparing.opened(asked, results, task, data)
     gates = comparing.gates(found, list(fail_if_worse or []))
     comparing.print_comparisons(found, results, full=full, as_json=as_json)
     comparing.enforce(gates)
+
+
+def arms(words: Sequence[str]) -> list[list[str]]:
+    """The words between the bare ``--``."""
+    found: list[list[str]] = [[]]
+    for word in words:
+        if word == AGAINST:
+            found.append([])
+        else:
+            found[-1].append(word)
+    return found

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from harness.comparison import answer_sets, compare
+from harness.comparison import answer_sets, groups, over_seeds
 from harness.comparison.compare import Comparison, MetricChange, OneTask
+from harness.comparison.groups import Group
 from harness.comparison.metric_table import cell, gap, number
 from harness.console import out, print_json
 from harness.errors import GateError, UsageError
@@ -18,15 +19,47 @@ from harness.errors import GateError, UsageError
 ARROW = {"higher": " ↑", "lower": " ↓", "neither": ""}
 
 
-def opened(names: Sequence[str], results: Path, task: str, data: str) -> list[Comparison]:
-    """The first of these compared with each other one."""
+@dataclass(frozen=True)
+class Asked:
+    """What was asked to be compared: the words of each side, and how seeds are to be read."""
+
+    arms: Sequence[Sequence[str]]
+    by_seed: bool = False
+    seeds: str = "auto"
+
+
+def opened(asked: Asked, results: Path, task: str, data: str) -> list[Comparison]:
+    """The first side compared with each other one: runs, files of answers, or runs of several seeds together."""
     from harness.data import resolve
 
+    if asked.seeds not in over_seeds.WAYS:
+        raise UsageError(f"--seeds {asked.seeds}: there is {', '.join(over_seeds.WAYS)}")
+    names = [name for words in asked.arms for name in words]
+    found = grouped(asked, results)
+    if found is not None:
+        tasks = answer_sets.tasks_of([side for one in found for side in one.sides], task)
+        return [over_seeds.compared(found[0], other, tasks, asked.seeds) for other in found[1:]]
     if len(names) < 2:
         raise UsageError("compare takes a base and at least one more: runs by id or encoder, or files of answers")
     where = resolve(data) if any(Path(name).is_file() for name in names) else None
-    every, tasks = answer_sets.open_answer_sets(names, results, task, where)
-    return [compare.compare(every[0], other, tasks) for other in every[1:]]
+    every, kept = answer_sets.open_answer_sets(names, results, task, where)
+    return [over_seeds.of_two(every[0], other, kept) for other in every[1:]]
+
+
+def grouped(asked: Asked, results: Path) -> list[Group] | None:
+    """The sides as groups of seeds, where they were asked for as such; None where runs stand against each other."""
+    names = [name for words in asked.arms for name in words]
+    if asked.by_seed:
+        found = groups.around(names, results)
+        if len(found) < 2:
+            told = ", ".join(one.name for one in found) or "no finished run"
+            raise UsageError(f"--by-seed: there is only {told} to compare; name runs of another way of training")
+        return found
+    if len(asked.arms) > 1:
+        return groups.opened(asked.arms, results)
+    if any(groups.find(results, name) for name in names):
+        return groups.opened([[name] for name in names], results)
+    return None
 
 
 def gates(found: Sequence[Comparison], wanted: Sequence[str]) -> list[MetricChange]:
@@ -65,6 +98,7 @@ def print_comparisons(found: Sequence[Comparison], results: Path, full: bool, as
     for one in found:
         out().print(f"[bold]{_escaped(one.base.name)}[/bold]  →  [bold]{_escaped(one.candidate.name)}[/bold]")
         out().print(_lines(one, full))
+        _print_about(one, full)
         for task in one.tasks:
             _print_task(task)
         if one.joint:
@@ -76,8 +110,9 @@ def print_comparisons(found: Sequence[Comparison], results: Path, full: bool, as
 
 
 def _lines(one: Comparison, full: bool) -> Table:
+    random_by = "trainings and images" if any(line.figures for line in one.lines(full)) else "resampling images"
     table = Table(header_style="bold", caption_justify="left", caption=(
-        "95 % intervals and p by resampling images; p (Holm) allows for every line of this table; "
+        f"95 % intervals and p by {random_by}; p (Holm) allows for every line of this table; "
         "* leaves out 0; detectable: the smallest true difference found in 4 of 5 cases."
     ))  # fmt: skip
     for name in ("task", "group", "metric"):
@@ -102,6 +137,40 @@ def _lines(one: Comparison, full: bool) -> Table:
             number(line.detectable, d),
         )
     return table
+
+
+def _print_about(one: Comparison, full: bool) -> None:
+    """What of trainings the numbers speak, and what their intervals are made of."""
+    for sentence in one.about:
+        out().print(sentence, markup=False, soft_wrap=True)
+    lines = [line for line in one.lines(full) if line.figures]
+    if not lines:
+        return
+    table = Table(header_style="bold", caption_justify="left", title="By training", title_justify="left", caption=(
+        "± half a 95 % interval. Of the variance: what trainings, the noise of their answers, and images make of it. "
+        "Images alone: these very trainings on other images. Then: one more training a side; 1,000 more images."
+    ))  # fmt: skip
+    for name in ("task", "group", "metric"):
+        table.add_column(name)
+    heads = ("base, by seed", "candidate, by seed", "trainings", "answers", "images")
+    for name in (*heads, "±", "± images alone", "± 1 seed more", "± 1,000 images more"):
+        table.add_column(name, justify="right")
+    for line in lines:
+        table.add_row(line.task, line.group or "all", line.metric + ARROW[line.better], *_made_of(line))
+    out().print(table)
+
+
+def _made_of(line: MetricChange) -> list[str]:
+    found, d = line.figures, line.digits
+    assert found and found.base and found.candidate
+    seeds = [" · ".join(number(value, d) for value in one.seeds) for one in (found.base, found.candidate)]
+    if found.undefined is not None:
+        return [*seeds, "no value without one image", *[""] * 6]
+    whole = found.se**2
+    parts = (found.var_training, found.var_seeds - found.var_training, found.var_images)
+    shares = [f"{100 * part / whole:.0f} %" if whole else "–" for part in parts]
+    halves = (found.half_images_alone, found.half_one_more_seed, found.half_1000_more_images)
+    return [*seeds, *shares, *(number(half, d) for half in (found.high - found.value, *halves))]
 
 
 def p_value(p: float) -> str:
@@ -173,6 +242,7 @@ def as_plain(one: Comparison, results: Path, full: bool) -> dict[str, Any]:
         {
             "base": one.base.name,
             "candidate": one.candidate.name,
+            "about": list(one.about),
             "lines": [asdict(line) | {"detectable": line.detectable} for line in one.lines(full)],
             "tasks": {task.task.name: _task_as_plain(task) for task in one.tasks},
             "joint": asdict(one.joint) if one.joint else None,

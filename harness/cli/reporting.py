@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.asking import evaluate
-from harness.cli.comparing import controlled, opened
+from harness.cli.comparing import Asked, controlled, opened
 from harness.comparison import answer_sets, metric_table
 from harness.console import say
 from harness.data import Data, resolve
@@ -21,7 +21,7 @@ def material(
     names: Sequence[str], task: str, data: str, results: Path, sweep: Sequence[str], outside: bool = False
 ) -> Material:
     """Everything the page is made of."""
-    found = opened(names, results, task, data)
+    found = opened(Asked([names]), results, task, data)
     where = resolve(data, outside)
     tasks = {one.task.name: _over(one.task, where) for one in found[0].tasks}
     points, metric = _sweep(sweep, results, found[0].tasks[0].task)

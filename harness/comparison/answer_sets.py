@@ -80,7 +80,7 @@ def open_answer_sets(
     opened = evaluate.open_task(task, data.root) if files and data else None
     sides = [_of_file(Path(n), opened) if opened and n in files else of_run(find_run(results, n)) for n in names]
     sides = _told_apart(sides)
-    tasks = [opened] if opened else _tasks(sides, task)
+    tasks = [opened] if opened else tasks_of(sides, task)
     shared = [t for t in tasks if t.name in sides[0].records and any(t.name in s.records for s in sides[1:])]
     if len(sides) > 1 and not shared:
         asked = "; ".join(f"{side.name}: {', '.join(side.records) or 'nothing'}" for side in sides)
@@ -88,7 +88,8 @@ def open_answer_sets(
     return sides, shared or tasks
 
 
-def _tasks(sides: Sequence[AnswerSet], only: str) -> list[Task]:
+def tasks_of(sides: Sequence[AnswerSet], only: str) -> list[Task]:
+    """The tasks of kept runs, or the one asked for; UsageError where none has it."""
     tasks = evaluate.kept_tasks([side.run for side in sides if side.run])
     kept = [task for task in tasks if not only or only in (task.name, task.spec)]
     if not kept:

@@ -10,6 +10,7 @@ import numpy as np
 from harness import stats
 from harness.comparison import answer_sets, bias, probabilities, significance
 from harness.comparison.answer_sets import AnswerSet
+from harness.comparison.methods import Figures
 from harness.comparison.significance import Flips
 from harness.metrics import Metric
 from harness.stats import Difference, Estimate, Tally
@@ -30,10 +31,14 @@ class MetricChange:
     candidate: Estimate
     gap: Difference
     adjusted: float = float("nan")
+    figures: Figures | None = None
+    """Where trainings are compared: what the interval is made of, and each training's value."""
 
     @property
     def detectable(self) -> float:
         """The smallest true difference this data finds in four of five cases."""
+        if self.figures:
+            return self.figures.detectable
         return significance.detectable(self.gap.se, self.gap_images)
 
     @property
@@ -94,6 +99,8 @@ class Comparison:
     candidate: AnswerSet
     tasks: tuple[OneTask, ...]
     joint: Difference | None
+    about: tuple[str, ...] = ()
+    """What of trainings the numbers speak: how many, with which seeds, and how they were put together."""
 
     def lines(self, full: bool = False) -> list[MetricChange]:
         """The lines to look at, their p-values adjusted for looking at all of them (Holm)."""
@@ -187,7 +194,7 @@ def _joint(tasks: Sequence[Task], base: AnswerSet, candidate: AnswerSet) -> Diff
     parts: list[tuple[Metric, list[Record], list[Record]]] = []
     for task in tasks:
         first, second = stats.common(base.records[task.name], candidate.records[task.name])
-        group, name = _headline(task)
+        group, name = headline(task)
         metric = task.metrics_of(group)[name]
         parts.append((metric, _clustered(first), _clustered(second)))
     if len(parts) < 2:
@@ -204,7 +211,7 @@ def _joint(tasks: Sequence[Task], base: AnswerSet, candidate: AnswerSet) -> Diff
     return stats.difference(value, spread, len(images))
 
 
-def _headline(task: Task) -> tuple[str, str]:
+def headline(task: Task) -> tuple[str, str]:
     """The group and name of the metric that stands for the task."""
     named = [pair for pair in task.summary if pair[1] == task.headline]
     return named[0] if named else ("", task.headline)

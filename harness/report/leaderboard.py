@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.asking import controls, evaluate
-from harness.comparison import metric_table
+from harness.comparison import groups, metric_table, over_seeds
+from harness.comparison.groups import Group
+from harness.comparison.methods import Figures
 from harness.errors import UsageError
 from harness.metrics import Metric
 from harness.report import published_tables
@@ -24,6 +26,8 @@ HEAD = """# Leaderboard
 
 Written by `ohd-bench leaderboard` from the answers kept in `results/`; do not edit. CI fails when it is stale.
 Values are followed by their 95 % interval over resampled images. ↑ higher is better, ↓ lower is better.
+Runs that differ by training seed alone are one row: the mean over so many seeds, ± half a 95 % interval over trainings
+and images (docs/validity.md). A row of one seed is about those weights, not about the method that made them.
 """
 
 SECTIONS = {
@@ -69,12 +73,31 @@ def _table(kept: Sequence[Kept]) -> str:
     """A row for each run, a column for each summary metric of each task that any of them answered."""
     tasks = evaluate.kept_tasks(run for run, _ in kept)
     columns = _columns(tasks)
-    head = ["encoder", "LVLM", "data", *(_column(*column) for column in columns)]
-    rows = [
-        [_model(manifest, "encoder"), _model(manifest, "lvlm"), _data(manifest), *_cells(run, tasks, columns)]
-        for run, manifest in sorted(kept, key=lambda pair: _order(pair[1]))
-    ]
-    return markdown(head, rows) + _floors(kept, columns)
+    head = ["encoder", "LVLM", "data", "seeds", *(_column(*column) for column in columns)]
+    found = groups.together(run for run, _ in sorted(kept, key=lambda pair: _order(pair[1])))
+    return markdown(head, [_row(one, tasks, columns) for one in found]) + _floors(kept, columns)
+
+
+def _row(one: Group, tasks: Sequence[Task], columns: Sequence[Column]) -> list[str]:
+    """One run with intervals over images, or the mean of several trainings with intervals over both."""
+    manifest = one.sides[0].manifest
+    if len(one.sides) == 1 and one.sides[0].run:
+        cells = _cells(one.sides[0].run, tasks, columns)
+        return [_model(manifest, "encoder"), _model(manifest, "lvlm"), _data(manifest), "1", *cells]
+    models = [f"`{name}`" if (name := groups.model(one.sides, part)) else "–" for part in ("encoder", "lvlm")]
+    cells = [_mean(over_seeds.mean(one, task, group, name), task, group, name) for task, group, name in columns]
+    return [*models, _data(manifest), str(len(set(one.units()[0]))), *cells]
+
+
+def _mean(found: Figures | None, task: Task, group: str, name: str) -> str:
+    """``mean ± half``; – where not every training was asked."""
+    if found is None or found.value != found.value:
+        return "–"
+    digits = task.metrics_of(group)[name].digits
+    half = found.high - found.value
+    return metric_table.number(found.value, digits) + (
+        "" if half != half else f" ± {metric_table.number(half, digits)}"
+    )
 
 
 def _columns(tasks: Sequence[Task]) -> list[Column]:
@@ -150,8 +173,8 @@ def _floors(kept: Sequence[Kept], columns: Sequence[Column]) -> str:
     whole = [one for _, one in kept if one.get("control", "none") == "none" and not one.get("limit")]
     for manifest in whole:
         for name, entry in manifest.get("tasks", {}).items():
-            for floor, groups in entry.get("floors", {}).items():
-                found.setdefault((floor, manifest.get("data", "?")), {}).setdefault(name, groups)
+            for floor, values in entry.get("floors", {}).items():
+                found.setdefault((floor, manifest.get("data", "?")), {}).setdefault(name, values)
     rows = [
         [floor, data, *(_floor(by_task, *column) for column in columns)]
         for (floor, data), by_task in sorted(found.items())

@@ -1,0 +1,65 @@
+"""How the models of a run were made: the trainings behind them, each with its seed, from recipe.json and align.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.registry import parse_spec
+from harness.types import LVLM, Convertible, Encoder
+
+DRAWN = {"fraction": 1.0, "max_samples": 0, "shuffle_images": False}
+"""Fields by which the seed draws rows: set otherwise than so, the rows' digest differs with the seed."""
+MEASURED = (
+    "option", "encoder", "tower", "lvlm", "projector", "adapter", "first_loss", "last_loss", "seconds", "curve", "seed",
+)  # fmt: skip
+"""What an alignment's record holds beside what was set."""
+
+
+def training(encoder: Encoder | None) -> dict[str, Any] | None:
+    """Seed and settings of the training that made this encoder; None where it tells none, or has other weights."""
+    told = _read(parse_spec(encoder.spec).location, "recipe.json") if encoder else None
+    if told is None or not _are(encoder, told.get("digest")):
+        return None
+    recipe, data = dict(told["recipe"]), dict(told["data"])
+    seed = recipe.pop("seed", None)
+    if any(recipe.get(name, plain) != plain for name, plain in DRAWN.items()):
+        data.pop("digest", None)
+    return {"seed": seed, "recipe": recipe, "base": told["base_digest"], "data": data}
+
+
+def _are(encoder: Encoder | None, digest: Any) -> bool:
+    """Whether the encoder's weights have this digest, as the trainer takes it: by value alone."""
+    from harness.vision_language import identity
+
+    return isinstance(encoder, Convertible) and identity.values(dict(encoder.tensors())) == digest
+
+
+def alignment(lvlm: LVLM | None) -> dict[str, Any] | None:
+    """Seed and settings of what grew the tower into this LVLM; None where nothing did, or where it tells nothing."""
+    for folder in _places(lvlm.spec) if lvlm else ():
+        told = _read(folder, "align.json")
+        if lvlm and told and told.get("projector") == lvlm.digests().get("projector"):
+            return {"seed": told["seed"], "settings": {k: v for k, v in told.items() if k not in MEASURED}}
+    return None
+
+
+def _places(spec: str) -> Iterator[str]:
+    """Every folder that an LVLM's spec names: its own, and those of its options (``projector:DIR`` too)."""
+    parsed = parse_spec(spec)
+    for value in (parsed.location, *parsed.options.values()):
+        yield value
+        yield value.partition(":")[2]
+
+
+def _read(folder: str, name: str) -> Mapping[str, Any] | None:
+    path = Path(folder) / name
+    if not folder or not path.is_file():
+        return None
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:  # half written by a training that is under way
+        return None
+    return told if isinstance(told, dict) else None
