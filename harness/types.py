@@ -134,6 +134,10 @@ class Task(ABC):
         """How answers are read and counted: whatever changes a number without changing an answer."""
         return {"version": self.version}
 
+    def remarks(self) -> Sequence[str]:
+        """What a reader of the numbers should know of the questions, a sentence each: printed under the table."""
+        return ()
+
     def floors(self) -> Mapping[str, Answer]:
         """Answers that need no picture, by name: what they score is printed under the table."""
         return {}

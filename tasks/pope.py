@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,6 +26,7 @@ SOURCES = {
 }
 """Where the images of each source may lie. A-OKVQA's and GQA's questions: DAMO-NLP-SG/VCD @ 039af55."""
 SUFFIXES = {"plain": "", "llava": "\nAnswer the question using a single word or phrase."}
+LABELS = ("pope", "repope")
 READ_AS = {"official": "official", "strict": "first-word"}
 
 
@@ -36,7 +37,8 @@ class Pope(Task):
     ``rules`` is official (POPE's own reading of an answer) or strict (its first word); ``source`` is coco, flickr,
     nocaps, aokvqa or gqa; ``questions`` names files of POPE's format instead (A,B,C; in DATA/pope or anywhere);
     ``prompt`` is plain (the question as in the file) or llava (with the line LLaVA's evaluation adds).
-    ``pope/reading.json`` may set the prompt.
+    ``pope/reading.json`` may set the prompt. ``labels`` is pope, or repope: corrected labels laid over POPE's own
+    questions, those that RePOPE found ambiguous left out (arXiv 2504.15707).
     """
 
     mode, headline, whole = "generate", "f1", "pooled"
@@ -46,13 +48,21 @@ class Pope(Task):
     positive: ClassVar[str] = "yes"
 
     def __init__(
-        self, data: Path, rules: str = "official", source: str = "coco", prompt: str = "", questions: str = ""
+        self,
+        data: Path,
+        rules: str = "official",
+        source: str = "coco",
+        prompt: str = "",
+        questions: str = "",
+        labels: str = "pope",
     ) -> None:
         super().__init__(data)
-        for value, known in ((rules, READ_AS), (source, SOURCES), (prompt or "plain", SUFFIXES)):
+        for value, known in ((rules, READ_AS), (source, SOURCES), (prompt or "plain", SUFFIXES), (labels, LABELS)):
             if value not in known:
                 raise UsageError(f"pope does not know '{value}'; there is {', '.join(known)}")
-        self._rules, self.source, self._prompt = rules, source, prompt
+        if labels == "repope" and (source != "coco" or questions):
+            raise UsageError("pope?labels=repope: RePOPE corrected POPE's questions on COCO, and no others")
+        self._rules, self.source, self._prompt, self.labels = rules, source, prompt, labels
         self._questions = [name for name in questions.split(",") if name]
 
     @property
@@ -73,10 +83,35 @@ class Pope(Task):
         for prefix, group, path in self._files():
             every = rows(path)
             distinct(every, "question_id")
+            corrected = self._corrected(group)
             for number, row in enumerate(every, 1):
                 id = f"{prefix}/{row.id('question_id') if row.has('question_id') else number}"
                 image, prompt, label = row.file_name("image"), row.text("text"), row.yes_no("label")
-                yield Sample(id, images(image), label, prompt=prompt + suffix, group=group, until=".")
+                if corrected is not None:
+                    label = corrected.get((image, _question(prompt)), "")
+                if label:
+                    yield Sample(id, images(image), label, prompt=prompt + suffix, group=group, until=".")
+
+    def _corrected(self, sampling: str) -> Mapping[tuple[str, str], str] | None:
+        """RePOPE's labels of this sampling by image and question; None where POPE's own are asked for."""
+        if self.labels == "pope":
+            return None
+        root, name = self.data / "pope", f"coco_repope_{sampling}.json"
+        path = next((at / name for at in (root / "repope", root) if (at / name).is_file()), root / "repope" / name)
+        return {(row.file_name("image"), _question(row.text("text"))): row.yes_no("label") for row in rows(path)}
+
+    def remarks(self) -> Sequence[str]:
+        """How many labels are others than POPE's own, and how many questions were left out."""
+        if self.labels == "pope":
+            return ()
+        plain = Pope(self.data, source=self.source, prompt=self._prompt)
+        own = {sample.id: sample.target for sample in plain.samples()}
+        kept = {sample.id: sample.target for sample in self.samples()}
+        changed = sum(own[id] != label for id, label in kept.items())
+        return (
+            f"RePOPE's labels: {changed} of {len(own)} are others than POPE's, {len(own) - len(kept)} questions are "
+            "left out as ambiguous (arXiv 2504.15707).",
+        )
 
     def _files(self) -> list[tuple[str, str, Path]]:
         """How the ids of each file's questions begin, its group, and where it lies."""
@@ -96,7 +131,8 @@ class Pope(Task):
 
     def rules(self) -> Mapping[str, Any]:
         """How answers are read."""
-        return {"version": self.version, "rules": self._rules, "reading": READ_AS[self._rules]}
+        labels = {"labels": self.labels} if self.labels != "pope" else {}
+        return {"version": self.version, "rules": self._rules, "reading": READ_AS[self._rules]} | labels
 
     def floors(self) -> Mapping[str, Answer]:
         """What always saying yes or no scores."""
@@ -108,6 +144,11 @@ def _published(root: Path, source: str, sampling: str) -> Path | None:
     names = (f"{source}_pope_{sampling}.json", f"{source}_pope_seem_{sampling}.json")
     paths = [folder / name for folder in (root, root / source) for name in names]
     return next((path for path in paths if path.is_file()), None)
+
+
+def _question(text: str) -> str:
+    """A question as its versions have it in common: older files misspell the image."""
+    return text.replace("imange", "image").strip()
 
 
 def _named(root: Path, name: str) -> tuple[str, str, Path]:

@@ -122,11 +122,27 @@ def answer(
         journal.append([*_recounted(asked, kept), *gone])
         tick(len(kept))
         due = {sample.id for sample in asked.samples if sample.id not in kept}
+        if due:
+            lent = _lent(run, asked, keys, due)
+            journal.append(lent)
+            tick(len(lent))
+            due -= {record.id for record in lent}
         for records in _asked(due, asked, keys, ask, see):
             journal.append(records)
             tick(len(records))
     _refuse_constant(asked, path)
     return standing(run, asked, keys)
+
+
+def _lent(run: Run, asked: Questions, keys: Mapping[str, str], due: set[str]) -> list[Record]:
+    """Answers that another task of this run has to the very same question: nothing is asked twice of one model."""
+    others = {path.parent.name for path in run.folder.glob("*/records.jsonl")} - {asked.task.name}
+    known = {r.key: r.reply for name in sorted(others) for r in latest(run.records_path(name)).values() if r.scored}
+    return [
+        _record(asked, sample, known[keys[sample.id]], keys[sample.id])
+        for sample in asked.samples
+        if sample.id in due and keys[sample.id] in known
+    ]
 
 
 def standing(run: Run, asked: Questions, keys: Mapping[str, str]) -> Progressed:

@@ -158,6 +158,7 @@ def _ask(
     kept = run.manifest().get("tasks", {})
     seconds = kept.get(asked.task.name, {}).get("seconds", 0.0) + time.perf_counter() - began
     entry = _entry(asked, standing) | {"floors": floors, "seconds": round(seconds, 1)} | first
+    entry |= {"remarks": list(remarks)} if (remarks := asked.task.remarks()) else {}
     if plan.verify:
         answers = {r.id: r.reply for r in run.records(asked.task.name) if isinstance(r.reply, Answer)}
         verdict = pair.verified(asked.task.mode, answers, asked.samples, view, (plan.verify, plan.seed))

@@ -180,6 +180,12 @@ def _notes(manifests: Sequence[Mapping[str, Any]], floors: bool) -> Iterator[str
         yield "Dim columns are floors: what the same questions give to answers that never look at a picture."
     if any(manifest.get("world") == "micro" for manifest in manifests):
         yield "Micro world: a bundled procedural bench, not a benchmark of real models."
+    yield from dict.fromkeys(
+        f"{name}: {remark}"
+        for manifest in manifests
+        for name, entry in manifest.get("tasks", {}).items()
+        for remark in entry.get("remarks", ())
+    )
     limits = {(manifest["limit"], manifest["seed"]) for manifest in manifests if manifest.get("limit")}
     for limit, seed in sorted(limits):
         yield f"Only {limit} images a task (--limit), drawn by seed {seed}."

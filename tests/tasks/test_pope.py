@@ -7,8 +7,11 @@ import shutil
 
 import pytest
 
+from harness.asking import engine
+from harness.asking.ask import Ask
 from harness.data import micro
 from harness.errors import DataError, UsageError
+from harness.store import Run
 from harness.types import Answer
 from tasks.pope import Pope
 
@@ -69,3 +72,65 @@ def test_words_that_pope_does_not_know_are_told(tmp_path):
     (tmp_path / "pope" / "coco_pope_random.json").write_text(json.dumps({"image": "a.jpg"}) + "\n")
     with pytest.raises(DataError, match="line 1: has no 'text'; it has 'image'"):
         next(iter(Pope(tmp_path).samples()))
+
+
+def test_repopes_labels_are_laid_over_popes_questions_and_the_ambiguous_left_out(shared):
+    task = Pope(shared / "data", labels="repope")
+    plain = {sample.id: sample for sample in Pope(shared / "data").samples()}
+    corrected = list(task.samples())
+    sizes = {"random": 2774, "popular": 2727, "adversarial": 2684}
+    assert {group: sum(s.group == group for s in corrected) for group in sizes} == sizes
+    assert all(plain[s.id].prompt == s.prompt and plain[s.id].image == s.image for s in corrected)
+    assert sum(plain[s.id].target != s.target for s in corrected) == 144 + 178 + 172
+    (remark,) = task.remarks()
+    assert "494 of 9000 are others than POPE's, 815 questions are left out as ambiguous" in remark
+    assert task.rules() != Pope(shared / "data").rules()
+
+
+def test_repope_is_of_popes_coco_questions_only(tmp_path):
+    with pytest.raises(UsageError, match="RePOPE corrected POPE's questions on COCO"):
+        Pope(tmp_path, labels="repope", source="flickr")
+
+
+def test_both_labels_are_read_from_one_set_of_answers(cli, tmp_path):
+    """The micro world's own questions with some labels turned round and some left out."""
+    root = tmp_path / "data"
+    shutil.copytree(micro() / "pope", root / "pope", ignore=shutil.ignore_patterns("images"))
+    (root / "pope" / "images").symlink_to(micro() / "pope" / "images")
+    (root / "pope" / "repope").mkdir()
+    turned = {"yes": "no", "no": "yes"}
+    for sampling in ("random", "popular", "adversarial"):
+        rows = [json.loads(line) for line in (root / "pope" / f"coco_pope_{sampling}.json").read_text().splitlines()]
+        fixed = [row | ({"label": turned[row["label"]]} if n % 5 == 0 else {}) for n, row in enumerate(rows) if n % 3]
+        path = root / "pope" / "repope" / f"coco_repope_{sampling}.json"
+        path.write_text("".join(json.dumps(row) + "\n" for row in fixed))
+    told = ("--data", root, "--results", tmp_path / "r", "--allow-outside", "--limit", "3")
+    said = cli("run", "--lvlm", "micro-llava", "-t", "pope", "-t", "pope?labels=repope", *told)
+    assert said.code == 0
+    assert "pope-labels=repope: RePOPE's labels:" in said.out
+    kept = {
+        path.parent.name: {row["id"]: row for row in map(json.loads, path.read_text().splitlines())}
+        for path in (tmp_path / "r").glob("*/*/records.jsonl")
+    }
+    plain, corrected = kept["pope"], kept["pope-labels=repope"]
+    assert 0 < len(corrected) < len(plain)
+    assert all(plain[id]["answer"] == row["answer"] for id, row in corrected.items())
+    assert any(plain[id]["counts"] != row["counts"] for id, row in corrected.items())
+
+
+def test_a_question_that_another_task_of_the_run_has_answered_is_not_asked_again(tmp_path):
+    samples = list(Pope(micro()).samples())[:6]
+    run, model = Run(tmp_path / "run"), engine.Identity({"m": 1})
+    first, again = Pope(micro()), Pope(micro(), rules="strict")
+    again.name = "pope-rules=strict"
+
+    def refuse(asked):
+        assert not list(asked), "asked again"
+        return iter(())
+
+    always_no = Ask(lambda asked: ((sample, Answer("NO")) for one in asked for sample in one.samples))
+    engine.answer(run, engine.questions(first, samples), model, always_no)
+    standing = engine.answer(run, engine.questions(again, samples), model, Ask(refuse))
+    assert standing.scored == 6
+    counts = [[record.counts["said_no"] for record in run.records(task.name)] for task in (first, again)]
+    assert counts == [[0] * 6, [1] * 6]
