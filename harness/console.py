@@ -30,7 +30,7 @@ def err() -> Console:
 
 def say(text: str) -> None:
     """A remark on stderr."""
-    err().print(text, markup=False, style="dim")
+    err().print(text, markup=False, style="dim", soft_wrap=True)
 
 
 def say_assumed(encoder: Encoder) -> None:

@@ -205,6 +205,14 @@ class ShowsIds(Protocol):
         """Ids of the first of these questions as the model reads them, image tokens included; None if not known."""
 
 
+@runtime_checkable
+class Served(ShowsIds, Protocol):
+    """An LVLM elsewhere, whose folder may lie here as well."""
+
+    def differs(self, one: Asked, ids: Sequence[int]) -> str | None:
+        """How a question's ids there differ from those here; "" where they do not, None where nothing compares."""
+
+
 class LvlmHost(Protocol):
     """A loaded LVLM into which one tower after another can be put."""
 

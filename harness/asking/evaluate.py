@@ -15,11 +15,12 @@ from harness import digest, images, registry
 from harness.asking import controls, engine, provenance
 from harness.asking.askers import Models
 from harness.asking.estimate import TimeEstimate
+from harness.asking.first_prompt import first_prompt
 from harness.data import Data
 from harness.errors import BrokenDataError, DataError, UsageError
 from harness.stats import tally
 from harness.store import Record, Run, slug
-from harness.types import LVLM, Answer, Asked, Encoder, LvlmHost, Place, ShowsIds, Task
+from harness.types import LVLM, Answer, Encoder, LvlmHost, Place, Task
 
 Ticking = Callable[[str, int], AbstractContextManager[engine.Progress]]
 """What shows progress: called with a title and a total, gives something to tick with."""
@@ -144,13 +145,13 @@ def _ask(
     view = controls.view(plan.control)
     if asked.task.mode == "rank":
         assert encoder is not None
-        model = engine.Identity(_encoder_identity(encoder), view=plan.control)
+        model, first = engine.Identity(_encoder_identity(encoder), view=plan.control), {}
     else:
         assert lvlm is not None
         model = engine.Identity(_lvlm_identity(lvlm), lvlm.render, view=plan.control)
+        first = {"first_prompt": first_prompt(lvlm, asked.samples, view)}
     pair = Models(encoder, lvlm, plan.place, plan.include)
     ask = pair.asker(asked.task.mode, plan.workers)
-    first = {} if asked.task.mode == "rank" else {"first_prompt": first_prompt(lvlm, asked, view)}
     began = time.perf_counter()
     floors = floor_values(asked)
     with ticking(f"{run.id}  {asked.task.name}", len(asked.samples)) as tick:
@@ -165,20 +166,6 @@ def _ask(
         entry |= {"verify": verdict.record() | {"said": verdict.said()}}
     run.update(tasks=kept | {asked.task.name: entry})
     return standing
-
-
-def first_prompt(lvlm: LVLM | None, asked: engine.Questions, view: engine.See) -> dict[str, Any] | None:
-    """The first question as the model reads it: its text, how many token ids that is, and their SHA-256."""
-    for sample in asked.samples:
-        try:
-            image = view(sample.image) if sample.image else None
-        except (images.ImageError, FileNotFoundError):
-            continue
-        ids = lvlm.prompt_ids(Asked(image, (sample,))) if isinstance(lvlm, ShowsIds) else None
-        if lvlm is None or ids is None:
-            return None
-        return {"text": lvlm.render(sample.prompt), "ids": len(ids), "digest": digest.of_json(list(ids))}
-    return None
 
 
 def estimates(plan: RunPlan, encoder: Encoder | None, host: LvlmHost | None) -> dict[str, TimeEstimate]:

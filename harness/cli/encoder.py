@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -99,7 +100,9 @@ def merge(
 
     encoder = _encoder(spec, device, include)
     host = registry.make_lvlm(into, Place(device=device, dtype=dtype))
-    _show(merging.merge(host, encoder, out), as_json, f"ohd-bench run --lvlm llava:{out}")
+    found = merging.merge(host, encoder, out)
+    place = "".join(f" --{name} {value}" for name, value in (("device", device), ("dtype", dtype)) if value != "auto")
+    _show(found, as_json, f"ohd-bench run --lvlm {shlex.quote(found['lvlm'])}{place}")
 
 
 def align(

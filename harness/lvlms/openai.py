@@ -11,7 +11,7 @@ from harness import registry
 from harness.errors import ModelError, UsageError
 from harness.types import LVLM, Encoder, LvlmHost, Place, Spec
 
-OPTIONS = ("model", "key_env", "concurrency", "retries", "timeout", "backoff", "logprobs", "tokens")
+OPTIONS = ("model", "folder", "key_env", "concurrency", "retries", "timeout", "backoff", "logprobs", "tokens")
 NUMBERS = {"concurrency": "8", "retries": "5", "timeout": "120", "backoff": "1"}
 
 
@@ -20,7 +20,8 @@ def openai(spec: Spec, place: Place) -> LvlmHost:
     """Any server that speaks OpenAI's chat completions: vLLM, SGLang, ``transformers serve``, hosted ones.
 
     ``openai:http://host/v1?model=NAME[&key_env=VARIABLE&concurrency=8&retries=5&timeout=120&logprobs=no&tokens=N]``;
-    ``tokens`` is how many new ones an answer may have, where a task's own number is too few for a model that reasons.
+    ``tokens`` is how many new ones an answer may have, where a task's own number is too few for a model that reasons;
+    ``folder=DIR`` is where what is served lies on this machine, for token ids to be compared.
     """
     if "key" in spec.options or "api_key" in spec.options:
         raise UsageError("a key does not belong in a spec, which is recorded: set OPENAI_API_KEY, or ?key_env=VARIABLE")

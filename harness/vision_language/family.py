@@ -68,24 +68,12 @@ class Family:
 
     def read(self, prompt: str, image: Image | None) -> Any:
         """A question as the model's own processor gives it to the model; ValueError where it cannot."""
-        inputs = self._bare(prompt, image) if self.bare else self._chat(prompt, image)
+        inputs = self._bare(prompt, image) if self.bare else template.read(self.processor, prompt, image)
         return inputs.to(self.model.device, self.model.dtype)
 
     def _bare(self, prompt: str, image: Image | None) -> Any:
         pictures = {"images": [image]} if image is not None else {}
         return self.processor(text=[prompt], return_tensors="pt", **pictures)
-
-    def _chat(self, prompt: str, image: Image | None) -> Any:
-        # The processor renders and tokenises at once: called on a rendered text it would add special tokens again.
-        asked = template.talk(prompt, [{"type": "image", "image": image}] if image is not None else [])
-        return self.processor.apply_chat_template(
-            asked,
-            chat_template=template.own_chat(self.processor),
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=True,
-            return_tensors="pt",
-        )
 
     def _require_place_for_a_picture(self) -> None:
         try:

@@ -25,8 +25,8 @@ class Host:
         self.model, self.processor, self.notes = loaded.model, loaded.processor, loaded.notes
         self.laid = [kind for kind, _ in checkpoint.overlays(spec)]
         identity.check_finite(self.model, spec.text)
-        image_token = self.processor.tokenizer.convert_ids_to_tokens(self.model.config.image_token_id)
-        self.template = template.named(spec.options.get("template", "vicuna-v1"), self.processor, image_token)
+        self.image_token = self.processor.tokenizer.convert_ids_to_tokens(self.model.config.image_token_id)
+        self.template = template.named(spec.options.get("template", "vicuna-v1"), self.processor, self.image_token)
         self.render = self.template.render
         self.pixels = preprocess.pipeline(self.processor.image_processor, spec.options.get("pad", "pad"))
         self.yes_no = yes_no_tokens.of_tokenizer(self.processor.tokenizer)

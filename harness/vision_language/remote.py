@@ -6,7 +6,7 @@ import base64
 import io
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
@@ -18,13 +18,13 @@ from harness import digest, registry
 from harness.console import say
 from harness.errors import ModelError
 from harness.types import Answer, Asked, Failure, Reply, Sample, Spec
-from harness.vision_language import chat_reply
+from harness.vision_language import chat_reply, served
 from harness.vision_language.chat_reply import Heard
+from harness.vision_language.served import PROBE
 
 AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
 LONGEST_WAIT = 60.0
 TOP = 20
-PROBE = "Is the sky blue? Answer yes or no."
 
 
 class Connection:
@@ -59,6 +59,7 @@ class Remote:
         self.concurrency, self.retries, self.backoff = int(concurrency), int(retries), backoff
         self.tokens = registry.whole_number(spec, "tokens")
         self.wants_logprobs = spec.options.get("logprobs", "yes") != "no"
+        self.folder = spec.options.get("folder", "")
         self.key = key
         self.headers = {"Authorization": f"Bearer {key}"} if key else {}
         self.timeout = timeout
@@ -86,6 +87,37 @@ class Remote:
             plain = self._post(line, self.body(sample, "", False))
         # Refused either way, it is a question without a picture that the server does not take.
         return not (isinstance(plain, Heard) and plain.ok)
+
+    @cached_property
+    def start_token(self) -> Mapping[str, bool]:
+        """What a request says so that the start token stands before the prompt: nothing where it does by itself."""
+        with self.client() as client:
+            return {"add_special_tokens": True} if served.lacks_start(client, self.url, self.model) else {}
+
+    @cached_property
+    def served_folder(self) -> served.Folder | None:
+        """The folder that is served, where it lies on this machine."""
+        with self.client() as client:
+            return served.folder(client, self.url, self.model, self.folder)
+
+    def prompt_ids(self, one: Asked) -> list[int] | None:
+        """Token ids of the first of these questions, by the server's word; None where it shows none."""
+        body = self.body(one.samples[0], data_url(one.image) if one.image is not None else "", False)
+        with self.client() as client:
+            reply = self._post(Connection(client), body | {"max_tokens": 1, "return_token_ids": True})
+            if isinstance(reply, Failure):
+                return None
+            ids = served.ids_in(reply.text, "prompt_token_ids") if reply.ok else None
+            asked = {"model": body["model"], "messages": body["messages"], **self.start_token}
+            return ids if ids is not None else served.tokenised(client, self.url, asked)
+
+    def differs(self, one: Asked, ids: Sequence[int]) -> str | None:
+        """How these ids differ from those that the served folder is asked with here; "" where they are the same.
+
+        None where the folder does not lie here, or has no chat template.
+        """
+        folder = self.served_folder
+        return folder.differs(ids, one.samples[0].prompt, one.image) if folder else None
 
     def require_server(self) -> None:
         """ModelError where no server answers at the address, or it does not take the key."""
@@ -176,6 +208,7 @@ class Remote:
             "temperature": 0,
             "seed": 0,
             "stream": False,
+            **self.start_token,
             **asked,
         }
 
@@ -234,6 +267,7 @@ class Remote:
             "seed": 0,
             "image": "png, as a data URL",
             "logprobs": self.logprobs,
+            "start_token": "asked for" if self.start_token else "the server's own affair",
             **({"tokens": self.tokens} if self.tokens else {}),
         }
 

@@ -43,7 +43,8 @@ def vicuna_v1(prompt: str, picture: bool) -> str:
 
 def own_chat(processor: Any) -> Any:
     """The chat template that the model's own folder holds, for its processor or its tokenizer; None where none does."""
-    return getattr(processor, "chat_template", None) or getattr(processor.tokenizer, "chat_template", None) or None
+    found = getattr(processor, "chat_template", None) or getattr(processor.tokenizer, "chat_template", None) or None
+    return found.get("default") if isinstance(found, dict) else found
 
 
 def named(name: str, processor: Any, image_token: str = IMAGE) -> Template:
@@ -62,9 +63,9 @@ def named(name: str, processor: Any, image_token: str = IMAGE) -> Template:
     )
 
 
-def chat(processor: Any) -> Render:
-    """A question in the chat template that the model's own folder holds."""
-    written = own_chat(processor)
+def chat(processor: Any, written: str | None = None) -> Render:
+    """A question in this chat template; with none given, in the one that the model's own folder holds."""
+    written = written or own_chat(processor)
 
     def render(prompt: str, picture: bool) -> str:
         asked = talk(prompt, [{"type": "image"}] if picture else [])
@@ -72,6 +73,22 @@ def chat(processor: Any) -> Render:
         return text
 
     return render
+
+
+def read(processor: Any, prompt: str, image: Any) -> Any:
+    """A question as the model's own processor gives it to the model, in its folder's template, rendered and tokenised.
+
+    In one call: a processor that is given a rendered text adds its special tokens to those that the template wrote.
+    """
+    pictures = [{"type": "image", "image": image}] if image is not None else []
+    return processor.apply_chat_template(
+        talk(prompt, pictures),
+        chat_template=own_chat(processor),
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+    )
 
 
 def talk(prompt: str, pictures: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from huggingface_hub import save_torch_state_dict
 from safetensors import safe_open
@@ -13,17 +15,13 @@ from transformers import CLIPVisionConfig
 
 from harness import permissions
 from harness.errors import ModelError, UsageError
+from harness.types import Spec
 from harness.vision_language import identity
-from harness.vision_language.layouts import weight_names
+from harness.vision_language.layouts import chat_template, weight_names
 from harness.vision_language.layouts.folder import read_json
 
-# The chat template of llava-hf/llava-1.5-7b-hf, for hosts whose own layout has none.
-CHAT = (
-    "{% for message in messages %}{% if message['role'] != 'system' %}{{ message['role'].upper() + ': ' }}{% endif %}"
-    "{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}{{ '<image>\\n' }}{% endfor %}"
-    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}{{ content['text'] + ' ' }}"
-    "{% endfor %}{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
-)
+ASKED_BY = ("template", "pad", "dtype", "attention", "inference", "device_map")
+"""The options of ``llava`` that say how it is asked, and not what its weights are."""
 
 
 def empty(folder: Path) -> Path:
@@ -34,13 +32,13 @@ def empty(folder: Path) -> Path:
     return folder
 
 
-def write(model: Any, processor: Any, folder: Path) -> list[str]:
+def write(model: Any, processor: Any, chat: str, folder: Path) -> list[str]:
     """Writes weights, configuration, processor, tokenizer and chat template; gives the tensors' names in the files."""
     tensors = {weight_names.on_hub(name): tensor for name, tensor in model.state_dict().items()}
     save_torch_state_dict(tensors, folder, max_shard_size="5GB", safe_serialization=True)
     _write_config(model, folder)
     model.generation_config.save_pretrained(folder)
-    _write_processor(processor, model.config, folder)
+    _write_processor(processor, model.config, chat, folder)
     permissions.as_new(folder)
     found = stored_names(folder)
     if set(found) != set(tensors):
@@ -64,8 +62,10 @@ def _write_config(model: Any, folder: Path) -> None:
     _write_json(folder / "config.json", told)
 
 
-def _write_processor(processor: Any, config: Any, folder: Path) -> None:
-    processor.chat_template = processor.chat_template or CHAT
+def _write_processor(processor: Any, config: Any, chat: str, folder: Path) -> None:
+    processor = copy.copy(processor)
+    processor.tokenizer = copy.copy(processor.tokenizer)
+    processor.chat_template = processor.tokenizer.chat_template = chat
     processor.tokenizer.save_pretrained(folder)
     processor.save_pretrained(folder)
     tokenizer = read_json(folder / "tokenizer_config.json")
@@ -113,14 +113,26 @@ def stored_tower_digest(folder: Path) -> str:
 
 
 def merge(host: Any, encoder: Any, folder: Path) -> dict[str, Any]:
-    """Puts the encoder's tower into the LVLM and writes the whole; what was written and its tower's digest."""
+    """Puts the encoder's tower into the LVLM and writes the whole; what was written and its tower's digest.
+
+    The folder's chat template asks what is asked of the LVLM here; ``lvlm`` is the spec that asks it here again.
+    """
+    speaker = host(encoder)
+    host = speaker.host  # the one that carries this tower: a host may be made for each
     if getattr(host.model, "hf_quantizer", None) is not None:
         raise ModelError(f"{host.spec.text} is quantised; a folder is written from whole weights, without ?quantize=")
-    speaker = host(encoder)
+    chat = chat_template.of_host(host)
     empty(folder)
     speaker.look()
-    found = write(host.model, host.processor, folder)
+    found = write(host.model, host.processor, chat, folder)
     stored = stored_tower_digest(folder)
     if stored != speaker.digests()["tower"]:
         raise ModelError(f"the tower in {folder} ({stored[:12]}) is not the one in memory")
-    return {"folder": str(folder), "tensors": len(found), "tower": stored, "swap": speaker.describe()["tower"]}
+    told = {"folder": str(folder), "tensors": len(found), "tower": stored, "swap": speaker.describe()["tower"]}
+    return told | {"lvlm": spec_of(host.spec, folder)}
+
+
+def spec_of(spec: Spec, folder: Path) -> str:
+    """The written folder as an LVLM that is asked like this one; what was laid over or swapped is in the weights."""
+    kept = {name: spec.options[name] for name in ASKED_BY if name in spec.options}
+    return f"llava:{folder}" + (f"?{urlencode(kept, safe='/:~')}" if kept else "")

@@ -271,7 +271,7 @@ def test_an_original_llava_is_merged_into_the_hub_layout_with_a_chat_template(cl
     assert said.code == 0, said.err
     assert set(load_file(out / "model.safetensors")) == hub_names(3, 2)
     rendered = registry.make_lvlm(f"llava:{out}?template=chat", PLACE)(None).render("Is it red?")
-    assert rendered == "USER: <image>\nIs it red? ASSISTANT:"
+    assert rendered.endswith("user's questions. USER: <image>\nIs it red? ASSISTANT:")
 
 
 def test_a_closed_form_alignment_is_in_the_merged_folder(cli, root, tiny, tmp_path):

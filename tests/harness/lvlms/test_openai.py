@@ -16,7 +16,7 @@ from PIL import Image, ImageChops
 from harness import registry
 from harness.errors import ModelError, UsageError
 from harness.types import Answer, Asked, Failure, Place, Sample
-from harness.vision_language.remote import PROBE
+from harness.vision_language.served import PROBE
 
 registry.load()
 PLACE = Place()
@@ -32,6 +32,10 @@ class Server:
         self.requests: list[dict] = []
         self.headers: list[dict] = []
         self.takes_logprobs = True
+        self.tokenizes = False
+        self.template_starts = False
+        self.folder = ""
+        self.shown: list[int] | None = None
         self.key = ""
         self.lock = threading.Lock()
         outer = self
@@ -41,11 +45,14 @@ class Server:
                 pass
 
             def do_GET(self) -> None:
-                outer.reply(self, 401 if outer.refuses(self) else 200, {"data": [{"id": "tiny"}]})
+                outer.reply(self, 401 if outer.refuses(self) else 200, {"data": [{"id": "tiny", "root": outer.folder}]})
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                outer.answer(self, body)
+                if self.path.endswith("/tokenize"):
+                    outer.tokenize(self, body)
+                else:
+                    outer.answer(self, body)
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
@@ -66,6 +73,14 @@ class Server:
         handler.send_header("content-length", str(len(data)))
         handler.end_headers()
         handler.wfile.write(data)
+
+    def tokenize(self, handler, body) -> None:
+        """As vLLM does it: a start token before a prompt, and before a chat where it is asked for or written."""
+        if not self.tokenizes:
+            return self.reply(handler, 404, {"detail": "Not Found"})
+        chat = "messages" in body
+        starts = body.get("add_special_tokens", not chat), chat and self.template_starts
+        return self.reply(handler, 200, {"tokens": [1] * sum(starts) + [7, 8, 9]})
 
     def answer(self, handler, body) -> None:
         content = body["messages"][0]["content"]
@@ -97,7 +112,8 @@ class Server:
             mass = [(word, 0.6), (word.lower(), 0.1), ("Yes" if word == "No" else "No", 0.2), ("The", 0.1)]
             top = [{"token": token, "logprob": math.log(p)} for token, p in mass]
             choice["logprobs"] = {"content": [{"token": word, "top_logprobs": top}]}
-        self.reply(handler, 200, {"choices": [choice]})
+        shown = {"prompt_token_ids": self.shown} if self.shown and body.get("return_token_ids") else {}
+        self.reply(handler, 200, {"choices": [choice], **shown})
 
 
 @pytest.fixture
@@ -176,7 +192,7 @@ def test_waits_grow_and_are_capped(server, monkeypatch):
     server.moods = [503] * 8
     options = "model=tiny&backoff=2&retries=7&concurrency=1&logprobs=no"
     patient = registry.make_lvlm(f"openai:{server.url}?{options}", PLACE)(None)
-    line = remote.Line(patient.client())
+    line = remote.Connection(patient.client())
     line.stop = Event()
     with line.client:
         patient.ask(line, asked(1, 1)[0].samples[0], "", False)
@@ -304,3 +320,69 @@ def test_a_server_that_hangs_is_given_up(server):
         silent.listen()
         with pytest.raises(ModelError, match="no server answers"):
             registry.make_lvlm(f"openai:http://127.0.0.1:{silent.getsockname()[1]}/v1?model=m&timeout=0.2", PLACE)
+
+
+@pytest.mark.parametrize(
+    ("tokenizes", "written", "told"),
+    [(True, False, "asked for"), (True, True, "the server's own affair"), (False, False, "the server's own affair")],
+)
+def test_the_start_token_is_asked_for_where_the_servers_template_leaves_it_out(server, tokenizes, written, told):
+    server.tokenizes, server.template_starts = tokenizes, written
+    model = lvlm(server)
+    list(model.answers(asked(1, 2)))
+    assert model.describe()["start_token"] == told
+    assert [body.get("add_special_tokens", False) for body in server.requests] == [told == "asked for"] * 2
+
+
+@pytest.fixture
+def served(tiny, server, tmp_path):
+    """A folder that the server says it serves."""
+    folder = tiny.save_llava(tiny.llava_model(), tmp_path / "served")
+    server.folder = str(folder)
+    return folder
+
+
+def first_prompt(cli, server, results):
+    """What the command said, and how it recorded the first prompt."""
+    spec = f"openai:{server.url}?model=tiny"
+    said = cli("run", "-l", spec, "-t", "pope", "--data", "micro", "--limit", 1, "--results", results)
+    assert said.code == 0, said.err
+    (path,) = results.glob("*/run.json")
+    return said, json.loads(path.read_text())["tasks"]["pope"]["first_prompt"]
+
+
+def test_a_server_that_reads_other_ids_than_its_folder_is_asked_with_here_is_said_and_recorded(
+    cli, server, served, tmp_path
+):
+    server.shown = [5, 6, 7]
+    said, told = first_prompt(cli, server, tmp_path / "r")
+    assert told["as_here"] is False
+    assert told["ids"] == 3
+    assert "the server reads 3 token ids" in said.err
+    assert "[5, 6, 7] there" in said.err
+
+
+@pytest.mark.parametrize("by", ["chat", "tokenize"])
+def test_a_server_that_reads_the_same_ids_is_recorded_as_such(cli, server, served, tmp_path, by):
+    local = registry.make_lvlm(f"llava:{served}?template=chat", Place(device="cpu"))(None)
+    _, told = first_prompt(cli, server, tmp_path / "none")  # shows nothing yet
+    assert told is None
+    text = server.requests[0]["messages"][0]["content"][-1]["text"]
+    ids = list(local.prompt_ids(Asked(object(), (Sample("1", None, "", prompt=text),))))
+    picture = local.host.model.config.image_token_id
+    if by == "chat":
+        server.shown = ids
+    else:  # before the picture's places are filled in
+        folded = [id for n, id in enumerate(ids) if id != picture or ids[n - 1] != picture]
+        server.tokenizes, server.tokenize = True, lambda handler, body: server.reply(handler, 200, {"tokens": folded})
+    said, told = first_prompt(cli, server, tmp_path / by)
+    assert told["as_here"] is True
+    assert "token ids" not in said.err
+
+
+def test_ids_of_a_folder_that_does_not_lie_here_are_recorded_and_not_compared(cli, server, tmp_path):
+    server.folder, server.shown = "/models/on/another/machine", [1, 2]
+    _, told = first_prompt(cli, server, tmp_path)
+    assert (told["ids"], told["as_here"]) == (2, None)
+    with pytest.raises(ModelError, match=r"\?folder=/nowhere: no model lies there"):
+        lvlm(server, "&folder=/nowhere").differs(asked(1, 1)[0], [1])
