@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from harness.result import Result
     from harness.types import Encoder
 
 WIDE = 200
@@ -38,6 +41,18 @@ def say_assumed(encoder: Encoder) -> None:
     for name, told in encoder.describe().items():
         if isinstance(told, str) and told.startswith("assumed: "):
             say(f"{encoder.spec}: {name.removesuffix('_from')} {told}")
+
+
+def quiet() -> None:
+    """Keep libraries' chatter off the screen."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+
+
+def show(result: Result) -> None:
+    """A result, part by part: a line of text is never broken, so that what it says can be copied."""
+    for part in result.parts():
+        out().print(part, soft_wrap=isinstance(part, Text))
 
 
 def print_json(thing: Any) -> None:
@@ -73,3 +88,18 @@ def ticking(title: str, total: int) -> Iterator[Callable[[int], None]]:
         yield tick
     if not console.is_terminal:
         say(f"{title}: {done} of {total}")
+
+
+class Silent:
+    """Tells nobody how a run goes."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    def say_assumed(self, encoder: Encoder) -> None:
+        """Nothing."""
+
+    @contextlib.contextmanager
+    def ticking(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
+        """No progress bar."""
+        yield lambda n: None

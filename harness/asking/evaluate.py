@@ -13,14 +13,15 @@ from typing import Any
 
 from harness import digest, images, registry
 from harness.asking import controls, engine, provenance
-from harness.asking.askers import Models
 from harness.asking.estimate import TimeEstimate
 from harness.asking.first_prompt import first_prompt
+from harness.asking.models import Models
+from harness.asking.run_options import RunOptions
 from harness.data import Data
 from harness.errors import BrokenDataError, DataError, UsageError
 from harness.stats import tally
 from harness.store import Record, Run, slug
-from harness.types import LVLM, Answer, Encoder, LvlmHost, Place, Task
+from harness.types import LVLM, Answer, Encoder, LvlmHost, Task
 
 Ticking = Callable[[str, int], AbstractContextManager[engine.Progress]]
 """What shows progress: called with a title and a total, gives something to tick with."""
@@ -28,18 +29,11 @@ Ticking = Callable[[str, int], AbstractContextManager[engine.Progress]]
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What every run of one command has in common."""
+    """What every run of one command has in common: its options, and what is asked of its data."""
 
+    options: RunOptions
     data: Data
     questions: tuple[engine.Questions, ...]
-    results: Path
-    place: Place
-    control: str = "none"
-    limit: int = 0
-    seed: int = 0
-    workers: int = 1
-    verify: float = 0.0
-    include: tuple[Path, ...] = ()
 
 
 def open_task(text: str, data: Path, outside: bool = False) -> Task:
@@ -88,17 +82,15 @@ def _there(data: Data, modes: set[str], say: Callable[[str], None]) -> list[Task
     return tasks
 
 
-def plan(tasks: Sequence[Task], data: Data, results: Path, place: Place, **asked: Any) -> RunPlan:
+def plan(options: RunOptions, tasks: Sequence[Task], data: Data) -> RunPlan:
     """What is to be asked, with every image it needs in its place; DataError names what is missing."""
-    limit, seed, control = asked.get("limit", 0), asked.get("seed", 0), asked.get("control", "none")
     questions = []
     for task in tasks:
-        samples = engine.limited(task.every(), limit, seed)
-        found = engine.questions(task, controls.samples(samples, control, seed))
+        samples = engine.limited(task.every(), options.limit, options.seed)
+        found = engine.questions(task, controls.samples(samples, options.control, options.seed))
         images.check(found.images, task.name, data.fence)
         questions.append(found)
-    more = {key: asked[key] for key in ("workers", "verify", "include") if key in asked}
-    return RunPlan(data, tuple(questions), results, place, control, limit, seed, **more)
+    return RunPlan(options, data, tuple(questions))
 
 
 @dataclass(frozen=True)
@@ -142,16 +134,16 @@ def _ask(
 ) -> engine.Progressed:
     """Ask one task of the run, and write into the manifest how it went."""
     encoder, lvlm = models
-    view = controls.view(plan.control)
+    view = controls.view(plan.options.control)
     if asked.task.mode == "rank":
         assert encoder is not None
-        model, first = engine.Identity(_encoder_identity(encoder), view=plan.control), {}
+        model, first = engine.Identity(_encoder_identity(encoder), view=plan.options.control), {}
     else:
         assert lvlm is not None
-        model = engine.Identity(_lvlm_identity(lvlm), lvlm.render, view=plan.control)
+        model = engine.Identity(_lvlm_identity(lvlm), lvlm.render, view=plan.options.control)
         first = {"first_prompt": first_prompt(lvlm, asked.samples, view)}
-    pair = Models(encoder, lvlm, plan.place, plan.include)
-    ask = pair.asker(asked.task.mode, plan.workers)
+    pair = Models(encoder, lvlm, plan.options.place, plan.options.include)
+    ask = pair.asker(asked.task.mode, plan.options.workers)
     began = time.perf_counter()
     floors = floor_values(asked)
     with ticking(f"{run.id}  {asked.task.name}", len(asked.samples)) as tick:
@@ -160,9 +152,9 @@ def _ask(
     seconds = kept.get(asked.task.name, {}).get("seconds", 0.0) + time.perf_counter() - began
     entry = _entry(asked, standing) | {"floors": floors, "seconds": round(seconds, 1)} | first
     entry |= {"remarks": list(remarks)} if (remarks := asked.task.remarks()) else {}
-    if plan.verify:
+    if plan.options.verify:
         answers = {r.id: r.reply for r in run.records(asked.task.name) if isinstance(r.reply, Answer)}
-        verdict = pair.verified(asked.task.mode, answers, asked.samples, view, (plan.verify, plan.seed))
+        verdict = pair.verified(asked.task.mode, answers, asked.samples, view, (plan.options.verify, plan.options.seed))
         entry |= {"verify": verdict.record() | {"said": verdict.said()}}
     run.update(tasks=kept | {asked.task.name: entry})
     return standing
@@ -170,8 +162,8 @@ def _ask(
 
 def estimates(plan: RunPlan, encoder: Encoder | None, host: LvlmHost | None) -> dict[str, TimeEstimate]:
     """How long each task of the plan will take this pair of models, from asking a few images; nothing is kept."""
-    pair = Models(encoder, host(encoder) if host else None, plan.place, plan.include)
-    view = controls.view(plan.control)
+    pair = Models(encoder, host(encoder) if host else None, plan.options.place, plan.options.include)
+    view = controls.view(plan.options.control)
     return {asked.task.name: pair.estimated(asked.task.mode, asked.samples, view) for asked in plan.questions}
 
 
@@ -212,9 +204,9 @@ def _identity(plan: RunPlan, encoder: Encoder | None, lvlm: LVLM | None) -> dict
         "lvlm": {"spec": lvlm.spec, **_lvlm_identity(lvlm)} if lvlm else None,
         "data": plan.data.name,
         "world": "micro" if plan.data.name == "micro" else "real",
-        "control": plan.control,
-        "limit": plan.limit,
-        "seed": plan.seed if plan.limit or plan.control != "none" else None,
+        "control": plan.options.control,
+        "limit": plan.options.limit,
+        "seed": plan.options.seed if plan.options.limit or plan.options.control != "none" else None,
     }
 
 
@@ -231,10 +223,10 @@ def _folder(plan: RunPlan, encoder: Encoder | None, lvlm: LVLM | None, identity:
         for key, value in identity.items()
     }
     models = "+".join(slug(model.spec) for model in (encoder, lvlm) if model)
-    control = "" if plan.control == "none" else f"-{plan.control}"
+    control = "" if plan.options.control == "none" else f"-{plan.options.control}"
     mark = digest.of_json(nameless | plan.data.place())[:8]
-    kept = sorted(path for path in plan.results.glob(f"*@*-{mark}") if (path / "run.json").is_file())
-    return kept[0] if kept else plan.results / f"{models}@{slug(plan.data.name)}{control}-{mark}"
+    kept = sorted(path for path in plan.options.results.glob(f"*@*-{mark}") if (path / "run.json").is_file())
+    return kept[0] if kept else plan.options.results / f"{models}@{slug(plan.data.name)}{control}-{mark}"
 
 
 def _circumstances(plan: RunPlan, known: Mapping[str, Any]) -> dict[str, Any]:
@@ -243,7 +235,7 @@ def _circumstances(plan: RunPlan, known: Mapping[str, Any]) -> dict[str, Any]:
         "created": known.get("created", _now()),
         "versions": engine.versions(),
         "git": engine.git_state(Path(__file__).parent),
-        "place": {"device": plan.place.device, "batch_size": plan.place.batch_size or "auto"},
+        "place": {"device": plan.options.place.device, "batch_size": plan.options.place.batch_size or "auto"},
     }
 
 

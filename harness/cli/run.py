@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.asking.run_options import RunOptions
 from harness.cli.options import (
     AllowOutside,
     DataDir,
@@ -21,6 +22,11 @@ from harness.cli.options import (
     Verbose,
 )
 
+if TYPE_CHECKING:
+    from harness.verbs.run import Asked
+
+DEFAULT = RunOptions()
+
 
 def register(app: typer.Typer) -> None:
     """Add ``run``."""
@@ -29,49 +35,49 @@ def register(app: typer.Typer) -> None:
 
 def run(
     encoder: Encoders = None,
-    lvlm: Lvlm = "",
+    lvlm: Lvlm = DEFAULT.lvlm,
     task: Tasks = None,
-    data: DataDir = "micro",
-    results: Results = Path("results"),
+    data: DataDir = DEFAULT.data,
+    results: Results = DEFAULT.results,
     align: Annotated[
         str,
         typer.Option(
             help="How the projector meets a new tower: none, stats:IMAGES, ridge:IMAGES, projector:DIR or lora:DIR.",
             envvar="OHD_BENCH_ALIGN",
         ),
-    ] = "",
+    ] = DEFAULT.align,
     control: Annotated[
         str,
         typer.Option(
             help="none, shuffle-image, blank-image or text-only: what is the picture worth?", envvar="OHD_BENCH_CONTROL"
         ),
-    ] = "none",
+    ] = DEFAULT.control,
     limit: Annotated[
         int,
         typer.Option(
             min=0, help="Ask only about this many images, drawn by --seed; 0 is all.", envvar="OHD_BENCH_LIMIT"
         ),
-    ] = 0,
-    seed: Annotated[int, typer.Option(help="Seed of --limit and of controls.", envvar="OHD_BENCH_SEED")] = 0,
+    ] = DEFAULT.limit,
+    seed: Annotated[int, typer.Option(help="Seed of --limit and of controls.", envvar="OHD_BENCH_SEED")] = DEFAULT.seed,
     batch_size: Annotated[
         int, typer.Option(min=0, help="Images at once; 0 is auto.", envvar="OHD_BENCH_BATCH_SIZE")
-    ] = 0,
-    dtype: Dtype = "auto",
-    device: Device = "auto",
+    ] = DEFAULT.batch_size,
+    dtype: Dtype = DEFAULT.dtype,
+    device: Device = DEFAULT.device,
     workers: Annotated[
         int,
         typer.Option(min=1, help="Processes, each with its own copy of the models.", envvar="OHD_BENCH_WORKERS"),
-    ] = 1,
+    ] = DEFAULT.workers,
     verify: Annotated[
         float,
         typer.Option(min=0.0, max=1.0, help="Ask this share again one by one, count flips.", envvar="OHD_BENCH_VERIFY"),
-    ] = 0.0,
+    ] = DEFAULT.verify,
     estimate: Annotated[
         bool,
         typer.Option("--estimate", help="Ask 32 samples, say how long one process takes for all, keep none."),
     ] = False,
     include: Include = None,
-    allow_outside: AllowOutside = False,
+    allow_outside: AllowOutside = DEFAULT.allow_outside,
     full: Annotated[bool, typer.Option("--full", help="Print every metric of every group.")] = False,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -81,27 +87,35 @@ def run(
     The same command goes on where it stopped. Exit codes: 0 all samples scored, 1 some failed, 2 usage,
     3 data missing, 4 model does not load or fit, 6 degenerate outputs, 130/143 interrupted.
     """
-    from harness import registry
-    from harness.cli import showing
-    from harness.types import Place
+    from harness import console
+    from harness.verbs import run as verb
 
     if not verbose:
-        showing.quiet()
-    registry.load(include or ())
-    asked: dict[str, Any] = {"control": control, "limit": limit, "seed": seed, "estimate": estimate}
-    asked |= {"as_json": as_json, "workers": workers, "verify": verify, "include": tuple(include or ())}
-    asked["outside"] = allow_outside
-    outcomes, tasks = showing.ask(
-        list(encoder or []),
-        showing.aligned(lvlm, align),
-        list(task or []),
-        data,
-        results,
-        Place(device, dtype, batch_size),
-        asked,
-    )
+        console.quiet()
+    options = RunOptions.of(
+        encoders=encoder, lvlm=lvlm, tasks=task, data=data, results=results, align=align, control=control, limit=limit,
+        seed=seed, batch_size=batch_size, dtype=dtype, device=device, workers=workers, verify=verify, include=include,
+        allow_outside=allow_outside,
+    )  # fmt: skip
     if estimate:
+        expected = verb.estimate(options, console)
+        console.print_json(expected.json()) if as_json else console.show(expected)
         return
-    showing.print_runs([one.run for one in outcomes], tasks, full=full, as_json=as_json)
-    showing.print_standings(outcomes, results, quiet=as_json)
-    raise typer.Exit(0 if all(one.complete for one in outcomes) else 1)
+    asked = replace(verb.run(options, console), full=full)
+    console.print_json(asked.json()) if as_json else console.show(asked)
+    _say_standings(asked, options, as_json)
+    raise typer.Exit(0 if asked.complete else 1)
+
+
+def _say_standings(asked: Asked, options: RunOptions, as_json: bool) -> None:
+    """What failed, what came out of asking again, where the answers lie, and what to do next."""
+    from harness.console import out, say
+
+    for remark in asked.remarks():
+        say(remark)
+    for verdict in () if as_json else asked.verdicts():
+        out().print(verdict, soft_wrap=True, markup=False)
+    for run in asked.runs:
+        say(f"kept in {run.folder}")
+    if len(asked.runs) > 1:
+        say(f"now: ohd-bench compare {' '.join(run.id for run in asked.runs[:2])} --results {options.results}")

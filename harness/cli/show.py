@@ -50,9 +50,11 @@ def show_run(
     """Print every metric of kept runs, side by side."""
     from harness import registry
     from harness.asking import evaluate
-    from harness.cli import showing
+    from harness.console import print_json, show
+    from harness.report.side_by_side import SideBySide
     from harness.store import pick
 
     registry.load(include or ())
     runs = [pick(results, id) for id in ids]
-    showing.print_runs(runs, evaluate.kept_tasks(runs), full=True, as_json=as_json)
+    kept = SideBySide(runs, evaluate.kept_tasks(runs), full=True)
+    print_json(kept.json()) if as_json else show(kept)

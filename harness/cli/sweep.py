@@ -42,9 +42,8 @@ def sweep(
         from harness import data as places
         from harness import registry
         from harness import sweep as sweeping
-        from harness.cli.showing import quiet
         from harness.console import out as result
-        from harness.console import print_json, say
+        from harness.console import print_json, quiet, say
         from harness.report import sweep as plotting
 
         if not verbose:

@@ -43,7 +43,7 @@ def train(
     with at_once(SAID):
         from harness import data as places
         from harness import registry, sweep
-        from harness.cli.showing import quiet
+        from harness.console import quiet
 
         if not verbose:
             quiet()

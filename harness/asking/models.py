@@ -1,4 +1,4 @@
-"""Who answers the questions of a run (the models or workers), who verifies them, and how long it will take."""
+"""The pair of models of a run: how they are asked, who verifies them, and how long it will take."""
 
 from __future__ import annotations
 

@@ -1,0 +1,82 @@
+"""What one can ask of a run, and every default of it: the command and ``ohd_bench.run`` read both here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from harness.errors import UsageError
+from harness.types import Place
+
+ALIGNMENTS = ("none", "stats", "ridge", "projector", "lora")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Which models are asked which tasks over which data, and how. ``ohd-bench run --help`` has a word on each.
+
+    Models and tasks are specs, ``NAME[:LOCATION][?key=value]``; the first encoder is the base of the comparison.
+    ``limit`` is in images a task (0: all), ``verify`` a share from 0 to 1, ``batch_size`` in images (0: what fits).
+    """
+
+    encoders: tuple[str, ...] = ()
+    lvlm: str = ""
+    tasks: tuple[str, ...] = ()
+    data: str = "micro"
+    results: Path = Path("results")
+    align: str = ""
+    control: str = "none"
+    limit: int = 0
+    seed: int = 0
+    batch_size: int = 0
+    dtype: str = "auto"
+    device: str = "auto"
+    workers: int = 1
+    verify: float = 0.0
+    include: tuple[Path, ...] = ()
+    allow_outside: bool = False
+
+    def __post_init__(self) -> None:
+        least = {"limit": 0, "batch_size": 0, "workers": 1, "verify": 0}
+        for name, lowest in least.items():
+            if not getattr(self, name) >= lowest:
+                raise UsageError(f"{name} is {getattr(self, name)}; it starts at {lowest}")
+        if self.verify > 1:
+            raise UsageError(f"verify is {self.verify}; it is a share, from 0 to 1")
+
+    @classmethod
+    def of(cls, **told: Any) -> RunOptions:
+        """These options, one text or path standing for a list of one; UsageError names an option there is not."""
+        known = [field.name for field in fields(cls)]
+        for name in told:
+            if name not in known:
+                raise UsageError(f"run has no option '{name}'; it has {', '.join(known)}")
+        read: dict[str, Any] = {name: _several(told[name]) for name in ("encoders", "tasks", "include") if name in told}
+        if "include" in read:
+            read["include"] = tuple(Path(folder) for folder in read["include"])
+        if "results" in told:
+            read["results"] = Path(told["results"])
+        return cls(**{**told, **read})
+
+    @property
+    def place(self) -> Place:
+        """Where the models compute."""
+        return Place(self.device, self.dtype, self.batch_size)
+
+    @property
+    def host(self) -> str:
+        """The LVLM's spec with ``align`` as its keys: ``stats:IMAGES``, ``projector:DIR`` and their like."""
+        if not self.align:
+            return self.lvlm
+        how, _, where = self.align.partition(":")
+        if not self.lvlm or how not in ALIGNMENTS or bool(where) != (how != "none"):
+            choices = ", ".join(f"{name}:DIR" for name in ALIGNMENTS[1:])
+            raise UsageError(f"--align {self.align}: with an --lvlm, one of none, {choices}")
+        keys = {"align": how, "images": where} if how in ("stats", "ridge") else {"align": self.align}
+        return self.lvlm + ("&" if "?" in self.lvlm else "?") + urlencode(keys, safe="/:~")
+
+
+def _several(told: Any) -> tuple[Any, ...]:
+    return (told,) if isinstance(told, str | Path) else tuple(told or ())

@@ -1,0 +1,48 @@
+"""What a verb gives back: one result to be read as a table (pandas), as plain JSON, in a terminal and in a notebook."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from rich.console import Console, ConsoleOptions, RenderableType
+
+PAGE = '<pre style="font-family:monospace;line-height:1.2;overflow-x:auto">{code}</pre>'
+WIDE = 160
+"""Columns of a notebook's cell: it scrolls where a page is narrower."""
+
+
+class Result(ABC):
+    """A result of ohd-bench."""
+
+    @abstractmethod
+    def rows(self) -> list[dict[str, Any]]:
+        """One flat row for each number, for ``table()``."""
+
+    @abstractmethod
+    def json(self) -> Any:
+        """All of it as plain data, the same as the command's ``--json``; what is not a number is None."""
+
+    @abstractmethod
+    def parts(self) -> Iterator[RenderableType]:
+        """What the command prints, part by part: rich tables, and lines of text that may be longer than a screen."""
+
+    def table(self) -> DataFrame:
+        """The numbers as a pandas DataFrame, one a row."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows())
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        yield from self.parts()
+
+    def _repr_html_(self) -> str:
+        from rich.console import Console
+
+        console = Console(record=True, width=WIDE, file=StringIO(), highlight=False)
+        console.print(self)
+        return console.export_html(inline_styles=True, code_format=PAGE)

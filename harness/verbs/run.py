@@ -1,0 +1,142 @@
+"""Ask models every question of the chosen tasks: one kept run for each encoder, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rich.text import Text
+
+from harness import registry
+from harness.asking import engine, evaluate
+from harness.asking.estimate import TimeEstimate
+from harness.asking.run_options import RunOptions
+from harness.data import resolve
+from harness.errors import UsageError
+from harness.report.side_by_side import SideBySide
+from harness.result import Result
+from harness.types import Encoder, LvlmHost
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+class Watcher(Protocol):
+    """Who is told how it goes: ``harness.console``, or nobody."""
+
+    def say(self, text: str) -> None:
+        """A remark."""
+
+    def ticking(self, title: str, total: int) -> AbstractContextManager[engine.Progress]:
+        """Shows progress while it is open."""
+
+    def say_assumed(self, encoder: Encoder) -> None:
+        """What had to be assumed about an encoder."""
+
+
+@dataclass(frozen=True)
+class Asked(SideBySide):
+    """The runs that were asked for, and how each stands."""
+
+    outcomes: Sequence[evaluate.Outcome] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every question of every run has an answer; the same call goes on where it stopped."""
+        return all(one.complete for one in self.outcomes)
+
+    def remarks(self) -> Iterator[str]:
+        """What failed, and why the first did."""
+        for one in self.outcomes:
+            for name, standing in one.tasks.items():
+                where = f"{one.run.id}: {name}: "
+                if standing.failed:
+                    yield f"{where}{standing.failed} of {standing.expected} failed: {standing.first_failure}"
+                if unasked := standing.expected - standing.scored - standing.failed:
+                    yield f"{where}{unasked} of {standing.expected} came back with no reply"
+
+    def verdicts(self) -> Iterator[str]:
+        """What came out of asking a share again."""
+        for one in self.outcomes:
+            for name, entry in one.run.manifest()["tasks"].items():
+                if name in one.tasks and entry.get("verify"):
+                    yield f"{one.run.id}: {name}: {entry['verify']['said']}"
+
+
+@dataclass(frozen=True)
+class Estimated(Result):
+    """How long a run would take, by encoder and task."""
+
+    options: RunOptions
+    found: Mapping[str, Mapping[str, TimeEstimate]]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each encoder and task."""
+        return [
+            {"encoder": encoder, "lvlm": self.options.host, "task": task, **one.record()}
+            for encoder, tasks in self.found.items()
+            for task, one in tasks.items()
+        ]
+
+    def json(self) -> Any:
+        """The same rows."""
+        return self.rows()
+
+    def parts(self) -> Iterator[RenderableType]:
+        """A line for each."""
+        for encoder, tasks in self.found.items():
+            for task, one in tasks.items():
+                yield Text(f"{encoder or self.options.host}: {task}: {one.said()}")
+
+
+def run(options: RunOptions, watcher: Watcher) -> Asked:
+    """One run for each encoder (or one of the LVLM as it came), each kept in its folder below ``options.results``."""
+    plan, host = _planned(options, watcher)
+    outcomes = [evaluate.perform(plan, encoder, host, watcher.ticking) for _, encoder in _encoders(options, watcher)]
+    tasks = [questions.task for questions in plan.questions]
+    return Asked([one.run for one in outcomes], tasks, outcomes=outcomes)
+
+
+def estimate(options: RunOptions, watcher: Watcher) -> Estimated:
+    """How long ``run`` will take, from asking a few images of each task; nothing is kept."""
+    plan, host = _planned(options, watcher)
+    if options.workers > 1:
+        watcher.say(f"--estimate measures one process; what --workers {options.workers} gains is not part of it")
+    every = _encoders(options, watcher)
+    return Estimated(options, {text: evaluate.estimates(plan, encoder, host) for text, encoder in every})
+
+
+def _planned(options: RunOptions, watcher: Watcher) -> tuple[evaluate.RunPlan, LvlmHost | None]:
+    """What is to be asked, checked before any model is loaded, and the LVLM."""
+    if not options.encoders and not options.lvlm:
+        raise UsageError("nothing to ask: name an --encoder, an --lvlm or both; 'ohd-bench list' says what there is")
+    registry.load(options.include)
+    for text in options.encoders:
+        registry.find(registry.encoders, registry.parse_spec(text).name, "encoder")
+    if options.host:
+        registry.find(registry.lvlms, registry.parse_spec(options.host).name, "LVLM")
+    data = resolve(options.data, options.allow_outside)
+    tasks = evaluate.chosen(options.tasks, data, _modes(options, watcher), watcher.say)
+    plan = evaluate.plan(options, tasks, data)
+    return plan, registry.make_lvlm(options.host, options.place) if options.host else None
+
+
+def _modes(options: RunOptions, watcher: Watcher) -> set[str]:
+    """What these models can be asked; without a picture, nothing is ranked."""
+    if options.control != "text-only" or not options.encoders:
+        return ({"rank"} if options.encoders else set()) | ({"generate"} if options.lvlm else set())
+    if not options.lvlm:
+        raise UsageError("--control text-only shows no picture: it needs an --lvlm")
+    watcher.say("not asked: what ranks captions by an image; --control text-only shows none")
+    return {"generate"}
+
+
+def _encoders(options: RunOptions, watcher: Watcher) -> Iterator[tuple[str, Encoder | None]]:
+    """Each encoder by its spec, loaded when its turn comes, and what had to be assumed about it said."""
+    for text in dict.fromkeys(options.encoders or ("",)):
+        encoder = registry.make_encoder(text, options.place) if text else None
+        if encoder is not None:
+            watcher.say_assumed(encoder)
+        yield text, encoder
