@@ -1,15 +1,17 @@
 """Reasoning traces: where the words end that a model says to itself, and its answer begins.
 
-``<think> … </think>`` is what DeepSeek-R1, Qwen3, GLM-4.1V and their kin write, ``◁think▷ … ◁/think▷`` Kimi-VL. A
-template may write the opening mark into the prompt, so that only the closing one is in the answer.
+``<think> … </think>`` is what DeepSeek-R1, Qwen3, GLM-4.1V and their kin write, ``◁think▷ … ◁/think▷`` Kimi-VL,
+``[THINK] … [/THINK]`` Magistral. A template may write the opening mark into the prompt, so that only the closing one
+is in the answer.
 """
 
 from __future__ import annotations
 
 import re
 
-OPEN = re.compile(r"<(?:think|thinking)>|◁think▷", re.IGNORECASE)
-CLOSE = re.compile(r"</(?:think|thinking)>|◁/think▷", re.IGNORECASE)
+OPEN = re.compile(r"<(?:think|thinking|thought|reasoning)>|◁think▷|\[THINK\]", re.IGNORECASE)
+CLOSE = re.compile(r"</(?:think|thinking|thought|reasoning)>|◁/think▷|\[/THINK\]", re.IGNORECASE)
+ANSWER = re.compile(r"\s*<answer>(?P<words>.*?)(?:</answer>\s*)?", re.IGNORECASE | re.DOTALL)
 
 
 def answer_of(text: str) -> str | None:
@@ -18,6 +20,15 @@ def answer_of(text: str) -> str | None:
     if closed:
         return text[closed[-1] :]
     return None if OPEN.match(text.lstrip()) else text
+
+
+def spoken(text: str) -> str | None:
+    """What counts of an answer: its words after a trace, without ``<answer>`` around them; None where none are left."""
+    answer = answer_of(text)
+    if answer is None or answer == text:
+        return answer
+    wrapped = ANSWER.fullmatch(answer)
+    return (wrapped["words"] if wrapped else answer).strip() or None
 
 
 def has_trace(text: str) -> bool:

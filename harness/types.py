@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
+from harness import traces
 from harness.errors import BrokenDataError
 
 if TYPE_CHECKING:
@@ -125,6 +126,12 @@ class Task(ABC):
     @abstractmethod
     def count(self, sample: Sample, answer: Answer) -> Counts:
         """What this one answer adds to the totals of its groups."""
+
+    def counted(self, sample: Sample, answer: Answer) -> Counts:
+        """What this one answer adds: where it has a reasoning trace, the words after it do."""
+        if answer.text is None or not traces.has_trace(answer.text):
+            return self.count(sample, answer)
+        return self.count(sample, replace(answer, text=traces.spoken(answer.text) or ""))
 
     def metrics_of(self, group: str) -> Mapping[str, Metric]:
         """The metrics that mean something in this group (its path, "" for the whole)."""

@@ -26,6 +26,15 @@ SOURCES = {
 }
 """Where the images of each source may lie. A-OKVQA's and GQA's questions: DAMO-NLP-SG/VCD @ 039af55."""
 SUFFIXES = {"plain": "", "llava": "\nAnswer the question using a single word or phrase."}
+ABSENT = (
+    18, 40, 62, 70, 72, 76, 104, 114, 126, 180, 192, 234, 250, 272, 276, 332, 366, 372, 498, 502, 520, 560,
+    570, 574, 632, 664, 718, 722, 724, 820, 868, 922, 958, 1004, 1014, 1060, 1144, 1194, 1248, 1264, 1318,
+    1342, 1398, 1406, 1472, 1474, 1508, 1538, 1630, 1642, 1660, 1704, 1718, 1794, 1818, 1866, 1888, 1932,
+    1942, 1944, 1968, 2010, 2028, 2126, 2130, 2154, 2216, 2222, 2256, 2262, 2322, 2358, 2412, 2450, 2474,
+    2558, 2616, 2658, 2688, 2698, 2746, 2778, 2786, 2828, 2844, 2854, 2880, 2884, 2912, 2988,
+)  # fmt: skip
+"""Questions of the 3,000 random ones on COCO that the older list of 2,910 has not; of the rest it swaps three pairs."""
+SWAPPED = ((866, 867), (1142, 1143), (1940, 1941))
 LABELS = ("pope", "repope")
 READ_AS = {"official": "official", "strict": "first-word"}
 
@@ -46,6 +55,7 @@ class Pope(Task):
     summary = (("", "accuracy"), ("", "f1"), ("", "balanced_accuracy"), ("", "yes_ratio"))
     rule_sets: ClassVar[tuple[str, ...]] = tuple(READ_AS)
     positive: ClassVar[str] = "yes"
+    means: ClassVar[Mapping[str, str]] = {"mean_f1": "f1"}
 
     def __init__(
         self,
@@ -123,6 +133,17 @@ class Pope(Task):
         if not there:
             raise DataError(f"{root} holds no {self.source}_pope_random.json, _popular or _adversarial")
         return there
+
+    def editions(self) -> Mapping[str, Mapping[str, Sequence[str]]]:
+        """Other lists of these questions that answers may be numbered by: name → group → ids in order.
+
+        Of the random questions on COCO there is a list of 2,910, which LLaVA and OPERA ask (shikiw/OPERA @ 61426ef).
+        """
+        if self.source != "coco":
+            return {}
+        swap = {a: b for pair in SWAPPED for a, b in (pair, pair[::-1])}
+        numbers = [swap.get(number, number) for number in range(1, 3001) if number not in ABSENT]
+        return {"2910": {"random": [f"coco/random/{number}" for number in numbers]}}
 
     def count(self, sample: Sample, answer: Answer) -> Counts:
         """What the answer says against what is there."""

@@ -175,7 +175,7 @@ def _recounted(asked: Questions, kept: dict[str, Record]) -> list[Record]:
 def _record(asked: Questions, sample: Sample, reply: Answer | Failure, key: str) -> Record:
     if isinstance(reply, Answer):
         reply = _brief(reply)
-    counts = asked.task.count(sample, reply) if isinstance(reply, Answer) else {}
+    counts = asked.task.counted(sample, reply) if isinstance(reply, Answer) else {}
     image = asked.labels[sample.image] if sample.image else sample.id
     return Record(sample.id, image, sample.group, key, asked.counted_by(sample), reply, counts)
 

@@ -22,7 +22,10 @@ def register_data(data: typer.Typer) -> None:
 
 def score(
     task: Annotated[str, typer.Argument(help="amber, pope or chair, with options: pope?source=flickr")],
-    files: Annotated[list[Path], typer.Argument(help="Answers; several files are compared with the first.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(help="Answers, compared with the first; NAME=A+B joins one model's files."),
+    ],
     data: Annotated[
         str, typer.Option("--data", "-d", help="The data folder, or micro.", envvar="OHD_BENCH_DATA")
     ] = "data",
@@ -31,24 +34,30 @@ def score(
     ] = "official",
     synonyms: Annotated[str, typer.Option(help="AMBER's word pairs: md-3.7.1, certain, none, or a file.")] = "",
     reference: Annotated[str, typer.Option(help="The published model to stand beside.")] = "",
+    field: Annotated[str, typer.Option(help="The field that holds the answers, where several could.")] = "",
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write every value to this CSV file.")] = None,
+    tex: Annotated[Path | None, typer.Option("--tex", help="Write the table to this LaTeX file (booktabs).")] = None,
     repeats: Annotated[bool, typer.Option("--repeats", help="Count a question each time it is answered.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks.")] = False,
 ) -> None:
     """Score answers that any tool has written, as the official scripts do.
 
-    Reads AMBER's JSON, POPE's and LLaVA's lines, CHAIR's captions, our records, lmms-eval's samples and VLMEvalKit's
-    tables; which it is, the content tells.
+    Reads AMBER's JSON, POPE's and LLaVA's lines, CHAIR's captions, our records, lmms-eval's samples, VLMEvalKit's
+    tables, CSV and TSV; which it is, and which field holds the answers, the content tells.
     """
     from harness import registry
     from harness.console import out, print_json, say
-    from harness.scoring import scoreboard
+    from harness.scoring import scoreboard, scored_table
 
     registry.load()
-    asked = {"reference": reference, "repeats": repeats}
+    asked = {"reference": reference, "repeats": repeats, "field": field}
     board = scoreboard.board(task, files, data, rules, {"synonyms": synonyms}, asked)
     for remark in board.remarks():
         say(remark)
+    for path, text in ((csv, scored_table.as_csv), (tex, scored_table.as_tex)):
+        if path:
+            path.write_text(text(board.as_json()), encoding="utf-8", newline="")
     if as_json:
         print_json(board.as_json())
     else:

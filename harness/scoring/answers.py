@@ -1,41 +1,40 @@
-"""Read answers that any tool has written; what kind of file it is, its content tells."""
+"""Read answers that any tool has written: each row, and what it says of its question."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
+from harness.scoring import fields, formats, spelling
+from harness.scoring.formats import Row
 
 LONGEST = 1_000_000
 """The most characters an answer may have."""
 
-Row = Mapping[str, Any]
-
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """An answer as a file gives it, with what it says about the question. ``failed`` says why there is none."""
+    """One row of a file, and what it says of its question. ``failed`` says why it has no answer."""
 
     line: int
-    text: str
+    row: Row = field(default_factory=dict)
     id: str | None = None
-    image: str | None = None
+    place: int | None = None
+    images: Mapping[str, Any] = field(default_factory=dict)
     question: str | None = None
-    category: str | None = None
+    truth: str | None = None
+    categories: tuple[str, ...] = ()
     p_yes: float | None = None
     failed: str | None = None
 
 
 @dataclass(frozen=True)
 class AnswerFile:
-    """The answers of one file, in its order, and whose format it is."""
+    """The rows of one file, in its order, and whose format it is."""
 
     path: Path
     format: str
@@ -43,262 +42,131 @@ class AnswerFile:
 
     def wrong(self, given: Given, what: str) -> UsageError:
         """What to raise about one answer: file, line, id, and what is wrong with it."""
-        return wrong(self.path, given.line, given.id, what)
+        return formats.wrong(self.path, given.line, given.id, what)
 
 
-def wrong(path: Path, line: int, id: object, what: str) -> UsageError:
-    """A UsageError that names file, line and id."""
-    about = f", id {str(id)[:80]}" if id is not None else ""
-    return UsageError(f"{path}, line {line}{about}: {what}")
-
-
-def read(path: Path) -> AnswerFile:
-    """The answers in this file; UsageError names file, line and id of the first that cannot be used."""
-    if not path.is_file():
-        raise UsageError(f"{path} is not a file")
-    data = path.read_bytes()
-    if data.startswith(b"PK\x03\x04"):
-        return _table(path, list(_sheet(path, data)))
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise wrong(path, line, None, f"not UTF-8 text ({error.reason})") from error
-    start = text.lstrip()[:1]
-    if start == "[":
-        return _listed(path, list(_items(path, text)))
-    if start == "{":
-        return _listed(path, list(_lines(path, text)))
-    if "\t" in text.partition("\n")[0]:
-        return _table(path, list(_tabbed(path, text)))
-    raise wrong(path, 1, None, "neither a JSON list, nor JSON lines, nor a table with tabs, nor a spreadsheet")
-
-
-def _items(path: Path, text: str) -> Iterator[tuple[int, Any]]:
-    """Each item of a JSON list with the line it starts on."""
-    decode = json.JSONDecoder(parse_constant=_refuse).raw_decode
-    blank = re.compile(r"\s*")
-    at, line, counted = text.index("[") + 1, 1, 0
-    first = True
-    while True:
-        at = _after(blank, text, at)
-        if text[at : at + 1] == "]":
-            break
-        if not first:
-            if text[at : at + 1] != ",":
-                raise wrong(path, text.count("\n", 0, at) + 1, None, "the list is cut off or has no comma here")
-            at = _after(blank, text, at + 1)
-        line, counted, first = line + text.count("\n", counted, at), at, False
-        try:
-            item, at = decode(text, at)
-        except (ValueError, RecursionError) as error:
-            raise wrong(path, line, None, f"not JSON ({_reason(error)}); the file may be cut off") from error
-        yield line, item
-    rest = text[at + 1 :].strip()
-    if rest:
-        raise wrong(path, text.count("\n", 0, at) + 1, None, f"there is more after the list's end: {rest[:40]!r}")
-
-
-def _after(blank: re.Pattern[str], text: str, at: int) -> int:
-    found = blank.match(text, at)
-    return found.end() if found else at
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not a JSON value")
-
-
-def _reason(error: Exception) -> str:
-    return error.msg if isinstance(error, json.JSONDecodeError) else str(error) or type(error).__name__
-
-
-def _lines(path: Path, text: str) -> Iterator[tuple[int, Any]]:
-    """Each object of a file with one a line; a single object that spans lines is not a list of answers."""
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            yield number, json.loads(line, parse_constant=_refuse)
-        except (ValueError, RecursionError) as error:
-            if number == 1 and _is_one_object(text):
-                raise wrong(path, 1, None, "one JSON object, not a list of answers") from error
-            raise wrong(path, number, None, f"not JSON ({_reason(error)}); the file may be cut off") from error
-
-
-def _is_one_object(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
-def _sheet(path: Path, data: bytes) -> Iterator[tuple[int, Row]]:
-    """The rows of a spreadsheet's first sheet, under the names of its first row."""
-    try:
-        from openpyxl import load_workbook
-        from openpyxl.utils.exceptions import InvalidFileException
-    except ImportError as error:
-        raise UsageError(
-            f"{path} is a spreadsheet; reading it needs openpyxl: pip install 'ohd-bench[xlsx]'"
-        ) from error
-    import zlib
-    from zipfile import BadZipFile
-
-    # what zipfile, the XML parser and openpyxl raise over damaged bytes
-    damage: tuple[type[BaseException], ...] = (
-        BadZipFile,
-        InvalidFileException,
-        zlib.error,
-        EOFError,
-        OSError,
-        SyntaxError,
-    )
-    damage += (KeyError, IndexError, ValueError, TypeError, AttributeError, RuntimeError)
-    try:
-        book = load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-        found = [list(row) for row in book.worksheets[0].iter_rows(values_only=True)]
-    except damage as error:
-        raise wrong(path, 1, None, f"a damaged spreadsheet, or another kind of zip file ({error})") from error
-    names = [str(name) for name in found[0]] if found else []
-    for number, row in enumerate(found[1:], 2):
-        yield number, dict(zip(names, row, strict=False))
-
-
-def _tabbed(path: Path, text: str) -> Iterator[tuple[int, Row]]:
-    """The rows of a table with tabs, under the names of its first line."""
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t")
-    try:
-        for row in reader:
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise wrong(path, reader.line_num + 1, None, f"not a table ({error})") from error
-
-
-def _table(path: Path, rows: Sequence[tuple[int, Row]]) -> AnswerFile:
-    names = sorted(str(name) for name in rows[0][1]) if rows else []
-    if "prediction" not in names:
-        raise wrong(path, 1, None, f"a table without a column 'prediction' (it has {', '.join(names) or 'none'})")
-    return AnswerFile(path, "vlmevalkit", [_vlmevalkit(path, line, row) for line, row in rows])
-
-
-def _listed(path: Path, rows: Sequence[tuple[int, Any]]) -> AnswerFile:
-    """The answers of JSON objects; the first object's fields say whose they are."""
-    for line, row in rows:
-        if not isinstance(row, dict):
-            raise wrong(path, line, None, f"an answer is a JSON object, this is {type(row).__name__}")
-    name = _format(path, rows[0][0], rows[0][1]) if rows else "amber"
-    return AnswerFile(path, name, [_READERS[name](path, line, row) for line, row in rows])
-
-
-# The fields that tell a format from the others, the most particular first.
+# The fields that tell a format from the others, the most particular first; the name is what tables and JSON show.
 _MARKS: tuple[tuple[str, frozenset[str]], ...] = (
     ("ohd-bench", frozenset({"id", "key", "group", "image"})),
     ("lmms-eval", frozenset({"doc_id", "filtered_resps"})),
     ("lmms-eval", frozenset({"doc_id", "resps"})),
     ("vlmevalkit", frozenset({"index", "prediction"})),
-    ("amber", frozenset({"id", "response"})),
-    ("chair", frozenset({"image_id", "caption"})),
-    ("pope", frozenset({"question_id", "answer"})),
-    ("pope", frozenset({"question", "answer"})),
-    ("pope", frozenset({"question_id", "response"})),
-    ("llava", frozenset({"question_id", "text"})),
+    ("chair", frozenset({"caption"})),
+    ("llava", frozenset({"question_id", "prompt", "text"})),
+    ("llava", frozenset({"question_id", "text", "model_id"})),
+    ("pope", frozenset({"question_id"})),
+    ("pope", frozenset({"question"})),
+    ("amber", frozenset({"id"})),
 )
 
 
-def _format(path: Path, line: int, row: Row) -> str:
-    for name, fields in _MARKS:
-        if fields <= set(row):
-            return name
-    known = "; ".join(f"{name} has {' and '.join(sorted(fields))}" for name, fields in _MARKS)
-    raise wrong(
-        path, line, row.get("id"), f"the fields {', '.join(map(str, row)) or 'none'} are no known format: {known}"
-    )
+def read(path: Path) -> AnswerFile:
+    """The rows of this file; UsageError names file, line and id of the first that cannot be used."""
+    found = formats.rows(path)
+    first = set(found[0][1]) if found else {"id"}
+    name = next((name for name, marks in _MARKS if marks <= first), "rows")
+    if found and not any(map(fields.role, map(str, found[0][1]))):
+        raise formats.wrong(path, found[0][0], None, f"no field is known: {_listed(found[0][1])}")
+    return AnswerFile(path, name, [_READERS.get(name, _given)(path, line, row) for line, row in found])
 
 
-def _amber(path: Path, line: int, row: Row) -> Given:
-    id = row.get("id")
-    if not isinstance(id, int) or isinstance(id, bool):
-        raise wrong(path, line, id, f"an id is a whole number, this is {id!r:.80}")
-    return Given(line, _text(path, line, id, row.get("response")), id=str(id))
+def _listed(row: Row) -> str:
+    return ", ".join(str(name)[:40] for name in row) or "none"
 
 
-def _chair(path: Path, line: int, row: Row) -> Given:
-    id = row.get("image_id")
-    if isinstance(id, bool) or not (isinstance(id, int) or (isinstance(id, str) and id.isdigit())):
-        raise wrong(path, line, id, f"an image_id is a COCO image's number, this is {id!r:.80}")
-    return Given(line, _text(path, line, id, row.get("caption")), id=str(int(id)))
-
-
-def _pope(path: Path, line: int, row: Row) -> Given:
-    id, answer = row.get("question_id"), row.get("answer", row.get("response"))
-    question = row.get("question", row.get("text", row.get("prompt")))
-    return Given(line, _text(path, line, id, answer), **_known(row, id, question))
-
-
-def _llava(path: Path, line: int, row: Row) -> Given:
-    id = row.get("question_id")
+def _given(path: Path, line: int, row: Row) -> Given:
+    """What a row says of its question, under whichever of the known names."""
+    ids, places = fields.named(row, "id"), fields.named(row, "place")
+    questions = [text for value in fields.named(row, "question").values() if (text := _words(value)) is not None]
+    truths = [text for value in fields.named(row, "truth").values() if (text := _words(value)) is not None]
+    images = {name: _only(value) for name, value in fields.named(row, "image").items()}
     return Given(
-        line, _text(path, line, id, row.get("text")), **_known(row, id, row.get("prompt", row.get("question")))
+        line,
+        row,
+        id=next((_id(path, line, value) for value in ids.values()), None),
+        place=next((value for value in map(_number, places.values()) if value is not None), None),
+        images={name: value for name, value in images.items() if spelling.is_image(value)},
+        question=next(iter(questions), None),
+        truth=next(iter(truths), None),
+        categories=_categories(fields.named(row, "category")),
     )
 
 
-def _known(row: Row, id: Any, question: Any) -> dict[str, Any]:
-    image = row.get("image") or row.get("image_path") or row.get("image_source")
-    category = row.get("category") or row.get("split")
-    return {
-        "id": None if id is None else str(id),
-        "image": Path(image).stem if isinstance(image, str) else None,
-        "question": question if isinstance(question, str) else None,
-        "category": category if isinstance(category, str) else None,
-    }
+def _id(path: Path, line: int, value: Any) -> str:
+    """An id as text; a whole number however it is written: 5, "5", 5.0."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise formats.wrong(path, line, value, f"an id is a whole number, this is {value!r:.80}")
+    number = _number(value)
+    return str(value).strip() if number is None else str(number)
+
+
+def _number(value: Any) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    text = str(value).strip() if isinstance(value, float | str) else ""
+    return int(text.partition(".")[0]) if re.fullmatch(r"-?[0-9]{1,18}(\.0+)?", text) else None
+
+
+def _only(value: Any) -> Any:
+    """What a list of one holds, however deep; anything else as it is."""
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return value
+
+
+def _words(value: Any) -> str | None:
+    value = _only(value)
+    if isinstance(value, list):
+        return str(value)
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def _categories(named: Mapping[str, Any]) -> tuple[str, ...]:
+    """The categories of a row; VLMEvalKit joins them with commas."""
+    texts = [value for value in named.values() if isinstance(value, str)]
+    return tuple(part.strip() for text in texts for part in text.split(",") if part.strip())
 
 
 def _lmms_eval(path: Path, line: int, row: Row) -> Given:
+    """A sample as lmms-eval logs it: with its ``doc``, or, as written today, with ``input`` and the metrics' dicts."""
     doc = row["doc"] if isinstance(row.get("doc"), dict) else {}
-    id = next((doc[key] for key in ("question_id", "id", "image_id") if doc.get(key) is not None), row.get("doc_id"))
-    said: Any = row.get("filtered_resps", row.get("resps"))
-    while isinstance(said, list) and len(said) == 1:
-        said = said[0]
-    question = doc.get("question", doc.get("query", doc.get("text")))
-    return Given(line, _text(path, line, id, said), **_known(doc, id, question))
+    inside = [value for value in row.values() if isinstance(value, dict) and "question_id" in value]
+    told = {name: value for name, value in doc.items() if fields.role(name) not in ("reply", "doubtful")}
+    told |= {"question_id": inside[0]["question_id"]} if inside and "question_id" not in told else {}
+    told |= {name: row[name] for name in ("input", "target", "doc_id") if name in row}
+    if isinstance(doc.get("answer"), str):
+        told["target"] = doc["answer"]
+    if "question" not in told and isinstance(doc.get("text"), str):
+        told["question"] = doc["text"]
+    said = row.get("filtered_resps", row.get("resps"))
+    return _given(path, line, {**told, "filtered_resps": said})
 
 
 def _vlmevalkit(path: Path, line: int, row: Row) -> Given:
-    known = _known(row, row.get("index"), row.get("question"))
+    """A row of a VLMEvalKit table, whose ``answer`` is the truth; what it writes when a server gave up is a failure."""
+    known = {"target" if name == "answer" else name: value for name, value in row.items()}
+    given = _given(path, line, known)
     said = row.get("prediction")
-    if isinstance(said, str) and said.startswith("Failed to obtain answer"):  # what it writes when an API gave up
-        return Given(line, "", **known, failed=said)
-    return Given(line, _text(path, line, known["id"], said), **known)
+    failed = said if isinstance(said, str) and said.startswith("Failed to obtain answer") else None
+    return Given(line, known, **_told(given), failed=failed)
+
+
+def _told(given: Given) -> dict[str, Any]:
+    return {name: getattr(given, name) for name in ("id", "place", "images", "question", "truth", "categories")}
 
 
 def _own(path: Path, line: int, row: Row) -> Given:
-    known: dict[str, Any] = {"id": str(row.get("id")), "image": str(row.get("image"))}
+    """A record of ours; its image is the one shown, which under a control is another than the question's."""
+    id = str(row.get("id"))
     if "failed" in row:
-        return Given(line, "", **known, failed=str(row["failed"]))
+        return Given(line, {}, id=id, failed=str(row["failed"]))
     kept = row.get("answer")
     if not isinstance(kept, dict):
-        raise wrong(path, line, row.get("id"), "a record holds an answer or a failure, this one neither")
+        raise formats.wrong(path, line, id, "a record holds an answer or a failure, this one neither")
     p_yes = kept.get("p_yes")
     if p_yes is not None and (isinstance(p_yes, bool) or not isinstance(p_yes, int | float) or not 0 <= p_yes <= 1):
-        raise wrong(path, line, row.get("id"), f"p_yes is a probability, this is {p_yes!r:.80}")
-    return Given(line, _text(path, line, row.get("id"), kept.get("text")), **known, p_yes=p_yes)
+        raise formats.wrong(path, line, id, f"p_yes is a probability, this is {p_yes!r:.80}")
+    return Given(line, {"response": kept.get("text")}, id=id, p_yes=p_yes)
 
 
-_READERS: Mapping[str, Callable[[Path, int, Row], Given]] = {
-    "ohd-bench": _own,
-    "lmms-eval": _lmms_eval,
-    "vlmevalkit": _vlmevalkit,
-    "amber": _amber,
-    "chair": _chair,
-    "pope": _pope,
-    "llava": _llava,
-}
-
-
-def _text(path: Path, line: int, id: Any, said: Any) -> str:
-    if not isinstance(said, str):
-        kind = "null" if said is None else type(said).__name__
-        raise wrong(path, line, id, f"an answer is text, this is {kind}")
-    if len(said) > LONGEST:
-        raise wrong(path, line, id, f"an answer of {len(said):,} characters; at most {LONGEST:,} are read")
-    return said
+_READERS = {"ohd-bench": _own, "lmms-eval": _lmms_eval, "vlmevalkit": _vlmevalkit}

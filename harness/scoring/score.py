@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,7 +15,7 @@ import numpy as np
 from harness import registry, stats, yes_no
 from harness.errors import UsageError
 from harness.metrics import Metric
-from harness.scoring import answers
+from harness.scoring import answers, reply
 from harness.scoring.matching import match
 from harness.stats import Tally
 from harness.store import Record
@@ -42,6 +43,7 @@ class Scored:
     failed: int
     off_list: int
     records: Sequence[Record] = field(repr=False)
+    remarks: Sequence[str] = ()
     _drawn: dict[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -73,6 +75,24 @@ class Scored:
     def totals(self, path: str) -> dict[str, float]:
         """What was counted in this group, 0 where nothing was."""
         return self._totals[path]
+
+    @property
+    def missing(self) -> int:
+        """How many questions of the task's list have no answer here."""
+        return len({sample.id for sample in self.samples} - {sample.id for sample in self.asked})
+
+    def means(self) -> dict[str, tuple[float, tuple[float, float]]]:
+        """Means of a metric over the task's groups, each group counting the same: name → value, interval."""
+        found = {}
+        for name, of in getattr(self.task, "means", {}).items():
+            each = {path: self.task.metrics_of(path)[of] for path in self.groups.values() if path}
+            value = float(np.mean([self.value(path, metric) for path, metric in each.items()]))
+            low = high = np.nan
+            if all(map(self._resampled, each)):
+                drawn = np.mean([metric(self._resampled(path)) for path, metric in each.items()], axis=0)
+                low, high = stats.interval(drawn, images=len(self.tallies[""].images))
+            found[name] = (value, (low, high))
+        return found
 
     def answered(self, path: str) -> int:
         """How many answers count in this group."""
@@ -140,8 +160,8 @@ class Scored:
     def floors(self) -> dict[str, dict[str, dict[str, float]]]:
         """What answers that need no picture score on the questions answered here: floor → group → metric."""
         found: dict[str, dict[str, dict[str, float]]] = {}
-        for name, reply in self.task.floors().items():
-            pairs = [(sample, reply.text or "") for sample, _ in self._questions()]
+        for name, floor in self.task.floors().items():
+            pairs = [(sample, floor.text or "") for sample, _ in self._questions()]
             totals = _added(pairs, lambda sample, text: self.task.count(sample, Answer(text)))
             found[name] = {
                 group: {key: float(metric(totals[path])) for key, metric in self.named(path).items()}
@@ -199,12 +219,14 @@ def make_task(text: str, data: Path, rules: str = "official", **options: str) ->
     return cls(data, rules=rules, **asked)  # type: ignore[call-arg]
 
 
-def score(task: Task, path: Path, repeats: bool = False) -> Scored:
-    """This file's answers, matched to the task's questions and counted."""
+def score(task: Task, path: Path, repeats: bool = False, field: str = "") -> Scored:
+    """This file's answers, matched to the task's questions and counted; ``field`` names the one that holds them."""
     samples = task.every()
     file = answers.read(path)
-    pairs = match(file, task, samples, repeats)
-    said = [(sample, Answer(given.text, given.p_yes)) for given, sample in pairs if given.failed is None]
+    matched = match(file, task, samples, repeats)
+    replies, told = reply.replies(file, matched.pairs, field)
+    rows = [(sample, given.p_yes, one) for (given, sample), one in zip(matched.pairs, replies, strict=True)]
+    said = [(sample, Answer(one.text, p_yes)) for sample, p_yes, one in rows if one.failed is None]
     on_list = {sample.id for sample in samples}
     return Scored(
         task=task,
@@ -212,10 +234,32 @@ def score(task: Task, path: Path, repeats: bool = False) -> Scored:
         format=file.format,
         samples=samples,
         asked=[sample for sample, _ in said],
-        replies=[reply for _, reply in said],
-        failed=len(pairs) - len(said),
+        replies=[answer for _, answer in said],
+        failed=len(rows) - len(said),
         off_list=sum(sample.id not in on_list for sample, _ in said),
-        records=[_record(task, sample, reply) for sample, reply in said],
+        records=[_record(task, sample, answer) for sample, answer in said],
+        remarks=[*matched.remarks, *told],
+    )
+
+
+def joined(name: str, parts: Sequence[Scored], repeats: bool = False) -> Scored:
+    """The answers of one model that lie in several files; UsageError where two answer the same question."""
+    times = Counter(sample.id for part in parts for sample in part.asked)
+    twice = next((id for id, n in times.items() if n > 1), None)
+    if len(parts) > 1 and twice is not None and not repeats:
+        files = ", ".join(str(part.path) for part in parts)
+        raise UsageError(f"{files} are not the parts of one model: more than one answers the question {twice}")
+    return Scored(
+        task=parts[0].task,
+        path=Path(name),
+        format=" + ".join(dict.fromkeys(part.format for part in parts)),
+        samples=parts[0].samples,
+        asked=[sample for part in parts for sample in part.asked],
+        replies=[answer for part in parts for answer in part.replies],
+        failed=sum(part.failed for part in parts),
+        off_list=sum(part.off_list for part in parts),
+        records=[record for part in parts for record in part.records],
+        remarks=[remark for part in parts for remark in part.remarks],
     )
 
 
@@ -223,7 +267,7 @@ def again(scored: Scored, task: Task) -> Scored:
     """The same answers under another task's rules."""
     pairs = zip(scored.asked, scored.replies, strict=True)
     records = [_record(task, sample, reply) for sample, reply in pairs]
-    kept = {name: getattr(scored, name) for name in ("path", "format", "samples", "asked", "replies")}
+    kept = {name: getattr(scored, name) for name in ("path", "format", "samples", "asked", "replies", "remarks")}
     return Scored(task=task, failed=scored.failed, off_list=scored.off_list, records=records, **kept)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from harness.data import resolve
 from harness.scoring import published, scored_json
 from harness.scoring import score as scoring
 from harness.scoring.score import Scored
+from harness.types import Task
 
 READ_GROUPS = ("discriminative", "random", "popular", "adversarial", "pooled")
 """The groups whose readings are printed; --json holds them all."""
@@ -26,34 +28,23 @@ class Board:
     strict: Sequence[Scored | None]
     references: Sequence[str]
     world: str
+    told: Sequence[str] = ()
 
     def remarks(self) -> Iterator[str]:
         """What a reader of the numbers has to know."""
+        yield from self.told
         for one in self.scored:
-            missing = len(one.samples) - len({sample.id for sample in one.asked} & {s.id for s in one.samples})
-            if missing:
-                yield (
-                    f"{one.path}: {len(one.asked)} answers to {len(one.samples)} questions; {missing} are missing, and "
-                    "count nowhere: official denominators cover what was answered"
-                )
-            if one.failed:
-                yield f"{one.path}: {one.failed} answers are recorded as failed; they are not scored"
-            if one.off_list:
-                yield f"{one.path}: {one.off_list} answers are about images off the task's list; not comparable with it"
+            yield from one.remarks
+            yield from _counted(one)
+        for one in self.scored[1:]:
+            yield from _shared(self.scored[0], one)
 
     def as_json(self) -> dict[str, Any]:
         """One object for one file; for several, each one's and the differences to the first."""
         each = [self._json(i) for i in range(len(self.scored))]
         if len(each) == 1:
             return each[0]
-        gaps = [
-            {
-                "base": str(self.scored[0].path),
-                "candidate": str(one.path),
-                "metrics": scored_json.differences(self.scored[0], one),
-            }
-            for one in self.scored[1:]
-        ]
+        gaps = [scored_json.compared(self.scored[0], one) for one in self.scored[1:]]
         return {"files": each, "comparison": gaps}
 
     def _json(self, i: int) -> dict[str, Any]:
@@ -73,30 +64,97 @@ class Board:
             yield from _titled(_difference(self.scored[0], one))
 
 
+def _counted(one: Scored) -> Iterator[str]:
+    """How many questions are answered, and how many answers are about others."""
+    if one.missing:
+        asked = len(one.samples)
+        yield (
+            f"{one.path}: {asked - one.missing} of {asked} questions are answered; {one.missing} are missing, and "
+            "count nowhere: official denominators cover what was answered"
+        )
+    if one.failed:
+        yield f"{one.path}: {one.failed} answers are recorded as failed; they are not scored"
+    if one.off_list:
+        yield f"{one.path}: {one.off_list} answers are about images off the task's list; not comparable with it"
+
+
+def _shared(base: Scored, other: Scored) -> Iterator[str]:
+    """On which questions two are compared, where these are not all of both."""
+    made = [{record.id for record in one.records} for one in (base, other)]
+    both = len(made[0] & made[1])
+    if not both:
+        yield (
+            f"{base.path} and {other.path} answer no question in common, and are not compared; NAME=A+B joins the "
+            "files of one model"
+        )
+    elif made[0] != made[1]:
+        yield (
+            f"{other.path} minus {base.path}: on the {both} questions that both answered; {base.path} answered "
+            f"{len(made[0])}, {other.path} {len(made[1])}"
+        )
+
+
 def board(
     task: str,
-    files: Sequence[Path],
+    files: Sequence[str | Path],
     data: str,
     rules: str,
     options: Mapping[str, str],
     asked: Mapping[str, Any],
 ) -> Board:
-    """Every file scored by these rules, and, under the official ones, by the strict ones beside them.
+    """Every model's answers scored by these rules, and, under the official ones, by the strict ones beside them.
 
-    ``asked`` may hold ``reference`` (a published model's name) and ``repeats`` (count repeated questions).
+    Each of ``files`` is a path, or ``NAME=A+B+C`` for one model's answers in several files. ``asked`` may hold
+    ``reference`` (a published model's name), ``repeats`` (count repeated questions) and ``field`` (what holds answers).
     """
     where = resolve(data)
     chosen = scoring.make_task(task, where.root, rules, **options)
-    scored = [scoring.score(chosen, path, bool(asked.get("repeats"))) for path in files]
+    scored, told = _models(chosen, files, bool(asked.get("repeats")), str(asked.get("field") or ""))
     has_strict = rules == "official" and getattr(chosen, "positive", None) is not None
     strict = scoring.make_task(task, where.root, "strict", **options) if has_strict else None
     name = str(asked.get("reference") or "")
     return Board(
         scored,
         [scoring.again(one, strict) if strict else None for one in scored],
-        [name or published.named_in(chosen.name, path.name) for path in files],
+        [name or published.named_in(chosen.name, one.path.name) for one in scored],
         where.name,
+        told,
     )
+
+
+def _models(task: Task, files: Sequence[str | Path], repeats: bool, field: str) -> tuple[list[Scored], list[str]]:
+    """Each model's answers counted, and what has to be said of which files are one model's."""
+    scored = []
+    for name, paths in (_parts(str(one)) for one in files):
+        parts = [scoring.score(task, path, repeats, field) for path in paths]
+        scored.append(scoring.joined(name, parts, repeats) if name else parts[0])
+    if len(scored) < 2 or not _are_parts(scored):
+        return scored, []
+    remark = f"{', '.join(map(str, files))}: taken for one model, as each answers another sampling (NAME=A+B+C says so)"
+    return [scoring.joined(_common_name(scored), scored)], [remark]
+
+
+def _parts(text: str) -> tuple[str, list[Path]]:
+    """The name and the files of one model: ``NAME=A+B+C``; or no name and the file that is called so."""
+    name, equals, files = text.partition("=")
+    if Path(text).exists() or not equals or not name:
+        return "", [Path(text)]
+    return name, [Path(file) for file in files.split("+") if file]
+
+
+def _are_parts(scored: Sequence[Scored]) -> bool:
+    """Whether each of these answers a sampling of its own, as POPE's three files of one model do."""
+    if not getattr(scored[0].task, "means", None):
+        return False
+    groups = [{sample.group for sample in one.asked} for one in scored]
+    return all(len(one) == 1 for one in groups) and len(set.union(*groups)) == len(groups)
+
+
+def _common_name(scored: Sequence[Scored]) -> str:
+    """What the names of these files have in common, or else all of them."""
+    stems = [one.path.stem for one in scored]
+    alike = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*stems, strict=False))
+    return "".join(letters[0] for letters in alike).rstrip("-_. ") or "+".join(stems)
 
 
 def _table(title: str, columns: Sequence[str]) -> Any:
@@ -123,7 +181,8 @@ def _headline(made: Mapping[str, Any]) -> Any:
     many = f"{made['n_scored']} of {made['n_expected']}"
     title = f"{made['task']}: {made['file']} ({made['format']}), rules {made['rules']}{words}, {many}"
     table = _table(title, ["group", "metric", made["rules"], "95 % interval", *(["strict"] if strict else [])])
-    for part, spreads in ((metrics, intervals), (made["whole"], made["whole_intervals"])):
+    alone = {group: values for group, values in made["whole"].items() if group not in metrics}
+    for part, spreads in ((metrics, intervals), (alone, made["whole_intervals"])):
         for group, values in part.items():
             if not made["n"].get(group, 1):  # the official script prints a value for a group without answers
                 continue
@@ -192,15 +251,24 @@ def _reference(rows: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def _difference(base: Scored, other: Scored) -> Any:
-    """Paired differences by image, with what a shift of bias looks like marked."""
-    table = _table(f"{other.path} minus {base.path}, paired by image", ["group", "metric", "difference", "95 %", "p"])
-    for group, metrics in scored_json.differences(base, other).items():
+    """Paired differences by image, with what a shift of bias looks like marked.
+
+    Where the two answered other questions, both values on the common ones stand beside those of all each answered.
+    """
+    found = scored_json.compared(base, other)
+    partly = found["n_only_base"] + found["n_only_candidate"] > 0
+    values = ["base", "candidate", *(("base_common", "candidate_common") if partly else ())]
+    heads = [name.replace("_common", f" on the {found['n_common']} common") for name in values]
+    title = f"{other.path} (candidate) minus {base.path} (base), paired by image"
+    table = _table(title, ["group", "metric", *heads, "difference", "95 %", "p"])
+    for group, metrics in found["metrics"].items():
         for name, row in metrics.items():
             if row["value"] is not None and row["low"] is not None:
                 spread = f"{row['low']:+.1f} to {row['high']:+.1f}"
-                table.add_row(group, name, f"{row['value']:+.1f}", spread, f"{row['p']:.4f}")
+                shown = [_number(row[value]) for value in values]
+                table.add_row(group, name, *shown, f"{row['value']:+.1f}", spread, f"{row['p']:.4f}")
         if _is_bias(metrics):
-            table.add_row(group, "accuracy moved, balanced accuracy did not: a shift of bias", "", "", "")
+            table.add_row(group, "accuracy moved, balanced accuracy did not: a shift of bias")
         table.add_section()
     return table
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,12 @@ def as_json(scored: Scored, strict: Scored | None, reference: str = "") -> dict[
     intervals = {g: {k: scored.interval(p, m) for k, m in scored.named(p).items()} for g, p in paths.items()}
     rest = {key: metric for key, metric in _whole(scored).items() if key not in scored.named("")}
     name = scored.task.whole
-    whole = {name: {k: scored.value("", m) for k, m in rest.items()}} if rest else {}
-    whole_intervals = {name: {k: scored.interval("", m) for k, m in rest.items()}} if rest else {}
+    means = scored.means()
+    whole = {name: _each(rest, lambda m: scored.value("", m)) | {k: value for k, (value, _) in means.items()}}
+    spreads = {name: _each(rest, lambda m: scored.interval("", m)) | {k: spread for k, (_, spread) in means.items()}}
+    for group in set(whole) & set(values):
+        values[group] |= whole[group]
+        intervals[group] |= spreads[group]
     return {
         "task": scored.task.name,
         "rules": rules.get("rules"),
@@ -35,21 +39,26 @@ def as_json(scored: Scored, strict: Scored | None, reference: str = "") -> dict[
         "metrics": _plain(values, 1 if official else None),
         "intervals": _plain(intervals, 2),
         "n_failed": scored.failed,
+        "n_on_list": len(scored.records) - scored.off_list,
+        "n_off_list": scored.off_list,
+        "n_missing": scored.missing,
         "file": str(scored.path),
         "format": scored.format,
         "synonyms_digest": rules.get("synonyms_digest"),
         "rules_digest": digest.of_json([scored.task.name, dict(rules)])[:12],
-        "whole": _plain(whole, 1 if official else None),
-        "whole_intervals": _plain(whole_intervals, 2),
+        "whole": _plain({group: held for group, held in whole.items() if held}, 1 if official else None),
+        "whole_intervals": _plain({group: held for group, held in spreads.items() if held}, 2),
         "n": {group: scored.answered(path) for group, path in paths.items()},
         "strict": _plain(_values(strict), None) if strict else None,
         "signal": _plain(scored.signal(), None),
         "readings": _plain(scored.readings(), None),
         "floors": _plain(scored.floors(), 1 if official else None),
-        "reference": published.beside(
-            scored.task.name, reference, _joined(values, whole), _joined(intervals, whole_intervals)
-        ),
+        "reference": published.beside(scored.task.name, reference, _joined(values, whole), _joined(intervals, spreads)),
     }
+
+
+def _each(metrics: Mapping[str, Metric], of: Callable[[Metric], Any]) -> dict[str, Any]:
+    return {name: of(metric) for name, metric in metrics.items()}
 
 
 def _joined(groups: Mapping[str, Any], whole: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,6 +71,7 @@ def _values(scored: Scored) -> dict[str, dict[str, float]]:
         metrics = scored.named(path) if path else _whole(scored)
         for key, metric in metrics.items():
             found.setdefault(group, {})[key] = scored.value(path, metric)
+    found.setdefault(scored.task.whole, {}).update({name: value for name, (value, _) in scored.means().items()})
     return found
 
 
@@ -88,16 +98,35 @@ def data_digest(samples: Sequence[Sample], words: str) -> str:
     return digest.of_json([asked, words])
 
 
+def compared(base: Scored, other: Scored) -> dict[str, Any]:
+    """Other minus base on the questions both answered, and how many those are of each one's."""
+    ids = [{record.id for record in one.records} for one in (base, other)]
+    both = len(ids[0] & ids[1])
+    return {
+        "base": str(base.path),
+        "candidate": str(other.path),
+        "n_common": both,
+        "n_only_base": len(ids[0]) - both,
+        "n_only_candidate": len(ids[1]) - both,
+        "metrics": differences(base, other),
+    }
+
+
 def differences(base: Scored, other: Scored) -> dict[str, dict[str, dict[str, float]]]:
-    """Other minus base on the questions both answered, paired by image: group → metric → value, low, high, p."""
+    """Other minus base on the questions both answered, paired by image: group → metric → value, low, high, p.
+
+    ``base_common`` and ``candidate_common`` are the values there, ``base`` and ``candidate`` those of all answers.
+    """
     tallies = stats.paired_tallies(base.records, other.records)
     found: dict[str, dict[str, dict[str, float]]] = {}
     for group, path in base.groups.items():
         if path not in tallies:
             continue
-        for name, metric in {**base.named(path), **_telling(base.task, path)}.items():
-            one = stats.paired(metric, *tallies[path])
-            row = {"value": one.value, "low": one.low, "high": one.high, "p": one.p}
+        metrics = {**(base.named(path) if path else {**base.named(path), **_whole(base)}), **_telling(base.task, path)}
+        for name, (first, second, gap) in stats.compared(metrics, *tallies[path]).items():
+            row = {"value": gap.value, "low": gap.low, "high": gap.high, "p": gap.p}
+            row |= {"base": base.value(path, metrics[name]), "candidate": other.value(path, metrics[name])}
+            row |= {"base_common": first.value, "candidate_common": second.value}
             found.setdefault(group, {})[name] = {key: _plain(float(value), None) for key, value in row.items()}
     return found
 

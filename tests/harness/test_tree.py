@@ -12,7 +12,7 @@ READING = {
     "tasks/amber": "rules measures vocabulary",
     "harness": "types metrics registry rows images yes_no errors data store stats",
     "harness/asking": "engine ask evaluate controls estimate verify features pool",
-    "harness/scoring": "score answers matching scoreboard published",
+    "harness/scoring": "score answers formats fields matching evidence spelling reply scoreboard published",
     "harness/comparison": "answer_sets compare bias probabilities significance metric_table existence attribution",
     "harness/report": "page plots gallery leaderboard published_tables markdown",
     "harness/vision_language": "host speaker template preprocess yes_no_tokens fits swap align",

@@ -237,6 +237,10 @@ def test_failed_answers_are_not_scored_and_are_told(cli, pope, tmp_path):
         ('[{"id": 1, "response": "Yes"},\n{"id": 1, "response": "Yes"}]', "line 2, id 1: this question was answered"),
         ('[{"id": 1, "response": null}]', "line 1, id 1: an answer is text, this is null"),
         ('{"id": 1}\n', "line 1, id 1: "),
+        ('[{"id": 1, "response": "a"},\n{"id": 2, "response": 5}]', "line 2, id 2: an answer is text, this is int"),
+        ('[{"id": 1, "response": "a"},\n{"id": 2}]', "line 2, id 2: an answer is text, this is null"),
+        ("index\tanswer\n1\tYes\n", "line 2: nothing says which question of amber this answers"),
+        ('[{"id": 3, "response": "' + "a" * 100_000_000 + '"}]', "line 1, id 3: an answer of 100,000,000 characters"),
         ('[{"id": 1, "response": "Ye', "line 1: not JSON"),
     ],
 )
@@ -253,7 +257,7 @@ def test_bad_input_ends_with_2_and_one_line_that_names_file_line_and_id(cli, tmp
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("ohd-caps", "x.json"), "answers to ohd-caps cannot be scored from a file; those to amber, chair, pope can"),
+        (("ohd-caps", "x.json"), "answers to ohd-caps cannot be scored from a file; those to amber, chair"),
         (("ambr", "x.json"), "did you mean amber"),
         (("amber", "x.json", "--rules", "lenient"), "amber has the rules official, strict, not 'lenient'"),
         (("amber?colour=red", "x.json"), "amber has no option 'colour'"),
