@@ -1,4 +1,4 @@
-"""``clip``: CLIP, MetaCLIP or SigLIP in transformers' layout, by hub id, folder or bare weights file."""
+"""``clip``: CLIP, MetaCLIP, SigLIP or DINOv2 in transformers' layout, by hub id, folder or bare weights file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from harness.types import Encoder, Place, Spec
 
 @registry.encoder("clip")
 def clip(spec: Spec, place: Place) -> Encoder:
-    """CLIP, MetaCLIP or SigLIP in transformers' layout, or a bare weights file.
+    """CLIP, MetaCLIP, SigLIP or DINOv2 in transformers' layout, or a bare weights file.
 
     ``clip:HUB_ID|FOLDER|FILE[?activation=quick_gelu|gelu&text=trie|padded&revision=REV]``.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +55,18 @@ def micro() -> Path:
     """The folder of the bundled micro world; written whole or not at all."""
     from harness import micro as world
 
-    folder = cache_dir() / f"micro-{world.VERSION}"
+    return _written(cache_dir() / f"micro-{world.VERSION}", world.write)
+
+
+def micro_alignment() -> Path:
+    """The folder of the micro world's captions and conversations, to align on; written whole or not at all."""
+    from harness import micro as world
+    from harness.micro import talk
+
+    return _written(cache_dir() / f"micro-alignment-{world.VERSION}-{talk.VERSION}", talk.write)
+
+
+def _written(folder: Path, write: Callable[[Path], None]) -> Path:
     if folder.is_dir():
         return folder
     try:
@@ -63,7 +75,7 @@ def micro() -> Path:
     except OSError as error:
         raise DataError(f"cannot write the micro world to {folder}: {error.strerror}; set OHD_BENCH_CACHE") from error
     try:
-        world.write(draft)
+        write(draft)
         draft.chmod(0o755)
         draft.rename(folder)
     except OSError:  # another process was first

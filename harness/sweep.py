@@ -11,7 +11,7 @@ import typing
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 from harness.errors import DataError, UsageError
@@ -20,10 +20,11 @@ from harness.store import write_json
 from harness.types import Recipe
 
 Settings = dict[str, Any]
+Made = TypeVar("Made")
 METRICS = ("ohd_dev", "zero_shot")
 
 
-def with_settings(recipe: Recipe, words: Mapping[str, str]) -> Recipe:
+def with_settings(recipe: Made, words: Mapping[str, str]) -> Made:
     """The recipe with these fields changed, each read as its type; UsageError names the fields there are."""
     hints = typing.get_type_hints(type(recipe))
     names = [field.name for field in dataclasses.fields(recipe)]  # type: ignore[arg-type]

@@ -176,6 +176,14 @@ class Encoder(Protocol):
 
 
 @runtime_checkable
+class SeesPixels(Protocol):
+    """An encoder that can tell how its tower's pixels are made."""
+
+    def image_processor(self) -> Any:
+        """transformers' image processor for its tower."""
+
+
+@runtime_checkable
 class Convertible(Protocol):
     """An encoder whose weights can be read by name and written in another layout."""
 

@@ -70,6 +70,10 @@ class ClipEncoder:
         """The vision tower; an LVLM takes a copy of it."""
         return self.model.vision_model
 
+    def image_processor(self) -> Any:
+        """transformers' image processor that makes its tower's pixels."""
+        return self.pixels.processor
+
     def digest(self) -> str:
         """SHA-256 over the tensors of both towers under the hub's names, by value."""
         return self._digest

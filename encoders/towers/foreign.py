@@ -15,6 +15,7 @@ from harness.compute import devices
 from harness.errors import ModelError
 from harness.types import Place
 from harness.vision_language import identity
+from harness.vision_language.fits import LEADING
 
 Features = Callable[[Any], Tensor]
 
@@ -86,6 +87,17 @@ class HubForeign(ForeignEncoder):
     """A transformers dual encoder (SigLIP, SigLIP2, CLIP relatives), computed by transformers."""
 
     processor: Any
+
+    def tower(self) -> Module:
+        """The vision tower, where transformers' LLaVA can carry one of its kind; ModelError where not."""
+        part = getattr(self.model, "vision_model", None)
+        if getattr(getattr(part, "config", None), "model_type", "") in LEADING:
+            return part  # type: ignore[return-value]
+        return super().tower()
+
+    def image_processor(self) -> Any:
+        """transformers' image processor that makes its tower's pixels."""
+        return getattr(self.processor, "image_processor", self.processor)
 
     def features_of_images(self, images: Sequence[Image]) -> Tensor:
         """Features of one batch of images."""

@@ -23,9 +23,11 @@ from encoders.towers import bare, pixels
 from encoders.towers.clip_encoder import ClipEncoder
 from encoders.towers.foreign import HubForeign
 from encoders.towers.tokens import HubWords
+from encoders.towers.vision_only import VisionTower
 from harness.compute import weights
 from harness.errors import ModelError, UsageError
 from harness.types import Encoder, Place, Spec
+from harness.vision_language.fits import LEADING
 from harness.vision_language.layouts import original
 from harness.vision_language.layouts.folder import local
 from harness.vision_language.layouts.weight_names import in_memory, is_computed
@@ -53,8 +55,9 @@ def load(spec: Spec, place: Place) -> Encoder:
                 "assumed: quick_gelu, transformers' default, for config.json names none; ?activation=gelu is the other"
             )
         return encoder
-    if config.model_type == "clip_vision_model":
-        return _tower_only(spec, location, config, place, where)
+    if config.model_type in LEADING:
+        make = _tower_only if config.model_type == "clip_vision_model" else _vision_only
+        return make(spec, location, config, place, where)
     if config.model_type in ("llava", "llava_next"):
         return _inside(spec, location, config.vision_config, place, where)
     if not (hasattr(config, "text_config") and hasattr(config, "vision_config")):
@@ -184,6 +187,11 @@ def _inside(spec: Spec, location: str, config: Any, place: Place, where: dict[st
     return ClipEncoder(
         spec, bare.around(tower), None, pixels.of_folder(location, tower.config.image_size, **where), place
     )
+
+
+def _vision_only(spec: Spec, location: str, config: Any, place: Place, where: dict[str, Any]) -> VisionTower:
+    tower = from_pretrained(AutoModel, location, config, where)
+    return VisionTower(spec.text, tower, pixels.of_folder(location, config.image_size, **where), place)
 
 
 def _foreign(spec: Spec, location: str, config: Any, place: Place, where: dict[str, Any]) -> HubForeign:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from harness.cli.options import Device, Dtype, Include, Json, Out, SpecText
+from harness.cli.options import Device, Dtype, Include, Json, Out, SpecText, TrainedOut, Verbose
 
 Images = Annotated[Path | None, typer.Option(help="A folder of sample images; bundled patterns where none is named.")]
 Count = Annotated[int, typer.Option(min=1, help="How many sample images.")]
@@ -107,30 +108,50 @@ def merge(
 
 def align(
     spec: SpecText,
-    lvlm: Annotated[str, typer.Option("--lvlm", "-l", help="The LVLM whose projector is to learn the tower.")],
-    captions: Annotated[Path, typer.Option(help="JSON lines with 'image' and 'text', images beside the file.")],
-    out: Out,
-    steps: Annotated[int, typer.Option(min=1)] = 1000,
-    rate: Annotated[float, typer.Option(help="Learning rate of the projector.")] = 1e-3,
-    batch_size: Annotated[int, typer.Option(min=1)] = 16,
-    lora_rank: Annotated[int, typer.Option(min=0, help="Also train a LoRA of this rank; 0 is none.")] = 0,
-    seed: int = 0,
+    lvlm: Annotated[str, typer.Option("--lvlm", "-l", help="The LVLM that is to learn to read the tower.")],
+    out: TrainedOut,
+    stage: Annotated[str, typer.Option(help="pretrain, lora, full, or several with commas: LLaVA-1.5's recipes.")],
+    data: Annotated[
+        list[str],
+        typer.Option(help="LLaVA's conversations, captions, a folder or micro; one for each stage, or for all."),
+    ],
+    images: Annotated[
+        list[Path] | None, typer.Option(help="The folder of the images; beside the data where none is named.")
+    ] = None,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", help="FIELD=VALUE or STAGE.FIELD=VALUE (docs/align.md); repeat.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything that is drawn.")] = None,
+    max_bad: Annotated[float, typer.Option(min=0, max=100, help="Rows that may be unusable, in per cent.")] = 1.0,
     device: Device = "auto",
-    dtype: Dtype = "auto",
     include: Include = None,
     as_json: Json = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Train an LVLM's projector (and a LoRA) to read another tower, on captions; the tower stays as it is."""
-    from harness import registry
-    from harness.types import Place
-    from harness.vision_language import align as aligning
+    """Train a projector, and an adapter or the language model, behind any tower, as LLaVA-1.5 was trained.
 
-    encoder = _encoder(spec, device, include)
-    host = registry.make_lvlm(lvlm, Place(device=device, dtype=dtype))
-    plan = aligning.Plan(steps, rate, batch_size, lora_rank, seed)
-    found = aligning.train(host, encoder, captions, out, plan)
-    mark = "&" if "?" in lvlm else "?"
-    _show(found, as_json, f"ohd-bench run --encoder {spec} --lvlm '{lvlm}{mark}{found['option']}'")
+    The same command goes on where it stopped; several processes are started with torchrun.
+
+    Exit codes: 0 trained, 2 usage, 3 data, 4 tower or LVLM cannot be carried, 6 loss not finite, 130/143 interrupted.
+    """
+    import json
+    import os
+
+    from harness import registry
+    from harness.cli.showing import quiet
+    from harness.types import Place
+    from harness.vision_language.align import stages
+
+    if not verbose:
+        quiet()
+    registry.load(include or ())
+    found = stages.planned(lvlm, stage, data, change or [], seed)
+    found = replace(found, images=tuple(images or ()), max_bad=max_bad / 100, place=Place(device=device))
+    folder = stages.align(lvlm, spec, found, out)
+    if os.environ.get("RANK", "0") != "0":  # one of torchrun's processes tells the result
+        return
+    told = json.loads((folder / stages.RESULT).read_text(encoding="utf-8"))
+    _show(stages.summary(told), as_json, f"ohd-bench run --lvlm '{told['spec']}'")
 
 
 def _encoder(spec: str, device: str, include: list[Path] | None) -> Any:

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch.nn import Module
-from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from harness.errors import ModelError
 from harness.vision_language.identity import computation
 
 # Tokens that a tower puts before its patches.
-_LEADING = {"clip_vision_model": 1, "siglip_vision_model": 0, "dinov2": 1, "vit": 1, "ijepa": 0}
+LEADING = {"clip_vision_model": 1, "siglip_vision_model": 0, "dinov2": 1, "vit": 1, "ijepa": 0}
+_FAMILIES = {"clip_vision_model": "CLIP ViT", "siglip_vision_model": "SigLIP ViT", "dinov2": "DINOv2"}
 # What each field of a configuration is called in a sentence: what the tower has, what the LVLM's own has.
 _SAID = {
     "hidden_size": "it is {} wide, the projector reads {}",
@@ -26,7 +26,7 @@ _SAID = {
 }
 
 
-def misfits(tower: CLIPVisionConfig, host: CLIPVisionConfig) -> list[str]:
+def misfits(tower: Any, host: Any) -> list[str]:
     """What of this tower does not fit where the host's own was, in words."""
     asked, own = computation(tower), computation(host)
     unsaid = sorted(asked.keys() - _SAID.keys())  # a field that a later transformers adds is compared as well
@@ -48,7 +48,7 @@ def image_tokens(config: Any) -> int:
     ``default`` drops the first token whatever it is (transformers' ``LlavaModel.get_image_features``), ``full`` none.
     """
     vision = config.vision_config
-    leading = _LEADING.get(vision.model_type)
+    leading = LEADING.get(vision.model_type)
     if vision.model_type == "dinov2_with_registers":
         leading = 1 + vision.num_register_tokens
     if leading is None:
@@ -74,22 +74,24 @@ def normalisation_misfits(about: Mapping[str, Any], processor: Any) -> list[str]
     return out
 
 
-def require(spec: str, tower: Module, about: Mapping[str, Any], host: CLIPVisionConfig, processor: Any) -> None:
+def require(spec: str, tower: Module, about: Mapping[str, Any], host: Any, processor: Any) -> None:
     """ModelError in one line where this tower does not fit: everything that does not, and what would."""
-    if not isinstance(tower, CLIPVisionModel):
-        raise ModelError(f"{spec}: its tower is a {type(tower).__name__}; LLaVA carries a CLIPVisionModel")
-    if not isinstance(host, CLIPVisionConfig):
+    asked: Any = getattr(tower, "config", None)
+    if getattr(asked, "model_type", None) != host.model_type:
+        kind = getattr(asked, "model_type", type(tower).__name__)
         raise ModelError(
-            f"{spec}: this LVLM's own tower is a '{host.model_type}', no CLIP ViT: it takes no other tower"
+            f"{spec}: its tower is a '{kind}' and this LVLM's own a '{host.model_type}', so it does not fit behind the "
+            f"same projector; ohd-bench align trains a new one"
         )
-    found = misfits(tower.config, host) + normalisation_misfits(about, processor)
+    found = misfits(asked, host) + normalisation_misfits(about, processor)
     if found:
         raise ModelError(f"the tower of {spec} does not fit: {'; '.join(found)}. What fits is {wanted(host)}")
 
 
-def wanted(host: CLIPVisionConfig) -> str:
+def wanted(host: Any) -> str:
     """The tower that fits, in words."""
+    family = _FAMILIES.get(host.model_type, host.model_type)
     return (
-        f"a CLIP ViT {host.hidden_size} wide with {host.num_hidden_layers} blocks, patches of {host.patch_size} at "
+        f"a {family} {host.hidden_size} wide with {host.num_hidden_layers} blocks, patches of {host.patch_size} at "
         f"{host.image_size} pixels and {host.hidden_act}"
     )

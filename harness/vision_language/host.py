@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch.nn import Module
-from transformers import CLIPVisionModel
 
 from harness.types import Encoder, Place, Spec
-from harness.vision_language import align, fits, identity, inference, preprocess, swap, template, yes_no_tokens
+from harness.vision_language import fits, identity, inference, preprocess, swap, template, yes_no_tokens
+from harness.vision_language.align import closed as closed_forms
 from harness.vision_language.layouts import checkpoint
 from harness.vision_language.speaker import Speaker, View
 
@@ -52,7 +52,6 @@ class Host:
         asked = encoder.tower()
         about = encoder.describe()
         fits.require(encoder.spec, asked, about, self.model.config.vision_config, self.processor.image_processor)
-        assert isinstance(asked, CLIPVisionModel)
         tower, digests = self._carried(encoder.spec, asked)
         swapped = digests["tower"] != self.own_digest
         told = {"tower": "swapped" if swapped else "own tower", "align": self._rungs(self.closed)}
@@ -62,7 +61,7 @@ class Host:
     def closed(self) -> str:
         """The closed form that is to be folded into the projector of every swapped tower; empty where none is."""
         how = self.spec.options.get("align", "none")
-        return how if how in align.CLOSED else ""
+        return how if how in closed_forms.CLOSED else ""
 
     def _rungs(self, closed: str = "") -> str:
         """The rungs of the alignment ladder under a tower: what was laid over, and what is computed."""
@@ -73,11 +72,11 @@ class Host:
         if not self.closed:
             return self.own_projector  # type: ignore[no-any-return]
         projector = copy.deepcopy(self.own_projector)
-        images = align.unlabelled(self.spec.options.get("images", ""))
-        projector.load_state_dict(align.closed(self, tower, self.closed, images))
+        images = closed_forms.unlabelled(self.spec.options.get("images", ""))
+        projector.load_state_dict(closed_forms.closed(self, tower, self.closed, images))
         return projector  # type: ignore[no-any-return]
 
-    def _carried(self, spec: str, asked: CLIPVisionModel) -> tuple[Module, dict[str, str]]:
+    def _carried(self, spec: str, asked: Module) -> tuple[Module, dict[str, str]]:
         """A copy of the asked tower in this LVLM's precision, put in, and the digests of both."""
         tower = swap.copy_like(asked, self.own)
         self.put(tower)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from torch.nn import Module
-from transformers import CLIPVisionModel
 
 from harness.compute import weights
 from harness.errors import ModelError
@@ -15,7 +14,7 @@ from harness.vision_language import identity
 def copy_like(asked: Module, own: Any) -> Module:
     """A copy of the asked tower in the own one's precision, place and way of attending."""
     weight = next(own.parameters())
-    tower = weights.hollow(CLIPVisionModel, own.config, attn_implementation=own.config._attn_implementation)
+    tower = weights.hollow(type(own), own.config, attn_implementation=own.config._attn_implementation)
     tower.to(weight.device, weight.dtype).load_state_dict(asked.state_dict())
     if hasattr(own, "_hf_hook"):  # a device map moves the inputs of each part to where the part lies
         from accelerate.hooks import add_hook_to_module

@@ -22,6 +22,8 @@ FOLD_FIRST = "a LoRA is folded in before quantising: write the merged folder fir
 
 def lay(model: Any, folder: Path) -> None:
     """Adds the adapter in this folder to the model's weights; ModelError where a part of it finds no place."""
+    if not (folder / "adapter_config.json").is_file() and (folder / "adapter").is_dir():
+        folder = folder / "adapter"  # of a folder that ``ohd-bench align`` wrote
     told = read_json(folder / "adapter_config.json")
     if told.get("use_dora") or told.get("alpha_pattern"):
         raise ModelError(f"{folder}: DoRA and per-layer alphas are not supported; merge it with peft first")

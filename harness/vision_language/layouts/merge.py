@@ -11,12 +11,12 @@ from urllib.parse import urlencode
 from huggingface_hub import save_torch_state_dict
 from safetensors import safe_open
 from torch import Tensor
-from transformers import CLIPVisionConfig
+from transformers import AutoConfig
 
 from harness import permissions
 from harness.errors import ModelError, UsageError
 from harness.types import Spec
-from harness.vision_language import identity
+from harness.vision_language import fits, identity
 from harness.vision_language.layouts import chat_template, weight_names
 from harness.vision_language.layouts.folder import read_json
 
@@ -34,7 +34,10 @@ def empty(folder: Path) -> Path:
 
 def write(model: Any, processor: Any, chat: str, folder: Path) -> list[str]:
     """Writes weights, configuration, processor, tokenizer and chat template; gives the tensors' names in the files."""
-    tensors = {weight_names.on_hub(name): tensor for name, tensor in model.state_dict().items()}
+    kind = model.config.vision_config.model_type
+    tensors = {weight_names.on_hub(name, kind): tensor for name, tensor in model.state_dict().items()}
+    if model.config.tie_word_embeddings:
+        del tensors["language_model.lm_head.weight"]
     save_torch_state_dict(tensors, folder, max_shard_size="5GB", safe_serialization=True)
     _write_config(model, folder)
     model.generation_config.save_pretrained(folder)
@@ -51,7 +54,7 @@ def _write_config(model: Any, folder: Path) -> None:
     dtype = str(model.dtype).removeprefix("torch.")
     # transformers 4 and vLLM read torch_dtype, transformers 5 reads dtype.
     told |= {"architectures": ["LlavaForConditionalGeneration"], "dtype": dtype, "torch_dtype": dtype}
-    told["vision_config"] |= {"model_type": "clip_vision_model"}
+    told["vision_config"] |= {"model_type": model.config.vision_config.model_type}
     rope = told["text_config"].get("rope_parameters") or {}
     if "rope_theta" in rope:  # transformers 4 has these two instead
         scaling = {key: value for key, value in rope.items() if key != "rope_theta"}
@@ -75,13 +78,14 @@ def _write_processor(processor: Any, config: Any, chat: str, folder: Path) -> No
         tokenizer["tokenizer_class"] = "PreTrainedTokenizerFast"
     _write_json(folder / "tokenizer_config.json", tokenizer | {"processor_class": "LlavaProcessor"})
     images = processor.image_processor.to_dict()
-    images |= {"image_processor_type": "CLIPImageProcessor", "processor_class": "LlavaProcessor"}
+    kind = type(processor.image_processor).__name__.removesuffix("Pil").removesuffix("Fast")
+    images |= {"image_processor_type": kind, "processor_class": "LlavaProcessor"}
     _write_json(folder / "preprocessor_config.json", images)
     own = {
         "processor_class": "LlavaProcessor",
         "patch_size": config.vision_config.patch_size,
         "vision_feature_select_strategy": config.vision_feature_select_strategy,
-        "num_additional_image_tokens": 1,
+        "num_additional_image_tokens": fits.LEADING[config.vision_config.model_type],
         "image_token": processor.tokenizer.convert_ids_to_tokens(config.image_token_id),
     }
     # transformers 5 would nest the image processor here under a class that older versions do not have.
@@ -108,7 +112,8 @@ def stored_tower_digest(folder: Path) -> str:
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
             tensors |= {n: file.get_tensor(n) for n in file.keys() if n.startswith("vision_tower.")}  # noqa: SIM118
-    config = CLIPVisionConfig(**read_json(folder / "config.json")["vision_config"])
+    told = read_json(folder / "config.json")["vision_config"]
+    config = AutoConfig.for_model(**told)
     return identity.computing(identity.canonical(tensors), config)
 
 

@@ -14,8 +14,8 @@ from harness.compute import weights
 from harness.errors import ModelError
 from harness.vision_language import identity
 
-_PROJECTOR_FILES = ("projector.safetensors", "mm_projector.safetensors", "mm_projector.bin", "non_lora_trainables.bin",
-                    "model.safetensors")  # fmt: skip
+_PROJECTOR_FILES = ("projector.safetensors", "adapter/projector.safetensors", "mm_projector.safetensors",
+                    "mm_projector.bin", "non_lora_trainables.bin", "model.safetensors")  # fmt: skip
 _LINEAR = {"0": "linear_1", "2": "linear_2"}
 
 

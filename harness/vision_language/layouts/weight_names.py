@@ -29,6 +29,8 @@ _TO_ORIGINAL = (
     (r"^model\.multi_modal_projector\.linear_2\.", "model.mm_projector.2."),
     (r"^model\.language_model\.", "model."),
 )
+# The towers that transformers 4 and vLLM keep one level deeper.
+_WRAPPED = ("clip_vision_model", "siglip_vision_model")
 _COMPUTED = ("position_ids", "rotary_emb.inv_freq")
 
 
@@ -38,8 +40,10 @@ def in_memory(name: str) -> str:
     return _renamed(name, _TO_MEMORY[1:])
 
 
-def on_hub(name: str) -> str:
-    """What a weight in memory is called in the hub's files, which every loader knows."""
+def on_hub(name: str, tower: str = "clip_vision_model") -> str:
+    """What a weight in memory is called in the hub's files, which every loader knows, with a tower of this family."""
+    if tower not in _WRAPPED and name.startswith("model.vision_tower."):
+        return name.removeprefix("model.")
     return _renamed(name, _TO_HUB)
 
 

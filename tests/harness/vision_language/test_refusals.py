@@ -15,7 +15,7 @@ from transformers.quantizers.quantizers_utils import should_convert_module
 from harness import registry
 from harness.errors import ModelError
 from harness.types import Place
-from harness.vision_language import align, family
+from harness.vision_language import family
 from harness.vision_language.layouts import checkpoint, lora, merge
 from harness.vision_language.layouts.folder import require_in_memory
 
@@ -114,14 +114,3 @@ def test_weights_of_another_shape_in_the_original_layout_are_named(tiny, tmp_pat
     torch.save({**tensors, name: tensors[name][:-1].clone()}, path)
     with pytest.raises(ModelError, match="cannot be loaded"):
         registry.make_lvlm(f"llava:{folder}", PLACE)
-
-
-def test_the_projector_is_in_its_own_precision_again_after_training_failed(folder):
-    projector = registry.make_lvlm(f"llava:{folder}?dtype=bf16", PLACE).projector
-    tokens = torch.zeros(1, 4, projector.linear_1.in_features, dtype=torch.bfloat16)
-    with align._in_fp32(projector):
-        assert projector(tokens).dtype == torch.float32
-    with pytest.raises(RuntimeError), align._in_fp32(projector):
-        projector(tokens[..., 1:])
-    assert projector(tokens).dtype == torch.bfloat16
-    assert not projector._forward_pre_hooks

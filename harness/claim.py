@@ -1,0 +1,63 @@
+"""A folder that one command at a time fills, and that another command's settings may not go on with."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UsageError
+
+LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Holds the folder while it is filled; UsageError where another command holds it. A killed one lets go."""
+    import fcntl
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {out} cannot be written: {error.strerror}") from error
+    with (out / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(f"{out} is being trained in by another command") from error
+        yield
+
+
+def claim(path: Path, identity: Mapping[str, Any]) -> None:
+    """Notes in this file what its folder is filled with; UsageError where it is something else."""
+    told = json.loads(json.dumps(identity))
+    if not path.is_file():
+        if any(there.name != LOCK for there in path.parent.iterdir()):
+            raise UsageError(f"{path.parent} holds something else; give another --out")
+        write(path, told)
+        return
+    there = json.loads(path.read_text(encoding="utf-8"))
+    for part, value in told.items():
+        if there.get(part) != value:
+            raise UsageError(f"{path.parent} holds another training: {_where(part, there.get(part), value)}")
+
+
+def _where(part: str, there: Any, asked: Any) -> str:
+    if isinstance(there, list) and isinstance(asked, list) and len(there) == len(asked):
+        n = next(n for n, (one, other) in enumerate(zip(there, asked, strict=True)) if one != other)
+        return _where(f"{part} {n + 1}", there[n], asked[n])
+    if isinstance(there, dict) and isinstance(asked, dict):
+        key = next(key for key in {**there, **asked} if there.get(key) != asked.get(key))
+        if isinstance(there.get(key), dict):
+            return _where(part, there[key], asked.get(key))
+        return f"{part}: {key} is {there.get(key)!r} there, {asked.get(key)!r} here; give another --out"
+    return f"{part} is another; give another --out"
+
+
+def write(path: Path, thing: Any) -> None:
+    """The object as a JSON file, whole or not at all."""
+    draft = path.with_name(f".{path.name}")
+    draft.write_text(json.dumps(thing, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    draft.replace(path)

@@ -1,0 +1,161 @@
+"""LLaVA-1.5's recipes of alignment as named presets, every value a field that can be set and is recorded.
+
+Source: scripts/v1_5 of haotian-liu/LLaVA@c121f04 (``pretrain.sh``, ``finetune.sh``, ``finetune_lora.sh``) and the
+defaults of its train.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from harness.errors import UsageError
+from harness.sweep import with_settings
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of training behind a tower that stays as it is. The defaults are those of LLaVA-1.5's ``pretrain``."""
+
+    name: str = "pretrain"
+    trains: Literal["projector", "projector+lora", "projector+language_model"] = "projector"
+    projector: Literal["new", "own"] = "new"
+    """A new one, drawn by the seed, or the LVLM's own, if this tower fits behind it."""
+    seed: int = 42
+
+    template: Literal["plain", "vicuna-v1", "chat", "own"] = "plain"
+    """How rows are written; ``own`` is how this LVLM is asked."""
+    pad: Literal["pad", "crop", "own"] = "crop"
+    """To a square with the processor's mean colour, the processor's own way (crop), or as this LVLM is asked."""
+    max_length: int = 2048
+    """Tokens of a row, those of its image included; the rest is cut off."""
+    vision_feature_layer: int = -2
+    """The hidden states of the tower that are read."""
+    vision_feature_select_strategy: Literal["auto", "default", "full"] = "auto"
+    """``default`` drops the first token, ``full`` none; ``auto`` drops it where it is a class token."""
+
+    batch: int = 256
+    """Rows an update, over all processes and accumulation steps."""
+    micro_batch: int = 32
+    """Rows at once on a device; what is missing to ``batch`` is accumulated."""
+    epochs: float = 1.0
+    updates: int = 0
+    """Updates of the weights; 0 is what the epochs come to."""
+    group_by_length: bool = False
+    """Batches of one modality and like length (LLaVA's order), instead of shuffled rows."""
+
+    rate: float = 1e-3
+    projector_rate: float = 0.0
+    """The projector's own learning rate; 0 is that of the rest."""
+    schedule: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
+    warmup: float = 0.03
+    """Share of the updates (rounded up) in which the rate rises, from 0 at the first."""
+    weight_decay: float = 0.0
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    clip_norm: float = 0.0
+    """The gradient is scaled down to this norm; 0 leaves it alone, as DeepSpeed does in LLaVA's settings."""
+    loss: Literal["mean of means", "mean of tokens"] = "mean of means"
+    """Over accumulation steps and processes: the mean of each micro-batch's mean, or one mean over all tokens."""
+
+    lora_rank: int = 128
+    lora_alpha: float = 256.0
+    lora_dropout: float = 0.05
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """What is computed in; ``auto`` is bf16 on a GPU that has it. What is trained is kept in fp32."""
+    tf32: bool = True
+    gradient_checkpointing: bool = True
+    quantize: Literal["", "4bit", "8bit"] = ""
+    """The language model in so many bits under the LoRA (needs bitsandbytes and a GPU)."""
+
+    validation: float = 0.0
+    """Share of the rows, drawn by the seed, that is held out and looked at; LLaVA-1.5 held none out."""
+    evaluate_every: int = 0
+    """Updates between looks at the held-out rows; 0 is a twentieth of all."""
+    save_every: int = 500
+    """Updates between checkpoints."""
+    workers: int = 4
+    """Processes that read images ahead, on a GPU; 0 reads in step."""
+    report_to: tuple[str, ...] = ()
+    """tensorboard, wandb."""
+    deepspeed: str = ""
+    """A DeepSpeed configuration file, handed to accelerate."""
+    fsdp: str = ""
+    """FSDP's options, e.g. ``full_shard auto_wrap``, handed to accelerate."""
+
+
+def pretrain() -> Stage:
+    """Stage one: the projector alone learns to read the tower, on captions."""
+    return Stage()
+
+
+def full() -> Stage:
+    """Stage two: projector and language model learn to answer, on conversations."""
+    return Stage(
+        name="full",
+        trains="projector+language_model",
+        projector="own",
+        template="own",
+        pad="pad",
+        batch=128,
+        micro_batch=16,
+        group_by_length=True,
+        rate=2e-5,
+    )
+
+
+def lora() -> Stage:
+    """Stage two with a low-rank adapter in place of the language model's own weights."""
+    return replace(full(), name="lora", trains="projector+lora", rate=2e-4, projector_rate=2e-5)
+
+
+PRESETS = {"pretrain": pretrain, "lora": lora, "full": full}
+
+
+def chosen(names: Sequence[str], settings: Mapping[str, str]) -> tuple[Stage, ...]:
+    """The stages of these names, with settings: ``field`` for all of them, ``stage.field`` for one."""
+    if not names or any(name not in PRESETS for name in names):
+        wrong = next((name for name in names if name not in PRESETS), "")
+        raise UsageError(f"no stage is called '{wrong}'; there is {', '.join(PRESETS)}")
+    if len(set(names)) != len(names):
+        raise UsageError(f"--stage {','.join(names)}: a stage is named twice")
+    for key in settings:
+        if "." in key and key.partition(".")[0] not in names:
+            raise UsageError(f"--set {key}: the stages are {', '.join(names)}")
+    made = (with_settings(PRESETS[name](), _of(name, settings)) for name in names)
+    return tuple(checked(stage) for stage in made)
+
+
+def _of(name: str, settings: Mapping[str, str]) -> dict[str, str]:
+    shared = {key: value for key, value in settings.items() if "." not in key}
+    own = {key.partition(".")[2]: value for key, value in settings.items() if key.startswith(f"{name}.")}
+    return shared | own
+
+
+def checked(stage: Stage) -> Stage:
+    """The stage; UsageError where a value makes no sense."""
+    positive = ("batch", "micro_batch", "max_length", "rate", "save_every", "lora_rank")
+    for name in positive:
+        if not 0 < getattr(stage, name) < math.inf:
+            raise UsageError(f"{name}={getattr(stage, name)}: right would be a number above 0")
+    if not (stage.updates > 0 or 0 < stage.epochs < math.inf):
+        raise UsageError(f"epochs={stage.epochs}: right would be a number above 0")
+    for name in ("warmup", "validation", "lora_dropout"):
+        if not 0 <= getattr(stage, name) < 1:
+            raise UsageError(f"{name}={getattr(stage, name)}: right would be a number from 0 to below 1")
+    return stage
+
+
+def accumulation(stage: Stage, processes: int) -> int:
+    """Micro-batches that make an update on each of so many processes; UsageError where they do not go up."""
+    at_once = stage.micro_batch * processes
+    if stage.batch % at_once:
+        raise UsageError(
+            f"batch={stage.batch} is no multiple of {processes} processes of micro_batch={stage.micro_batch}; "
+            f"set micro_batch so that the rows of an update stay the same"
+        )
+    return stage.batch // at_once

@@ -1,0 +1,258 @@
+"""transformers' Trainer as LLaVA-1.5 used it: its order, groups and loss; exact resume; a look at held-out rows."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from harness import console
+from harness.errors import DegenerateError
+from harness.vision_language.align import order, recipes, trained
+from harness.vision_language.align.batches import Examples, together
+from harness.vision_language.align.recipes import Stage
+
+STATE = "trainer_state.json"
+
+
+class Given(Sampler[int]):
+    """Rows in an order that is known beforehand."""
+
+    def __init__(self, rows: Sequence[int]) -> None:
+        self.rows = rows
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+class AlignTrainer(Trainer):  # type: ignore[misc]
+    """A Trainer of one stage; see ``train``."""
+
+    optimizer: Any
+
+    def __init__(self, stage: Stage, rows: Sequence[int], **given: Any) -> None:
+        self.stage, self.rows = stage, rows
+        super().__init__(data_collator=together, **given)
+        # Where the model says it can take the number of tokens of all micro-batches, transformers divides by it.
+        self.model_accepts_loss_kwargs = stage.loss == "mean of tokens"
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        return Given(self.rows)
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """AdamW with LLaVA's groups."""
+        if self.optimizer is None:
+            model = self.model if model is None else model
+            kind, how = self.get_optimizer_cls_and_kwargs(self.args, model)
+            decayed = set(self.get_decay_parameter_names(model))
+            self.optimizer = kind(trained.groups(model.named_parameters(), decayed, self.stage), **how)
+        return self.optimizer  # type: ignore[no-any-return]
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **how: Any) -> Any:
+        """The loss of a micro-batch; DegenerateError, before anything is changed, where it is not finite."""
+        found = super().compute_loss(model, inputs, return_outputs=True, **how)
+        loss, outputs = found
+        if "pixel_values" not in inputs:
+            loss = loss + _idle(self.accelerator.unwrap_model(model))
+        if not torch.isfinite(loss):
+            raise DegenerateError(f"align: the loss is {loss.item()} at update {self.state.global_step + 1}")
+        return (loss, outputs) if return_outputs else loss
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        folder = Path(output_dir or str(self.args.output_dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        trained.save(self.accelerator.unwrap_model(self.model), folder)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if (Path(resume_from_checkpoint) / trained.FILE).is_file():
+            trained.restore(self.accelerator.unwrap_model(self.model), Path(resume_from_checkpoint))
+        else:  # FSDP and DeepSpeed keep the weights in files of their own
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+
+def _idle(model: Any) -> Tensor:
+    """Nothing, made by the projector, so that a batch without images has a gradient of 0 for it and not none.
+
+    LLaVA sends a zero image through tower and projector for such rows: AdamW then goes on by its momentum, and every
+    process has the same gradients to add up.
+    """
+    projector = trained.projector_of(model)
+    weight = projector.linear_1.weight
+    return 0.0 * projector(weight.new_zeros(1, 1, weight.shape[1])).sum()  # type: ignore[no-any-return]
+
+
+class Progress(TrainerCallback):  # type: ignore[misc]
+    """A progress bar with the time left on stderr."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        """Shows the bar, as far as an earlier run came."""
+        if state.is_world_process_zero:
+            self.showing = console.ticking(self.title, state.max_steps)
+            self.tick: Callable[[int], None] = self.showing.__enter__()
+            self.tick(state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        """One update more."""
+        if state.is_world_process_zero:
+            self.tick(1)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        """Takes the bar away."""
+        if state.is_world_process_zero:
+            self.showing.__exit__(None, None, None)
+
+
+class Interruptible(TrainerCallback):  # type: ignore[misc]
+    """Saves and stops after the update during which SIGTERM or Ctrl-C came."""
+
+    def __init__(self) -> None:
+        self.came: int | None = None
+        self.before: dict[int, Any] = {}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        """Listens."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.before[number] = signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.came = number
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        """Stops where a signal came to any process."""
+        if _anywhere(self.came is not None):
+            control.should_save = control.should_training_stop = True
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        """Listens no longer."""
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def go_on(self) -> None:
+        """Lets the signal that came take its course, now that everything is saved."""
+        if self.came is not None:
+            signal.raise_signal(self.came)
+
+
+def _anywhere(here: bool) -> bool:
+    if not torch.distributed.is_initialized():
+        return here
+    told = torch.tensor(int(here))
+    if torch.distributed.get_backend() == "nccl":
+        told = told.cuda()
+    torch.distributed.all_reduce(told)
+    return bool(told)
+
+
+def plan_rows(stage: Stage, lengths: Sequence[int]) -> tuple[list[int], int]:
+    """The rows of every update of the stage in order, and how many updates they are."""
+    per_epoch = -(-len(lengths) // stage.batch)
+    updates = stage.updates or max(1, round(per_epoch * stage.epochs))
+    rows: list[int] = []
+    for epoch in range(-(-updates // per_epoch)):
+        seed = stage.seed + epoch
+        if stage.group_by_length:
+            found = order.length_grouped(lengths, stage.micro_batch, stage.batch // stage.micro_batch, seed)
+        else:
+            found = order.shuffled(len(lengths), seed)
+        rows += order.filled(found, stage.batch)
+    return rows[: updates * stage.batch], updates
+
+
+def arguments(stage: Stage, work: Path, updates: int, held: int, device: torch.device) -> TrainingArguments:
+    """What transformers' Trainer is told."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    gpu = device.type == "cuda"
+    every = stage.evaluate_every or max(1, updates // 20)
+    told = TrainingArguments(
+        output_dir=str(work),
+        max_steps=updates,
+        per_device_train_batch_size=stage.micro_batch,
+        per_device_eval_batch_size=stage.micro_batch,
+        gradient_accumulation_steps=recipes.accumulation(stage, processes),
+        learning_rate=stage.rate,
+        lr_scheduler_type=stage.schedule,
+        warmup_steps=stage.warmup,  # below 1, so a share, rounded up
+        weight_decay=stage.weight_decay,
+        adam_beta1=stage.beta1,
+        adam_beta2=stage.beta2,
+        adam_epsilon=stage.epsilon,
+        max_grad_norm=stage.clip_norm,
+        optim="adamw_torch",
+        seed=stage.seed,
+        bf16=stage.precision == "bf16",
+        tf32=(stage.tf32 or None) if gpu else None,
+        use_cpu=device.type == "cpu",
+        gradient_checkpointing=stage.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if stage.gradient_checkpointing else None,
+        dataloader_num_workers=stage.workers if gpu else 0,
+        dataloader_pin_memory=gpu,
+        remove_unused_columns=False,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        eval_strategy="steps" if held else "no",
+        eval_steps=every if held else None,
+        eval_on_start=bool(held) and checkpoint(work) is None,
+        save_strategy="steps",
+        save_steps=stage.save_every,
+        save_total_limit=1,
+        report_to=list(stage.report_to) or "none",
+        disable_tqdm=True,
+        ddp_find_unused_parameters=False,
+        deepspeed=stage.deepspeed or None,
+        fsdp=stage.fsdp or None,
+    )
+    told._n_gpu = min(told.n_gpu, 1)  # several GPUs are several processes (torchrun), never threads of one
+    return told
+
+
+def checkpoint(work: Path) -> Path | None:
+    """The newest checkpoint that was written whole; None where there is none."""
+    found = sorted(work.glob("checkpoint-*"), key=lambda folder: int(folder.name.partition("-")[2]))
+    return next((folder for folder in reversed(found) if _whole(folder / STATE)), None)
+
+
+def _whole(path: Path) -> bool:
+    try:  # written last
+        json.loads(path.read_text())
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def train(model: Any, stage: Stage, examples: tuple[Examples, Examples], work: Path) -> list[dict[str, float]]:
+    """Trains the model in place and gives the log: loss, rate and held-out loss by update.
+
+    Goes on from the newest whole checkpoint in ``work``. A SIGTERM or Ctrl-C saves, and then takes its course.
+    """
+    learn, held = examples
+    rows, updates = plan_rows(stage, learn.lengths)
+    stop = Interruptible()
+    trainer = AlignTrainer(
+        stage,
+        rows,
+        model=model,
+        args=arguments(stage, work, updates, len(held), next(model.parameters()).device),
+        train_dataset=learn,
+        eval_dataset=held if len(held) else None,
+        callbacks=[Progress(f"{stage.name}"), stop],
+    )
+    trainer.remove_callback(PrinterCallback)  # it writes to stdout
+    found = checkpoint(work)
+    trainer.train(resume_from_checkpoint=str(found) if found else None)
+    stop.go_on()
+    return [dict(line) for line in trainer.state.log_history]
