@@ -138,7 +138,7 @@ def align(
     import os
 
     from harness import registry
-    from harness.cli.showing import quiet
+    from harness.console import quiet
     from harness.types import Place
     from harness.vision_language.align import stages
 
