@@ -7,12 +7,15 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.text import Text
+
+from harness.shown import json_text, plain
 
 if TYPE_CHECKING:
     from harness.result import Result
@@ -21,19 +24,35 @@ if TYPE_CHECKING:
 WIDE = 200
 
 
+class WordsOnly(Console):
+    """A console on which words are only words: no markup, no emoji codes, and no control character but its own."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The segments of a renderable, each control character in their words written out."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=plain(segment.text))
+
+
 def out() -> Console:
     """The console for results; as wide as a table needs where nobody looks at a terminal."""
-    return Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
+    wide = None if sys.stdout.isatty() else WIDE
+    return WordsOnly(width=wide, highlight=False, markup=False, emoji=False)
 
 
 def err() -> Console:
     """The console for everything that is not the result."""
-    return Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else WIDE)
+    wide = None if sys.stderr.isatty() else WIDE
+    return WordsOnly(stderr=True, width=wide, highlight=False, markup=False, emoji=False)
+
+
+def tell(thing: object) -> None:
+    """A line of the result, as it is."""
+    print(plain(str(thing)))
 
 
 def say(text: str) -> None:
     """A remark on stderr."""
-    err().print(text, markup=False, style="dim", soft_wrap=True)
+    err().print(text, style="dim", soft_wrap=True)
 
 
 def say_assumed(encoder: Encoder) -> None:
@@ -56,8 +75,9 @@ def show(result: Result) -> None:
 
 
 def print_json(thing: Any) -> None:
-    """The result as one JSON value on stdout."""
-    print(json.dumps(thing, indent=1, ensure_ascii=False, allow_nan=False))
+    """The result as one JSON value on stdout: in letters where they can be written and only read, else in escapes."""
+    letters = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    print(json_text(json.dumps(thing, indent=1, ensure_ascii=not letters, allow_nan=False)))
 
 
 class _Rate(ProgressColumn):

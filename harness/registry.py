@@ -147,15 +147,31 @@ def whole_number(spec: Spec, name: str) -> int:
 
 
 def make_encoder(text: str, place: Place) -> Encoder:
-    """The encoder this spec names, loaded."""
+    """The encoder this spec names, loaded; ModelError where its files are none that make one."""
     spec = parse_spec(text)
-    return find(encoders, spec.name, "encoder")(spec, place)
+    make = find(encoders, spec.name, "encoder")
+    with _loading(text):
+        return make(spec, place)
 
 
 def make_lvlm(text: str, place: Place) -> LvlmHost:
-    """The LVLM host this spec names, loaded."""
+    """The LVLM host this spec names, loaded; ModelError where its files are none that make one."""
     spec = parse_spec(text)
-    return find(lvlms, spec.name, "LVLM")(spec, place)
+    make = find(lvlms, spec.name, "LVLM")
+    with _loading(text):
+        return make(spec, place)
+
+
+@contextlib.contextmanager
+def _loading(text: str) -> Iterator[None]:
+    """Whatever a library makes of odd files (config, processor, tokenizer, weights) is a model that does not load."""
+    try:
+        yield
+    except OhdBenchError:
+        raise
+    except Exception as error:
+        told = (str(error).strip().splitlines() or ["no word of why"])[0]
+        raise ModelError(f"'{text}' cannot be loaded: {type(error).__name__}: {told}; -v shows where") from error
 
 
 def needs(extra: str, package: str) -> ModelError:

@@ -41,8 +41,8 @@ class Result(ABC):
         yield from self.parts()
 
     def _repr_html_(self) -> str:
-        from rich.console import Console
+        from harness.console import WordsOnly
 
-        console = Console(record=True, width=WIDE, file=StringIO(), highlight=False)
+        console = WordsOnly(record=True, width=WIDE, file=StringIO(), highlight=False, markup=False, emoji=False)
         console.print(self)
         return console.export_html(inline_styles=True, code_format=PAGE)

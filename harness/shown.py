@@ -8,13 +8,18 @@ import re
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-_FORMULA = re.compile(r"^\s*[=+\-@|\t\r]")
+_FORMULA = re.compile(r"^\s*[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*(?:e[+-]?\d+)?|nan|inf)", re.IGNORECASE)
 
 
 def plain(text: str) -> str:
     r"""The text with every control character written out (``\x1b``): nothing in it can move a cursor or hide a word."""
     return _CONTROL.sub(lambda found: ascii(found.group())[1:-1], text)
+
+
+def json_text(text: str) -> str:
+    """JSON whose texts hold no control character raw, and which reads as it did."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
 def one_line(text: str) -> str:

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from harness.errors import DataError, UsageError
 from harness.rows import object_of
+from harness.shown import csv_cell
 from harness.store import write_json
 from harness.types import Recipe
 
@@ -177,5 +178,5 @@ def write(out: Path, rows: Sequence[Settings]) -> list[Settings]:
         with (out / name).open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, list(dict.fromkeys(key for row in table for key in row)), lineterminator="\n")
             writer.writeheader()
-            writer.writerows(table)
+            writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in table)
     return folded

@@ -21,7 +21,7 @@ from harness.compute import devices
 from harness.compute.onednn import fast_linear
 from harness.errors import ModelError
 from harness.types import Place, Spec
-from harness.vision_language import identity
+from harness.vision_language import identity, preprocess
 
 
 class ClipEncoder:
@@ -31,6 +31,7 @@ class ClipEncoder:
         identity.check_finite(model, spec.text)
         self.spec = spec.text
         self.words, self.pixels, self.place = words, pixels, place
+        preprocess.require_read(pixels([preprocess.ordinary()])[0], model.config.vision_config.image_size, spec.text)
         self.padded = spec.options.get("text", "trie") == "padded"
         self.origin: dict[str, Any] = {}
         self._digest = digest_of(model)

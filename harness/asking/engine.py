@@ -150,7 +150,7 @@ def standing(run: Run, asked: Questions, keys: Mapping[str, str]) -> Progressed:
     ours = [r for id, r in latest(run.records_path(asked.task.name)).items() if keys.get(id) == r.key]
     failures = [record.reply.reason for record in ours if isinstance(record.reply, Failure)]
     scored = sum(record.scored for record in ours)
-    return Progressed(len(asked.samples), scored, len(failures), failures[0] if failures else "")
+    return Progressed(len(asked.samples), scored, len(failures), failures[0][:300] if failures else "")
 
 
 def _answers(sample: Sample, reply: Answer | Failure) -> bool:

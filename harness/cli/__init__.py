@@ -1,25 +1,32 @@
-"""The command line: each command reads its words, calls one function, prints."""
+"""The command line: each command reads its words, calls one function, prints.
+
+Nothing heavy is imported before ``main`` is entered, so that a Ctrl-C is heard whatever is being imported.
+"""
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
+import os
 import signal
 import sys
-import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-import typer
+from harness.errors import OhdBenchError, UsageError
+from harness.shown import one_line, plain
 
-from harness.errors import OhdBenchError
+if TYPE_CHECKING:
+    import typer
 
 COMMANDS = (
     "run", "list", "show", "score", "compare", "attribute", "effects", "objects", "report", "encoder", "train", "sweep",
     "export", "leaderboard", "data",
 )  # fmt: skip
 """The files that have commands, in the order of ``--help``. They import what is heavy inside their commands."""
+
+VERBOSE = "OHD_BENCH_VERBOSE"
+KEPT = "what was answered is kept, and the same command goes on from there"
 
 
 class Terminated(BaseException):
@@ -28,9 +35,15 @@ class Terminated(BaseException):
 
 def build() -> typer.Typer:
     """The whole command: each file of COMMANDS adds its own."""
+    import importlib
+    import pkgutil
+
+    import typer
+
     app = typer.Typer(
         name="ohd-bench",
         help="Does a better eye make a more honest vision-language model?",
+        epilog="Every command takes -v (--verbose): show tracebacks and what libraries say.",
         no_args_is_help=True,
         rich_markup_mode="markdown",
         pretty_exceptions_enable=False,
@@ -43,35 +56,109 @@ def build() -> typer.Typer:
 
 
 def main(words: Sequence[str] | None = None) -> NoReturn:
-    """Run the command; errors end in one line on stderr and the documented exit code."""
+    """Run the command; whatever goes wrong ends in one line on stderr and the documented exit code."""
     words = sys.argv[1:] if words is None else [*words]  # the module harness.cli.list hides the name
-    signal.signal(signal.SIGTERM, _terminate)
-    verbose = "-v" in words or "--verbose" in words
+    heard: list[int] = []
+    _listen(heard)
+    verbose = not {"-v", "--verbose"}.isdisjoint(words)
     try:
-        build()(args=words, standalone_mode=True)
-    except OhdBenchError as error:
-        if verbose:
-            traceback.print_exc()
-        print(f"{error.label}: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(error.code)
-    except OSError as error:
-        if verbose:
-            traceback.print_exc()
-        print(f"error: {error.filename or ''}: {error.strerror or error}; what was answered is kept", file=sys.stderr)
-        sys.exit(1)
-    except (Terminated, KeyboardInterrupt) as stop:
-        _goodbye(*(("terminated", 143) if isinstance(stop, Terminated) else ("interrupted", 130)))
+        _speak_every_encoding()
+        _require_printable(words, os.environ)
+        with _heeding(verbose):
+            build()(args=[word for word in words if word not in ("-v", "--verbose")], standalone_mode=True)
     except SystemExit as end:  # typer ends every command so, Ctrl-C with 130
-        if end.code == 130:
-            _goodbye("interrupted", 130)
-        raise
+        if end.code != 130:
+            raise
+        sys.exit(_told(KeyboardInterrupt(), verbose))
+    except BaseException as error:
+        # A signal that is heard amid the import of an extension comes out of it as whatever error that makes of it.
+        sys.exit(_told(_SIGNALS[heard[0]]() if heard else error, verbose))
     sys.exit(0)
 
 
-def _goodbye(how: str, code: int) -> NoReturn:
-    print(f"{how}; what was answered is kept, and the same command goes on from there", file=sys.stderr)
-    sys.exit(code)
+@contextmanager
+def _heeding(verbose: bool) -> Iterator[None]:
+    """Every command takes ``-v``; those whose libraries then chatter read it from the environment."""
+    if not verbose:
+        yield
+        return
+    before = os.environ.get(VERBOSE)
+    os.environ[VERBOSE] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[VERBOSE]
+        else:
+            os.environ[VERBOSE] = before
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise Terminated
+def _told(error: BaseException, verbose: bool) -> int:
+    """Says on stderr in one line what ended the command; the exit code."""
+    if verbose:
+        import traceback
+
+        print(plain("".join(traceback.format_exception(error))), file=sys.stderr)
+    code, line = _ending(error)
+    print(one_line(line), file=sys.stderr)
+    return code
+
+
+def _ending(error: BaseException) -> tuple[int, str]:
+    """The exit code and the one line of what ended a command."""
+    if isinstance(error, KeyboardInterrupt):
+        return 130, f"interrupted; {KEPT}"
+    if isinstance(error, Terminated):
+        return 143, f"terminated; {KEPT}"
+    if isinstance(error, OhdBenchError):
+        return error.code, f"{error.label}: {error}"
+    if isinstance(error, OSError):
+        return 1, f"error: {error.filename or ''}: {error.strerror or error}; {KEPT}"
+    return 1, (
+        f"error: this was not foreseen: {type(error).__name__}: {str(error)[:300]} ({_where(error)}); {KEPT}. "
+        "-v shows the traceback: please report it, with the command, to the maintainers of ohd-bench"
+    )
+
+
+def _where(error: BaseException) -> str:
+    """The innermost line of this code that the error passed."""
+    import traceback
+    from pathlib import Path
+
+    ours = Path(__file__).parents[2]
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [one for one in frames if Path(one.filename).is_relative_to(ours)] or frames
+    return f"{Path(inside[-1].filename).name}, line {inside[-1].lineno}" if inside else "no line"
+
+
+def _speak_every_encoding() -> None:
+    """What stdout or stderr cannot write is written out as an escape, and is no error."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def _require_printable(words: Sequence[str], environment: Mapping[str, str]) -> None:
+    """UsageError where a word of the command holds a control character: it would be shown and kept, over and over."""
+    told = [*words, *(value for name, value in environment.items() if name.startswith("OHD_BENCH_"))]
+    for word in told:
+        if plain(word) != word:
+            raise UsageError(
+                f"'{plain(word)}' holds a character that no terminal can show; rename the file, or leave it out"
+            )
+
+
+def _listen(heard: list[int]) -> None:
+    """Ctrl-C and SIGTERM are raised where they are heard, and noted."""
+
+    def hear(number: int, frame: FrameType | None) -> NoReturn:
+        heard.append(number)
+        raise _SIGNALS[number]
+
+    for number in _SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # under nohup, say
+            signal.signal(number, hear)
+
+
+_SIGNALS: dict[int, type[BaseException]] = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}

@@ -96,7 +96,7 @@ def print_comparisons(found: Sequence[Comparison], results: Path, full: bool, as
         print_json([as_plain(one, results, full) for one in found])
         return
     for one in found:
-        out().print(f"[bold]{_escaped(one.base.name)}[/bold]  →  [bold]{_escaped(one.candidate.name)}[/bold]")
+        out().print(f"{one.base.name}  →  {one.candidate.name}", style="bold")
         out().print(_lines(one, full))
         _print_about(one, full)
         for task in one.tasks:
@@ -142,7 +142,7 @@ def _lines(one: Comparison, full: bool) -> Table:
 def _print_about(one: Comparison, full: bool) -> None:
     """What of trainings the numbers speak, and what their intervals are made of."""
     for sentence in one.about:
-        out().print(sentence, markup=False, soft_wrap=True)
+        out().print(sentence, soft_wrap=True)
     lines = [line for line in one.lines(full) if line.figures]
     if not lines:
         return
@@ -180,21 +180,21 @@ def p_value(p: float) -> str:
 
 def _print_task(one: OneTask) -> None:
     left_out = f"; {one.unpaired} answered by one side only are left out" if one.unpaired else ""
-    out().print(f"[bold]{one.task.name}[/bold]: {one.samples} samples on {one.images} images{left_out}")
+    out().print(f"{one.task.name}: {one.samples} samples on {one.images} images{left_out}", style="bold")
     tops = [group for group in one.readings if len(one.readings) == 1 or group.count("/") < 2]
     for group, reading in one.readings.items():
         if group in tops:
             style = "bold red" if reading.flagged else ""
-            out().print(f"  {group or one.task.whole}: {reading.sentence()}", style=style, markup=False)
+            out().print(f"  {group or one.task.whole}: {reading.sentence()}", style=style)
     for floor, values in one.floor_lines():
         told = ", ".join(f"{(g.split('/')[-1] + ' ' + m).strip()} {number(v, d)}" for g, m, v, d in values)
         if told:
-            out().print(f"  floor {floor}: {told}", style="dim", markup=False)
+            out().print(f"  floor {floor}: {told}", style="dim")
     for group, flips in one.flips.items():
         if group.count("/") == 0:
             samples = f"{flips.fixed} put right, {flips.broken} broken (exact McNemar p {p_value(flips.p)}"
             images = f"images better {flips.images_better}, worse {flips.images_worse}, p {p_value(flips.p_images)})"
-            out().print(f"  {group or one.task.whole}: {samples}; {images}", markup=False)
+            out().print(f"  {group or one.task.whole}: {samples}; {images}")
 
 
 def controlled(one: Comparison, results: Path) -> dict[str, list[tuple[MetricChange, Any, Any]]]:
@@ -313,9 +313,3 @@ def print_published(as_json: bool) -> None:
         shares = [f"{row[key]:+.1f}" for key in ("by_criterion", "by_d_prime")]
         table.add_row(str(row["table"]), *cells, *shares, str(row["reading"]))
     out().print(table)
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

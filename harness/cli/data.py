@@ -28,14 +28,15 @@ def prepare(
     to: Annotated[Path | None, typer.Option(help="nltk: where to put it; by default ~/nltk_data.")] = None,
 ) -> None:
     """Write the micro world, or fetch NLTK's tokenizer, tagger and WordNet; say where it lies."""
+    from harness.console import tell
     from harness.data import micro
     from harness.errors import UsageError
 
     if what == "nltk":
         from harness.words import nltk_packages
 
-        print(nltk_packages.prepare(source, to))
+        tell(nltk_packages.prepare(source, to))
     elif what == "micro":
-        print(micro())
+        tell(micro())
     else:
         raise UsageError(f"cannot prepare '{what}'; there is micro and nltk (docs/data.md: where benchmarks come from)")

@@ -173,7 +173,7 @@ def _show(found: Mapping[str, Any], as_json: bool, following: str = "") -> None:
         print_json(_plain(found))
     else:
         for name, value in _flat(found):
-            out().print(f"{name:<44} {value}", markup=False)
+            out().print(f"{name:<44} {value}")
     if following:
         say(f"now: {following}")
 

@@ -28,6 +28,7 @@ def export(
     """Write kept runs as logs that inspect_ai's viewer or lm-eval's tools open."""
     from harness import registry
     from harness.comparison.answer_sets import find_run
+    from harness.console import tell
     from harness.data import resolve
     from harness.errors import UsageError
     from harness.export import inspect, lm_eval
@@ -41,4 +42,4 @@ def export(
             inspect.write(run, root, out, images, allow_outside) if to == "inspect" else lm_eval.write(run, root, out)
         )
         for path in paths:
-            print(path)
+            tell(path)

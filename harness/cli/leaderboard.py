@@ -26,7 +26,7 @@ def leaderboard(
     A run that cannot be read is named and left out: exit code 1.
     """
     from harness import registry
-    from harness.console import say
+    from harness.console import say, tell
     from harness.errors import GateError, UsageError
     from harness.report import leaderboard as page
 
@@ -40,11 +40,11 @@ def leaderboard(
     if check:
         if not out.is_file() or out.read_text(encoding="utf-8") != text:
             raise GateError(f"{out} is not what {results} gives; write it anew with 'ohd-bench leaderboard'")
-        print(f"{out} is what {results} gives")
+        tell(f"{out} is what {results} gives")
         raise typer.Exit(1 if left_out else 0)
     try:
         out.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"cannot write {out}: {error.strerror}") from error
-    print(f"written: {out}")
+    tell(f"written: {out}")
     raise typer.Exit(1 if left_out else 0)

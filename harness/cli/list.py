@@ -40,12 +40,12 @@ def list_(
         print_json(found)
         return
     for name, things in found.items():
-        out().print(f"[bold]{name}[/bold]")
+        out().print(name, style="bold")
         width = max((len(key) for key in things), default=0)
         for key, line in things.items():
-            out().print(f"  {key:<{width}}  {line}", markup=False, soft_wrap=True)
+            out().print(f"  {key:<{width}}  {line}", soft_wrap=True)
             for more in _other_lines(getattr(registry, name)[key]) if kind else ():
-                out().print(f"  {'':<{width}}  {more}", markup=False, soft_wrap=True, style="dim")
+                out().print(f"  {'':<{width}}  {more}", soft_wrap=True, style="dim")
 
 
 def _first_line(thing: object) -> str:

@@ -34,7 +34,6 @@ def objects(
 
 def print_objects(name: str, results: Path, data: str, to: Path | None, as_json: bool) -> None:
     """Each object's rates, the strongest drags; hard negatives written where asked."""
-    from rich.markup import escape
     from rich.table import Table
 
     from harness.cli.comparing import p_value, plain
@@ -56,7 +55,7 @@ def print_objects(name: str, results: Path, data: str, to: Path | None, as_json:
     for head in ("in % of images", "missed", "%", "claimed falsely", "%"):
         table.add_column(head, justify="right")
     for one in sorted(found.classes, key=lambda c: -(c.claimed.value if c.claimed else -1)):
-        table.add_row(escape(one.name), f"{100 * one.frequency:.0f}", *_rate(one.missed), *_rate(one.claimed))
+        table.add_row(one.name, f"{100 * one.frequency:.0f}", *_rate(one.missed), *_rate(one.claimed))
     out().print(table)
     drags = Table(title="Which object drags which", header_style="bold", title_justify="left")
     for head in ("where there is", "it claims", "times", "rate", "elsewhere", "p"):
@@ -64,8 +63,8 @@ def print_objects(name: str, results: Path, data: str, to: Path | None, as_json:
     for drag in found.drags[:15]:
         elsewhere = "–" if drag.elsewhere != drag.elsewhere else f"{100 * drag.elsewhere:.0f}"
         drags.add_row(
-            escape(drag.by),
-            escape(drag.object),
+            drag.by,
+            drag.object,
             f"{drag.errors}/{drag.asked}",
             f"{100 * drag.rate:.0f}",
             elsewhere,

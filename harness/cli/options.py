@@ -61,7 +61,10 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps …", en
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.", envvar="OHD_BENCH_DTYPE")]
 Out = Annotated[Path, typer.Option(help="A folder that is not there yet, or is empty.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks and library logs.")]
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Show tracebacks and library logs.", envvar="OHD_BENCH_VERBOSE"),
+]
 TrainedOut = Annotated[Path, typer.Option("--out", help="The folder to write; an interrupted training goes on in it.")]
 Changes = Annotated[
     list[str] | None, typer.Option("--set", help="FIELD=VALUE of the recipe (docs/train.md); repeat for more.")

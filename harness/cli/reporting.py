@@ -9,7 +9,7 @@ from typing import Any
 from harness.asking import evaluate
 from harness.cli.comparing import Asked, controlled, opened
 from harness.comparison import answer_sets, metric_table
-from harness.console import say
+from harness.console import say, tell
 from harness.data import Data, resolve
 from harness.errors import UsageError
 from harness.report.page import Material
@@ -67,4 +67,4 @@ def write(material: Material, out: Path, export: Path | None) -> None:
 
         for path in paper.write(material, export):
             say(str(path))
-    print(out)
+    tell(out)

@@ -114,7 +114,7 @@ def _say_standings(asked: Asked, options: RunOptions, as_json: bool) -> None:
     for remark in asked.remarks():
         say(remark)
     for verdict in () if as_json else asked.verdicts():
-        out().print(verdict, soft_wrap=True, markup=False)
+        out().print(verdict, soft_wrap=True)
     for run in asked.runs:
         say(f"kept in {run.folder}")
     if len(asked.runs) > 1:

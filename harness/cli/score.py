@@ -39,7 +39,6 @@ def score(
     tex: Annotated[Path | None, typer.Option("--tex", help="Write the table to this LaTeX file (booktabs).")] = None,
     repeats: Annotated[bool, typer.Option("--repeats", help="Count a question each time it is answered.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks.")] = False,
 ) -> None:
     """Score answers that any tool has written, as the official scripts do.
 
@@ -71,10 +70,11 @@ def synonyms(
     data: DataFolder = "data",
 ) -> None:
     """Build AMBER's table of synonyms from a spaCy model's vectors."""
+    from harness.console import tell
     from harness.data import resolve
     from harness.words import similar
 
     table = similar.table(model, resolve(data).root / "amber" / "relation.json")
     similar.write(table, out)
-    print(f"{len(table['pairs'])} pairs of {table['name']} in {out}")
-    print(f"now: ohd-bench score amber FILE --synonyms {out}")
+    tell(f"{len(table['pairs'])} pairs of {table['name']} in {out}")
+    tell(f"now: ohd-bench score amber FILE --synonyms {out}")

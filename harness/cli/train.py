@@ -69,7 +69,7 @@ def _tell(folder: Path, base: str, data: str, as_json: bool) -> None:
         return
     result().print(_before_after(measured))
     command = ["ohd-bench", "run", "--encoder", base, "--encoder", f"clip:{folder}", "--data", data]
-    result().print(f"now: {shlex.join(command)}", markup=False, soft_wrap=True)
+    result().print(f"now: {shlex.join(command)}", soft_wrap=True)
 
 
 def _before_after(measured: dict[str, Any]) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.comparison.compare import Comparison, MetricChange
 from harness.comparison.metric_table import number
 from harness.report.page import Material, figures
+from harness.shown import csv_cell, one_line
 
 COLUMNS = (
     "base", "candidate", "task", "group", "metric", "better", "base_value", "base_low", "base_high", "candidate_value",
@@ -45,7 +46,7 @@ def table_csv(material: Material) -> str:
     writer.writerow(COLUMNS)
     for one in material.found:
         for line in one.lines():
-            writer.writerow([*(one.base.name, one.candidate.name), *_cells(line)])
+            writer.writerow([csv_cell(cell) for cell in (one.base.name, one.candidate.name, *_cells(line))])
     return kept.getvalue()
 
 
@@ -83,4 +84,4 @@ def _tabular(one: Comparison) -> str:
 
 
 def _tex(text: str) -> str:
-    return "".join(_TEX.get(letter, letter) for letter in " ".join(text.split()))
+    return "".join(_TEX.get(letter, letter) for letter in one_line(text))

@@ -15,6 +15,8 @@ from harness.errors import UsageError
 from harness.metrics import Metric
 from harness.report import published_tables
 from harness.report.markdown import table as markdown
+from harness.shown import code_span
+from harness.shown import markdown as as_markdown
 from harness.stats import Estimate
 from harness.store import Run, fault, odd, runs
 from harness.types import Task
@@ -112,24 +114,24 @@ def _order(manifest: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _model(manifest: Mapping[str, Any], part: str) -> str:
-    return f"`{manifest[part]['spec']}`" if manifest.get(part) else "–"
+    return code_span(str(manifest[part]["spec"])) if manifest.get(part) else "–"
 
 
 def _data(manifest: Mapping[str, Any]) -> str:
-    marks = [manifest.get("data", "?")]
+    marks = [as_markdown(str(manifest.get("data", "?")))]
     if manifest.get("control", "none") != "none":
-        marks.append(f"control: {manifest['control']}")
+        marks.append(as_markdown(f"control: {manifest['control']}"))
     if manifest.get("limit"):
         marks.append(f"{manifest['limit']} images only")
     if manifest.get("status") != "complete":
-        marks.append(f"**{manifest.get('status', 'unknown')}**")
+        marks.append(f"**{as_markdown(str(manifest.get('status', 'unknown')))}**")
     return ", ".join(marks)
 
 
 def _column(task: Task, group: str, name: str) -> str:
     metric = task.metrics_of(group)[name]
     arrow = {"higher": " ↑", "lower": " ↓", "neither": ""}[metric.better]
-    return f"{task.name} {group.split('/')[-1]} {name}{arrow}".replace("  ", " ")
+    return as_markdown(f"{task.name} {group.split('/')[-1]} {name}{arrow}")
 
 
 def _cells(run: Run, tasks: Sequence[Task], columns: Iterable[Column]) -> list[str]:
@@ -176,7 +178,7 @@ def _floors(kept: Sequence[Kept], columns: Sequence[Column]) -> str:
             for floor, values in entry.get("floors", {}).items():
                 found.setdefault((floor, manifest.get("data", "?")), {}).setdefault(name, values)
     rows = [
-        [floor, data, *(_floor(by_task, *column) for column in columns)]
+        [as_markdown(floor), as_markdown(str(data)), *(_floor(by_task, *column) for column in columns)]
         for (floor, data), by_task in sorted(found.items())
     ]
     if not rows:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from harness.shown import one_line
+
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; pipes and line breaks in cells are made harmless."""
+    """A Markdown table of cells in Markdown; pipes, line breaks and tags in them are made harmless."""
     lines = [head, ["---"] * len(head), *rows]
     return "".join("| " + " | ".join(_safe(cell) for cell in line) + " |\n" for line in lines)
 
 
 def _safe(cell: str) -> str:
-    return cell.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+    return one_line(cell).replace("|", "\\|").replace("<", "&lt;")

@@ -18,6 +18,7 @@ from harness.errors import DataError, UsageError
 from harness.report import gallery, plots
 from harness.report.gallery import Card
 from harness.report.plots import Plot
+from harness.shown import plain
 from harness.stats import Estimate
 from harness.types import Task
 
@@ -109,7 +110,7 @@ def _objects(material: Material) -> dict[str, objects.Objects]:
 def html(material: Material) -> str:
     """The page; UsageError where it would be too large."""
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
     )
     environment.filters |= {
         "cell": metric_table.cell,
@@ -142,6 +143,11 @@ def html(material: Material) -> str:
     if len(text.encode("utf-8")) > LARGEST:
         raise UsageError(f"the page would have {len(text):,} bytes, at most {LARGEST:,}; name fewer runs or a --task")
     return text
+
+
+def _shown(value: Any) -> Any:
+    """What an expression of the page gives, without control characters where it is somebody's text."""
+    return plain(value) if type(value) is str else value
 
 
 def p_value(p: float) -> str:

@@ -78,7 +78,7 @@ class Plot:
     def _saved(self, kind: str) -> bytes:
         kept = io.BytesIO()
         dates = {"Date": None} if kind == "svg" else {"CreationDate": None}
-        with matplotlib.rc_context({**STYLE, "svg.hashsalt": self.name}):
+        with matplotlib.rc_context({**STYLE, "svg.hashsalt": self.name, "text.parse_math": False}):
             self.draw().savefig(kept, format=kind, bbox_inches="tight", metadata=dates)
         return kept.getvalue()
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -68,7 +67,8 @@ class SideBySide(Result):
             every = self._every[task.name]
             for row in every if self.full else metric_table.summary(task, every):
                 pictureless = [_floor(floors[task.name].get(name, {}), row) for name in names]
-                table.add_row(row.task, row.group or task.whole, _arrow(row), *_cells(row), *pictureless)
+                cells = (row.task, row.group or task.whole, _arrow(row), *_cells(row), *pictureless)
+                table.add_row(*map(Text, cells))
             table.add_section()
         yield table
         for line in _notes(self.manifests, bool(names)):
@@ -80,11 +80,11 @@ def _table(titles: Sequence[str], floors: Sequence[str]) -> Table:
     for name in ("task", "group", "metric"):
         table.add_column(name)
     for i, title in enumerate(titles):
-        table.add_column(escape(title), justify="right")
+        table.add_column(Text(title), justify="right")
         if i:
             table.add_column("Δ to the first", justify="right")
     for name in floors:
-        table.add_column(name, justify="right", style="dim")
+        table.add_column(Text(name), justify="right", style="dim")
     return table
 
 

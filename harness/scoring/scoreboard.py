@@ -160,7 +160,7 @@ def _common_name(scored: Sequence[Scored]) -> str:
 def _table(title: str, columns: Sequence[str]) -> Any:
     from rich.table import Table
 
-    table = Table(title=title.replace("[", r"\["), header_style="bold")
+    table = Table(title=title, header_style="bold")
     table.add_column(columns[0])
     for name in columns[1:]:
         table.add_column(name, justify="right")
@@ -169,8 +169,10 @@ def _table(title: str, columns: Sequence[str]) -> Any:
 
 def _titled(table: Any) -> Iterator[Any]:
     """The title as a line of its own: in the table it wraps at the table's width."""
+    from rich.text import Text
+
     title, table.title = table.title, None
-    yield f"[bold]{title}[/bold]"
+    yield Text(title, style="bold")
     yield table
 
 

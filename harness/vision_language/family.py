@@ -23,6 +23,7 @@ from harness.vision_language import fits, identity, swap, template, yes_no_token
 from harness.vision_language.greedy import greedily
 from harness.vision_language.layouts import checkpoint, original
 from harness.vision_language.layouts.folder import first_line, local, require_in_memory
+from harness.vision_language.tokens import spoken
 
 
 class Family:
@@ -199,14 +200,6 @@ def _settings(model: Any, tokens: int) -> GenerationConfig:
         eos_token_id=told.eos_token_id,
         pad_token_id=told.pad_token_id if told.pad_token_id is not None else 0,
     )
-
-
-def spoken(tokenizer: Any, ids: Sequence[int]) -> str:
-    """The words of these tokens: special tokens are left out, the marks of a trace are not."""
-    special = set(tokenizer.all_special_ids)
-    marks = {id for id in set(ids) & special if traces.is_mark(tokenizer.convert_ids_to_tokens(id))}
-    words: str = tokenizer.decode([id for id in ids if id in marks or id not in special], skip_special_tokens=False)
-    return words.strip()
 
 
 class _Until(StoppingCriteria):  # type: ignore[misc]

@@ -29,6 +29,8 @@ class Host:
         self.template = template.named(spec.options.get("template", "vicuna-v1"), self.processor, self.image_token)
         self.render = self.template.render
         self.pixels = preprocess.pipeline(self.processor.image_processor, spec.options.get("pad", "pad"))
+        size = self.model.config.vision_config.image_size
+        preprocess.require_read(self.pixels(preprocess.ordinary()), size, spec.text)
         self.yes_no = yes_no_tokens.of_tokenizer(self.processor.tokenizer)
         self.own: Any = self.model.model.vision_tower
         self.own_digest = identity.tower_digest(self.own)

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from PIL import Image
 from torch import Tensor
 
-from harness.errors import UsageError
+from harness.errors import ModelError, UsageError
 
 Pixels = Callable[[Image.Image], Tensor]
+
+
+def require_read(pixels: Tensor, size: int, whose: str) -> None:
+    """ModelError where pixels [3, H, W] of an ordinary image are none that a tower of this resolution reads."""
+    if tuple(pixels.shape) != (3, size, size):
+        raise ModelError(
+            f"{whose}: its image processor makes {_by(pixels.shape)} of an image, its tower reads 3x{size}x{size}"
+        )
+    if not pixels.isfinite().all():
+        raise ModelError(
+            f"{whose}: its image processor makes numbers that are not finite; look at image_mean and image_std"
+        )
+
+
+def _by(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
+
+
+def ordinary() -> Image.Image:
+    """An image on which a processor can be tried."""
+    return Image.new("RGB", (64, 48), (90, 120, 150))
 
 
 def expand_to_square(image: Image.Image, colour: tuple[int, ...]) -> Image.Image:

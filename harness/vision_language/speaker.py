@@ -16,6 +16,7 @@ from harness.vision_language import fits, identity, inference
 from harness.vision_language.generate import GenerateDecoder
 from harness.vision_language.packed.decode import PackedDecoder
 from harness.vision_language.packed.requests import Completion, ImageRequest, Prompt
+from harness.vision_language.tokens import spoken
 
 if TYPE_CHECKING:
     from harness.vision_language.host import Host
@@ -98,8 +99,7 @@ class Speaker:
 
     def text(self, tokens: Sequence[int]) -> str:
         """The words of these tokens."""
-        words: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
-        return words.strip()
+        return spoken(self.tokenizer, tokens)
 
     def answer(self, said: Completion) -> Answer | Failure:
         """What was said, up to and with the text that ends it; a Failure where the tokens ended within a trace."""

@@ -1,9 +1,11 @@
-"""Token ids of a rendered prompt: around the picture, as LLaVA makes them, or through it, as hub processors do."""
+"""Token ids of a prompt, around the picture as LLaVA makes them or through it as hub processors do; and their words."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+from harness import traces
 
 IMAGE = "<image>"
 
@@ -68,6 +70,14 @@ def through(tokenizer: Any, text: str, image: Sequence[int], image_token: str) -
     """
     found = placed_through(tokenizer, text, image_token)
     return [id for token in found for id in (image if token.id is None else (token.id,))]
+
+
+def spoken(tokenizer: Any, ids: Sequence[int]) -> str:
+    """The words of new tokens: special tokens are left out, the marks of a reasoning trace are not."""
+    special = set(tokenizer.all_special_ids)
+    marks = {id for id in special.intersection(ids) if traces.is_mark(tokenizer.convert_ids_to_tokens(id))}
+    words: str = tokenizer.decode([id for id in ids if id in marks or id not in special], skip_special_tokens=False)
+    return words.strip()
 
 
 def _alone(tokenizer: Any, part: str) -> list[Token]:

@@ -289,7 +289,7 @@ def siglip_llava(tiny, folder, strategy):
 
 def test_a_llava_with_a_siglip_is_asked_with_a_token_for_each_patch(tiny, tmp_path):
     lvlm = registry.make_lvlm(f"llava:{siglip_llava(tiny, tmp_path / 'full', 'full')}", PLACE)(None)
-    page = lvlm.page(Asked(tiny.pictures()[0], (Sample("1", None, "", prompt="Is there a dog?"),)))
+    page = lvlm.request(Asked(tiny.pictures()[0], (Sample("1", None, "", prompt="Is there a dog?"),)))
     assert page.prompts[0].tokens.count(lvlm.host.model.config.image_token_id) == 16
     assert len(ask(lvlm, tiny.pictures(2))) == 4
 

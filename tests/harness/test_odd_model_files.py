@@ -1,0 +1,109 @@
+"""A model whose files are odd does not load: one line, exit 4, whichever file and whatever a library makes of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from harness import registry
+from harness.errors import ModelError
+from harness.types import Place
+
+FILES = {
+    "clip": ["config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"],
+    "llava": ["config.json", "processor_config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"],
+}
+ODD = {"no byte": b"", "a list": b"[]", "a word": b'"clip"', "no UTF-8": b"\xff\xfe\x00", "deep": b"[" * 100_000}
+PARTS = ("vision_config", "text_config")
+CONFIG = {
+    "an unknown activation": lambda c: [c[part].update(hidden_act="swish9000") for part in PARTS],
+    "heads that do not divide": lambda c: [c[part].update(num_attention_heads=3, head_dim=None) for part in PARTS],
+    "no heads": lambda c: [c[part].update(num_attention_heads=0) for part in PARTS],
+    "no patch": lambda c: c["vision_config"].update(patch_size=0),
+    "a width in words": lambda c: [c[part].update(hidden_size="wide") for part in PARTS],
+    "a list of layers": lambda c: c.update(vision_config=[]),
+    "another kind": lambda c: c.update(model_type="nonsense"),
+    "fewer blocks": lambda c: c["vision_config"].update(num_hidden_layers=1),
+}
+PIXELS = {
+    "a mean in words": {"image_mean": ["a", "b", "c"]},
+    "one mean": {"image_mean": [0.5]},
+    "no spread": {"image_std": [0.0, 0.0, 0.0]},
+    "no size": {"size": []},
+    "another size": {"size": {"shortest_edge": 16}, "crop_size": {"height": 16, "width": 16}},
+    "an empty crop": {"crop_size": {"height": 0, "width": 0}},
+    "an unknown filter": {"resample": 99},
+}
+
+
+@pytest.fixture(scope="module")
+def whole(tiny, tmp_path_factory):
+    registry.load()
+    folder = tmp_path_factory.mktemp("whole")
+    tiny.save_clip(tiny.clip_model(), folder / "clip")
+    tiny.save_llava(tiny.llava_model(), folder / "llava")
+    return folder
+
+
+def loads(kind, folder) -> None:
+    place = Place("cpu")
+    if kind == "clip":
+        registry.make_encoder(f"clip:{folder}", place)
+    else:
+        registry.make_lvlm(f"llava:{folder}", place)(None)
+
+
+def refused(kind, folder) -> str:
+    with pytest.raises(ModelError) as caught:
+        loads(kind, folder)
+    assert caught.value.code == 4
+    return str(caught.value)
+
+
+@pytest.fixture(params=["clip", "llava"])
+def copied(request, whole, tmp_path):
+    folder = shutil.copytree(whole / request.param, tmp_path / "model")
+    loads(request.param, folder)
+    return request.param, folder
+
+
+def test_every_file_with_odd_bytes_is_refused(copied):
+    kind, folder = copied
+    for name in FILES[kind]:
+        good = (folder / name).read_bytes()
+        for odd, data in ODD.items():
+            (folder / name).write_bytes(data)
+            assert str(folder) in refused(kind, folder), (name, odd)
+        (folder / name).write_bytes(good)
+
+
+def test_every_config_that_no_model_can_have_is_refused(copied):
+    kind, folder = copied
+    good = (folder / "config.json").read_text()
+    for change in CONFIG.values():
+        config = json.loads(good)
+        change(config)
+        (folder / "config.json").write_text(json.dumps(config))
+        refused(kind, folder)
+
+
+def test_every_processor_whose_pixels_the_tower_cannot_read_is_refused_when_it_is_loaded(copied):
+    kind, folder = copied
+    path = folder / FILES[kind][1]
+    good = path.read_text()
+    for change in PIXELS.values():
+        told = json.loads(good)
+        told.get("image_processor", told).update(change)
+        path.write_text(json.dumps(told))
+        refused(kind, folder)
+
+
+def test_the_command_ends_with_4_in_one_line(cli, whole, tmp_path):
+    folder = shutil.copytree(whole / "clip", tmp_path / "model")
+    (folder / "config.json").write_bytes(b"[]")
+    said = cli("run", "--encoder", f"clip:{folder}", "-t", "ohd-caps", "--data", "micro", "--limit", 1)
+    assert said.code == 4
+    assert said.err.count("\n") == 1
+    assert "cannot be loaded" in said.err
