@@ -4,11 +4,16 @@ BIN = $(VENV)/bin
 # tests and micro models are so small that threads get in each other's way
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test install dev lint types contracts unit wheel leaderboard report
+.PHONY: demo fuzz test install dev lint types contracts unit wheel leaderboard report
 
 demo: install
 	$(BIN)/ohd-bench run --encoder micro --encoder micro-ohd --lvlm micro-llava --data micro --results runs/demo
 	$(BIN)/ohd-bench leaderboard --results runs/demo --out runs/demo/leaderboard.md
+
+# not part of the tests: MINUTES of broken inputs at every front door, and how each of them ended (docs/reliability.md)
+MINUTES ?= 30
+fuzz: dev
+	$(BIN)/python tests/fuzz --minutes $(MINUTES)
 
 test: dev lint types contracts unit wheel leaderboard report
 

@@ -37,7 +37,7 @@ def read(path: Path) -> dict[str, Any]:
     wrong = "it is no JSON object" if not isinstance(manifest, dict) else next(_faults(manifest), None)
     if wrong:
         raise UsageError(f"{path} is not a run's manifest: {wrong}; remove it to write it anew")
-    if manifest.get("format", 0) > FORMAT:
+    if (manifest.get("format") or 0) > FORMAT:
         raise UsageError(f"{path} was written by a newer ohd-bench (format {manifest['format']})")
     return manifest  # type: ignore[no-any-return]
 

@@ -150,7 +150,7 @@ def make_encoder(text: str, place: Place) -> Encoder:
     """The encoder this spec names, loaded; ModelError where its files are none that make one."""
     spec = parse_spec(text)
     make = find(encoders, spec.name, "encoder")
-    with _loading(text):
+    with loading(text):
         return make(spec, place)
 
 
@@ -158,12 +158,12 @@ def make_lvlm(text: str, place: Place) -> LvlmHost:
     """The LVLM host this spec names, loaded; ModelError where its files are none that make one."""
     spec = parse_spec(text)
     make = find(lvlms, spec.name, "LVLM")
-    with _loading(text):
+    with loading(text):
         return make(spec, place)
 
 
 @contextlib.contextmanager
-def _loading(text: str) -> Iterator[None]:
+def loading(text: str) -> Iterator[None]:
     """Whatever a library makes of odd files (config, processor, tokenizer, weights) is a model that does not load."""
     try:
         yield

@@ -17,6 +17,7 @@ from harness.digest import of_json
 from harness.errors import DataError, OhdBenchError, UsageError
 from harness.types import Answer, Failure
 
+ENDED = ("complete", "partial")
 LARGEST = 1e15
 """The most that one answer may add to a total."""
 
@@ -232,8 +233,17 @@ class Run:
         return self.folder / task / "records.jsonl"
 
     def records(self, task: str) -> list[Record]:
-        """The last record of each sample of this task, by id: not as they came, which hangs on batches and workers."""
-        return sorted(latest(self.records_path(task)).values(), key=lambda record: (len(record.id), record.id))
+        """The last record of each sample of this task, by id: not as they came, which hangs on batches and workers.
+
+        DataError where the run has ended and some of its answers are gone.
+        """
+        path, manifest = self.records_path(task), self.manifest()
+        found = sorted(latest(path).values(), key=lambda record: (len(record.id), record.id))
+        due = manifest.get("tasks", {}).get(task, {}).get("scored") or 0
+        there = sum(record.scored for record in found)
+        if there < due and manifest.get("status") in ENDED:
+            raise DataError(f"{path} holds {there} of {due} answers; the command that asked them asks the rest again")
+        return found
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:

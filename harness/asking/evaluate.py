@@ -108,8 +108,9 @@ class Outcome:
 
 def perform(plan: RunPlan, encoder: Encoder | None, host: LvlmHost | None, ticking: Ticking) -> Outcome:
     """Ask this pair of models every question of the plan; what was answered before is not asked again."""
-    lvlm = host(encoder) if host else None
-    identity = _identity(plan, encoder, lvlm)
+    with registry.loading(encoder.spec if encoder else "the LVLM"):
+        lvlm = host(encoder) if host else None
+        identity = _identity(plan, encoder, lvlm)
     run = Run(_folder(plan, encoder, lvlm, identity))
     with run.writing():
         known = run.manifest()

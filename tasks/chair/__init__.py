@@ -150,9 +150,8 @@ def _image_ids(path: Path) -> list[int]:
     found = json_of(path)
     if not isinstance(found, list) or not found:
         raise BrokenDataError(f"{path} holds {shown(found)}; right would be a list of COCO images' numbers")
-    odd = next((id for id in found if isinstance(id, bool) or not str(id).isdecimal()), None)
-    if odd is not None:
-        raise BrokenDataError(f"{path} holds {shown(odd)}; right would be a COCO image's number")
+    if odd := [id for id in found if isinstance(id, bool) or not str(id).isdecimal()]:
+        raise BrokenDataError(f"{path} holds {shown(odd[0])}; right would be a COCO image's number")
     ids = [int(id) for id in found]
     if twice := [id for id, times in Counter(ids).items() if times > 1]:
         raise BrokenDataError(f"{path} names image {twice[0]} twice")

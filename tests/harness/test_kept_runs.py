@@ -210,3 +210,14 @@ def test_nothing_that_is_written_takes_a_path_from_a_record(cli, bench, to, crea
     assert said.code == 0, said.err
     assert all(Path(line).resolve().is_relative_to(out) and Path(line).is_file() for line in said.out.split())
     assert {p for p in bench.root.rglob("*") if "out" not in p.relative_to(bench.root).parts[:1]} == before
+
+
+def test_answers_that_are_gone_are_missed(cli, bench):
+    cli(*bench.words())
+    lines = bench.records().read_text().splitlines(keepends=True)
+    bench.records().write_text("".join(lines[:-4]))
+    more = ["--results", bench.results, "--include", bench.plugin]
+    said = cli("show", "run", "eye", *more)
+    assert (said.code, "holds 14 of 18 answers" in said.err) == (3, True)
+    assert cli(*bench.words()).code == 0
+    assert cli("show", "run", "eye", *more).code == 0
