@@ -76,7 +76,9 @@ class Asked:
 
 
 Reply = tuple[Sample, Answer | Failure]
-Mode = Literal["rank", "generate"]
+Mode = Literal["rank", "retrieve", "generate"]
+OF_ENCODERS: frozenset[Mode] = frozenset({"rank", "retrieve"})
+"""The modes that ask an encoder; ``generate`` asks an LVLM."""
 
 
 def _writable(text: str) -> bool:
@@ -88,7 +90,8 @@ class Task(ABC):
     """A benchmark: questions in, counts out. No model, no device, no averaging.
 
     ``name`` is the registered one, options added where the user gave any (``pope-source=flickr``); ``spec`` what was
-    written. ``mode`` says whom it asks: ``rank`` an encoder (similarities to ``Sample.texts``), ``generate`` an LVLM.
+    written. ``mode`` says whom it asks: ``rank`` an encoder (similarities to ``Sample.texts``), ``retrieve`` an encoder
+    (places in the gallery of all samples), ``generate`` an LVLM.
     ``whole`` is what all groups together are called in tables; ``summary`` the (group, metric) pairs of a short one.
     """
 

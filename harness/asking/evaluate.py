@@ -16,12 +16,13 @@ from harness.asking import controls, engine, provenance
 from harness.asking.estimate import TimeEstimate
 from harness.asking.first_prompt import first_prompt
 from harness.asking.models import Models
+from harness.asking.retrieve import gallery_digest
 from harness.asking.run_options import RunOptions
 from harness.data import Data
 from harness.errors import BrokenDataError, DataError, UsageError
 from harness.stats import tally
 from harness.store import Record, Run, slug
-from harness.types import LVLM, Answer, Encoder, LvlmHost, Task
+from harness.types import LVLM, OF_ENCODERS, Answer, Encoder, LvlmHost, Task
 
 Ticking = Callable[[str, int], AbstractContextManager[engine.Progress]]
 """What shows progress: called with a title and a total, gives something to tick with."""
@@ -61,7 +62,7 @@ def chosen(names: Sequence[str], data: Data, modes: set[str], say: Callable[[str
     tasks = [open_task(name, data.root, data.outside) for name in names]
     unasked = [task.name for task in tasks if task.mode not in modes]
     if unasked:
-        needed = "an --lvlm" if "rank" in modes else "an --encoder"
+        needed = "an --lvlm" if modes & OF_ENCODERS else "an --encoder"
         raise UsageError(f"{', '.join(unasked)} needs {needed} to answer it")
     return tasks
 
@@ -136,15 +137,18 @@ def _ask(
     """Ask one task of the run, and write into the manifest how it went."""
     encoder, lvlm = models
     view = controls.view(plan.options.control)
-    if asked.task.mode == "rank":
+    if asked.task.mode in OF_ENCODERS:
         assert encoder is not None
-        model, first = engine.Identity(_encoder_identity(encoder), view=plan.options.control), {}
+        found = {"gallery": gallery_digest(asked.samples)} if asked.task.mode == "retrieve" else {}
+        model, first = engine.Identity(_encoder_identity(encoder) | found, view=plan.options.control), {}
     else:
         assert lvlm is not None
         model = engine.Identity(_lvlm_identity(lvlm), lvlm.render, view=plan.options.control)
         first = {"first_prompt": first_prompt(lvlm, asked.samples, view)}
     pair = Models(encoder, lvlm, plan.options.place, plan.options.include)
     ask = pair.asker(asked.task.mode, plan.options.workers)
+    if asked.task.mode == "retrieve":
+        ask, view = pair.searcher(asked.samples), controls.view("text-only")  # the gallery opens its pictures itself
     began = time.perf_counter()
     floors = floor_values(asked)
     with ticking(f"{run.id}  {asked.task.name}", len(asked.samples)) as tick:

@@ -11,10 +11,11 @@ from harness.asking import ask as asking
 from harness.asking import pool
 from harness.asking.estimate import TimeEstimate, estimate
 from harness.asking.features import features_of
+from harness.asking.retrieve import retriever
 from harness.asking.verify import Verdict, alone, drawn, verify
 from harness.errors import DataError
 from harness.images import ImageError
-from harness.types import LVLM, Answer, Asked, Encoder, Place, Sample
+from harness.types import LVLM, OF_ENCODERS, Answer, Asked, Encoder, Place, Sample
 
 See = Callable[[Path], Any]
 
@@ -36,8 +37,13 @@ class Models:
         specs = (self.encoder.spec if self.encoder else "", self.lvlm.spec if self.lvlm else "")
         return pool.pooled(pool.Crew(mode, *specs, self.place, self.include), workers, here.batch)
 
+    def searcher(self, samples: Sequence[Sample]) -> asking.Ask:
+        """How the encoder is asked where in the gallery of these samples each is found; always in this process."""
+        assert self.encoder is not None
+        return retriever(self.encoder, self.place, samples, features_of(self.encoder, self.place))
+
     def _here(self, mode: str) -> asking.Ask:
-        if mode == "rank":
+        if mode in OF_ENCODERS:
             assert self.encoder is not None
             return asking.ranker(self.encoder, self.place, features_of(self.encoder, self.place))
         assert self.lvlm is not None
@@ -47,7 +53,9 @@ class Models:
         self, mode: str, kept: Mapping[str, Answer], samples: Sequence[Sample], see: See, drawing: tuple[float, int]
     ) -> Verdict:
         """A share of the kept answers, drawn by (share, seed), asked again alone."""
-        if mode == "rank":
+        if mode == "retrieve":
+            ask, way = self.searcher(samples), "again"
+        elif mode == "rank":
             assert self.encoder is not None
             ask, way = asking.ranker(self.encoder, replace(self.place, batch_size=1)), "alone"
         else:

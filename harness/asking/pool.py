@@ -18,7 +18,7 @@ from typing import Any
 from harness.asking.ask import Ask, ranker, speaker
 from harness.asking.features import features_of
 from harness.errors import OhdBenchError
-from harness.types import Asked, Place, Reply
+from harness.types import OF_ENCODERS, Asked, Place, Reply
 
 # Images waiting for a worker. A model may look at many before it answers the first, so nothing else bounds them.
 WAITING = 64
@@ -41,7 +41,7 @@ class Crew:
         registry.load(self.include)
         place = self.own_place(worker, workers)
         encoder = registry.make_encoder(self.encoder, place) if self.encoder else None
-        if self.mode == "rank":
+        if self.mode in OF_ENCODERS:
             assert encoder is not None
             return ranker(encoder, place, features_of(encoder, place))
         return speaker(registry.make_lvlm(self.lvlm, place)(encoder))

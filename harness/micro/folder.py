@@ -27,6 +27,7 @@ class Sizes:
     web: int = 1500
     pope: int = 80
     zero_shot: int = 8
+    retrieval: int = 200
 
 
 SOURCES: dict[str, Mix] = {
@@ -44,6 +45,7 @@ def write_folder(folder: Path, seed: int, sizes: Sizes) -> None:
     _pope(folder / "pope", seed, sizes.pope)
     _web(folder / "web", seed, sizes.web)
     _zero_shot(folder / "zero_shot", seed, sizes.zero_shot)
+    _retrieval(folder / "retrieval", seed, sizes.retrieval)
 
 
 def _amber(folder: Path, seed: int, number: int) -> None:
@@ -111,6 +113,16 @@ def _web(folder: Path, seed: int, number: int) -> None:
     _lines(folder / "captions.json", ({"image": name, "caption": web_caption(drawn)} for name, drawn in rows))
     for name, drawn in zip(names, scenes, strict=True):
         _picture(folder / "images" / name, drawn)
+
+
+def _retrieval(folder: Path, seed: int, number: int) -> None:
+    """Pictures with what two passers-by would say of each."""
+    drawn = list(islice(rows_of(f"{seed}/retrieval", Mix(least=3), number), number))
+    names = [f"MICRO_retrieval_{n:06d}.jpg" for n in range(1, number + 1)]
+    said = [[row["positive_sample"], web_caption(shown)] for shown, row in drawn]
+    _lines(folder / "captions.json", ({"image": name, "caption": two} for name, two in zip(names, said, strict=True)))
+    for name, (shown, _) in zip(names, drawn, strict=True):
+        _picture(folder / "images" / name, shown)
 
 
 def _zero_shot(folder: Path, seed: int, number: int) -> None:

@@ -126,7 +126,10 @@ def _planned(options: RunOptions, watcher: Watcher) -> tuple[evaluate.RunPlan, L
 def _modes(options: RunOptions, watcher: Watcher) -> set[str]:
     """What these models can be asked; without a picture, nothing is ranked."""
     if options.control != "text-only" or not options.encoders:
-        return ({"rank"} if options.encoders else set()) | ({"generate"} if options.lvlm else set())
+        ranked = (
+            {"rank"} if options.control != "none" else {"rank", "retrieve"}
+        )  # a gallery has no other picture to show
+        return (ranked if options.encoders else set()) | ({"generate"} if options.lvlm else set())
     if not options.lvlm:
         raise UsageError("--control text-only shows no picture: it needs an --lvlm")
     watcher.say("not asked: what ranks captions by an image; --control text-only shows none")
