@@ -46,3 +46,14 @@ class Result(ABC):
         console = WordsOnly(record=True, width=WIDE, file=StringIO(), highlight=False, markup=False, emoji=False)
         console.print(self)
         return console.export_html(inline_styles=True, code_format=PAGE)
+
+
+def plain(thing: Any) -> Any:
+    """The same with every number that is none as null."""
+    if isinstance(thing, dict):
+        return {str(key): plain(value) for key, value in thing.items()}
+    if isinstance(thing, list | tuple):
+        return [plain(value) for value in thing]
+    if isinstance(thing, float) and (thing != thing or thing in (float("inf"), float("-inf"))):
+        return None
+    return thing.item() if hasattr(thing, "item") else thing

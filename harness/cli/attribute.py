@@ -85,7 +85,7 @@ def _cells(group: str, name: str, rates: Sequence[Any], changes: Sequence[Any]) 
 
 
 def _attribution_as_plain(found: Sequence[Any], changes: Sequence[Any]) -> Any:
-    from harness.cli.comparing import plain
+    from harness.result import plain
 
     runs = [
         {

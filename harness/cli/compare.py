@@ -61,18 +61,19 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Say which differences are real, whether they are sight or bias, and what is left without the picture."""
-    from harness import registry
-    from harness.cli import comparing
+    from harness import console, registry
+    from harness.report import published_readings
+    from harness.verbs import compare as verb
 
     registry.load(include or ())
     if published:
-        comparing.print_published(as_json)
+        readings = published_readings.readings()
+        console.print_json(readings.json()) if as_json else console.show(readings)
         return
-    asked = comparing.Asked(arms(runs or []), by_seed, seeds)
-    found = comparing.opened(asked, results, task, data)
-    gates = comparing.gates(found, list(fail_if_worse or []))
-    comparing.print_comparisons(found, results, full=full, as_json=as_json)
-    comparing.enforce(gates)
+    found = verb.compare(verb.CompareOptions(arms(runs or []), by_seed, seeds, task, data, results), full)
+    gates = verb.gates(found.found, list(fail_if_worse or []))
+    console.print_json(found.json()) if as_json else console.show(found)
+    verb.enforce(gates)
 
 
 def arms(words: Sequence[str]) -> list[list[str]]:

@@ -35,11 +35,11 @@ def print_effects(names: Sequence[str], results: Path, task: str, as_json: bool)
     """Main effects and interactions in each summary metric."""
     from rich.table import Table
 
-    from harness.cli.comparing import p_value, plain
     from harness.comparison import answer_sets
     from harness.comparison import effects as crossed
-    from harness.comparison.metric_table import gap
+    from harness.comparison.metric_table import gap, p_value
     from harness.console import out, print_json
+    from harness.result import plain
 
     runs = [answer_sets.find_run(results, name) for name in names]
     if len(runs) < 2:

@@ -28,15 +28,13 @@ def leaderboard(
     from harness import registry
     from harness.console import say, tell
     from harness.errors import GateError, UsageError
-    from harness.report import leaderboard as page
+    from harness.verbs.leaderboard import leaderboard as verb
 
-    if not results.is_dir():
-        raise UsageError(f"{results} is not a folder of runs; 'ohd-bench run' makes one")
     registry.load(include or ())
-    left_out = page.unreadable(results)
+    page = verb(results)
+    text, left_out = page.markdown, page.left_out
     for name, why in left_out.items():
         say(f"left out: {name}: {why}")
-    text = page.render(results, left_out)
     if check:
         if not out.is_file() or out.read_text(encoding="utf-8") != text:
             raise GateError(f"{out} is not what {results} gives; write it anew with 'ohd-bench leaderboard'")

@@ -36,11 +36,12 @@ def print_objects(name: str, results: Path, data: str, to: Path | None, as_json:
     """Each object's rates, the strongest drags; hard negatives written where asked."""
     from rich.table import Table
 
-    from harness.cli.comparing import p_value, plain
     from harness.comparison import answer_sets
     from harness.comparison import objects as classes
+    from harness.comparison.metric_table import p_value
     from harness.console import out, print_json, say
     from harness.data import resolve
+    from harness.result import plain
 
     found = classes.of_run(answer_sets.find_run(results, name), resolve(data))
     if to:

@@ -32,8 +32,15 @@ def report(
 ) -> None:
     """Write one HTML page that opens from disk: what changed, is it sight or bias, and the pictures behind it."""
     from harness import registry
-    from harness.cli import reporting
+    from harness.console import say, tell
+    from harness.verbs.compare import CompareOptions
+    from harness.verbs.report import ReportOptions
+    from harness.verbs.report import report as write
 
     registry.load(include or ())
-    material = reporting.material(list(runs or []), task, data, results, list(sweep or []), allow_outside)
-    reporting.write(material, out, export)
+    options = ReportOptions(out=out, export=export, sweep=tuple(sweep or ()), allow_outside=allow_outside)
+    made = write(CompareOptions([list(runs or [])], task=task, data=data, results=results), options)
+    say(f"{out}: {out.stat().st_size / 1e6:.1f} MB, opens from disk")
+    for path in made.files[1:]:
+        say(str(path))
+    tell(out)

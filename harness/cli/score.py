@@ -46,7 +46,7 @@ def score(
     tables, CSV and TSV; which it is, and which field holds the answers, the content tells.
     """
     from harness import registry
-    from harness.console import out, print_json, say
+    from harness.console import print_json, say, show
     from harness.scoring import scoreboard, scored_table
 
     registry.load()
@@ -56,12 +56,11 @@ def score(
         say(remark)
     for path, text in ((csv, scored_table.as_csv), (tex, scored_table.as_tex)):
         if path:
-            path.write_text(text(board.as_json()), encoding="utf-8", newline="")
+            path.write_text(text(board.json()), encoding="utf-8", newline="")
     if as_json:
-        print_json(board.as_json())
+        print_json(board.json())
     else:
-        for part in board.tables():
-            out().print(part)
+        show(board)
 
 
 def synonyms(

@@ -93,6 +93,11 @@ def gap(one: Difference | None, digits: int) -> str:
     return signed[0] + (f" [{signed[1]}, {signed[2]}]{star}" if len(signed) == 3 else "")
 
 
+def p_value(p: float) -> str:
+    """As printed: three digits, never 0."""
+    return "–" if p != p else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def as_json(task: Task, row: MetricRow) -> dict[str, Any]:
     """The row as plain data; what is not a number is null."""
     return {

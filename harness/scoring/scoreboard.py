@@ -10,6 +10,7 @@ from typing import Any
 
 from harness import yes_no
 from harness.data import resolve
+from harness.result import Result
 from harness.scoring import published, scored_json
 from harness.scoring import score as scoring
 from harness.scoring.score import Scored
@@ -21,7 +22,7 @@ READ_METRICS = ("accuracy", "f1", "yes_ratio", "unread")
 
 
 @dataclass(frozen=True)
-class Board:
+class Board(Result):
     """The scored files of one command; the first is what the others are compared with."""
 
     scored: Sequence[Scored]
@@ -39,7 +40,7 @@ class Board:
         for one in self.scored[1:]:
             yield from _shared(self.scored[0], one)
 
-    def as_json(self) -> dict[str, Any]:
+    def json(self) -> dict[str, Any]:
         """One object for one file; for several, each one's and the differences to the first."""
         each = [self._json(i) for i in range(len(self.scored))]
         if len(each) == 1:
@@ -53,7 +54,20 @@ class Board:
             made["reference"] = []
         return made
 
-    def tables(self) -> Iterator[Any]:
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each file, group and metric: the value by these rules, and its interval."""
+        return [
+            {
+                "file": made["file"], "task": made["task"], "rules": made["rules"], "group": group, "metric": metric,
+                "value": value, "low": spreads[group][metric][0], "high": spreads[group][metric][1],
+            }
+            for made in map(self._json, range(len(self.scored)))
+            for values, spreads in ((made["metrics"], made["intervals"]), (made["whole"], made["whole_intervals"]))
+            for group, metrics in values.items()
+            for metric, value in metrics.items()
+        ]  # fmt: skip
+
+    def parts(self) -> Iterator[Any]:
         """The same as tables, in the order in which they are read."""
         for i in range(len(self.scored)):
             made = self._json(i)

@@ -1,31 +1,58 @@
-"""What ``report`` gathers and writes."""
+"""Write one HTML page of a comparison, and its figures and tables as files for a paper."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.asking import evaluate
-from harness.cli.comparing import Asked, controlled, opened
 from harness.comparison import answer_sets, metric_table
-from harness.console import say, tell
 from harness.data import Data, resolve
 from harness.errors import UsageError
+from harness.report.comparisons import Comparisons, controlled
 from harness.report.page import Material
 from harness.stats import Estimate
 from harness.types import Task
+from harness.verbs.compare import CompareOptions, opened
 
 
-def material(
-    names: Sequence[str], task: str, data: str, results: Path, sweep: Sequence[str], outside: bool = False
-) -> Material:
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """Where the page and its files are written, and what stands in it beside the comparison."""
+
+    out: Path = Path("report.html")
+    export: Path | None = None
+    sweep: tuple[str, ...] = ()
+    allow_outside: bool = False
+
+
+@dataclass(frozen=True)
+class Report(Comparisons):
+    """The comparisons of a page, and the files that were written: the page first."""
+
+    files: Sequence[Path] = ()
+
+
+def report(asked: CompareOptions, options: ReportOptions) -> Report:
+    """Write the page of these comparisons, and with ``export`` its figures and tables as files."""
+    from harness.export import paper
+    from harness.report import page
+
+    made = material(asked, options)
+    page.write(made, options.out)
+    files = paper.write(made, options.export) if options.export else []
+    return Report(made.found, asked.results, files=(options.out, *files))
+
+
+def material(asked: CompareOptions, options: ReportOptions) -> Material:
     """Everything the page is made of."""
-    found = opened(Asked([names]), results, task, data)
-    where = resolve(data, outside)
+    found = opened(asked)
+    where = resolve(asked.data, options.allow_outside)
     tasks = {one.task.name: _over(one.task, where) for one in found[0].tasks}
-    points, metric = _sweep(sweep, results, found[0].tasks[0].task)
-    parts: dict[str, Any] = {one.candidate.name: controlled(one, results) for one in found}
+    points, metric = _sweep(options.sweep, asked.results, found[0].tasks[0].task)
+    parts: dict[str, Any] = {one.candidate.name: controlled(one, asked.results) for one in found}
     return Material(found, where, tasks, points, metric, {name: tables for name, tables in parts.items() if tables})
 
 
@@ -54,17 +81,3 @@ def _sweep(points: Sequence[str], results: Path, fallback: Task) -> tuple[list[t
     ]
     group = next(iter([g for g, m in task.summary if m == task.headline]), "")
     return [(percent, found[group][task.headline]) for percent, found in scores], f"{task.name} {task.headline}"
-
-
-def write(material: Material, out: Path, export: Path | None) -> None:
-    """Write the page, and with ``export`` its figures and tables as files."""
-    from harness.report import page
-
-    page.write(material, out)
-    say(f"{out}: {out.stat().st_size / 1e6:.1f} MB, opens from disk")
-    if export:
-        from harness.export import paper
-
-        for path in paper.write(material, export):
-            say(str(path))
-    tell(out)

@@ -1,0 +1,92 @@
+"""Compare kept runs, files of answers, or ways of training: which differences are real, and what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.comparison import answer_sets, groups, over_seeds
+from harness.comparison.compare import Comparison, MetricChange
+from harness.comparison.groups import Group
+from harness.comparison.metric_table import gap
+from harness.data import resolve
+from harness.errors import GateError, UsageError
+from harness.report.comparisons import Comparisons
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """What was asked to be compared: the words of each side, and how seeds are to be read."""
+
+    arms: Sequence[Sequence[str]]
+    by_seed: bool = False
+    seeds: str = "auto"
+    task: str = ""
+    data: str = "micro"
+    results: Path = Path("results")
+
+
+def compare(asked: CompareOptions, full: bool = False) -> Comparisons:
+    """The first side compared with each other one: runs, files of answers, or runs of several seeds together."""
+    return Comparisons(opened(asked), asked.results, full)
+
+
+def opened(asked: CompareOptions) -> list[Comparison]:
+    """Each comparison with the first side; UsageError where the sides do not compare."""
+    if asked.seeds not in over_seeds.WAYS:
+        raise UsageError(f"--seeds {asked.seeds}: there is {', '.join(over_seeds.WAYS)}")
+    names = [name for words in asked.arms for name in words]
+    found = grouped(asked)
+    if found is not None:
+        tasks = answer_sets.tasks_of([side for one in found for side in one.sides], asked.task)
+        return [over_seeds.compared(found[0], other, tasks, asked.seeds) for other in found[1:]]
+    if len(names) < 2:
+        raise UsageError("compare takes a base and at least one more: runs by id or encoder, or files of answers")
+    where = resolve(asked.data) if any(Path(name).is_file() for name in names) else None
+    every, kept = answer_sets.open_answer_sets(names, asked.results, asked.task, where)
+    return [over_seeds.of_two(every[0], other, kept) for other in every[1:]]
+
+
+def grouped(asked: CompareOptions) -> list[Group] | None:
+    """The sides as groups of seeds, where they were asked for as such; None where runs stand against each other."""
+    names = [name for words in asked.arms for name in words]
+    if asked.by_seed:
+        found = groups.around(names, asked.results)
+        if len(found) < 2:
+            told = ", ".join(one.name for one in found) or "no finished run"
+            raise UsageError(f"--by-seed: there is only {told} to compare; name runs of another way of training")
+        return found
+    if len(asked.arms) > 1:
+        return groups.opened(asked.arms, asked.results)
+    if any(groups.find(asked.results, name) for name in names):
+        return groups.opened([[name] for name in names], asked.results)
+    return None
+
+
+def gates(found: Sequence[Comparison], wanted: Sequence[str]) -> list[MetricChange]:
+    """The lines that --fail-if-worse names; UsageError where it names none."""
+    lines = [line for one in found for line in one.lines(full=True)]
+    chosen = []
+    for name in wanted:
+        hits = [line for line in lines if _is_called(line, name)]
+        if not hits:
+            known = ", ".join(dict.fromkeys(line.metric for line in lines))
+            raise UsageError(f"--fail-if-worse {name}: no such metric was compared; there is {known}")
+        chosen += hits
+    return chosen
+
+
+def _is_called(line: MetricChange, name: str) -> bool:
+    *where, metric = name.split(":")
+    return metric == line.metric and all(part in (line.task, line.group, line.group.split("/")[-1]) for part in where)
+
+
+def enforce(lines: Sequence[MetricChange]) -> None:
+    """GateError where a line is worse than the base, and its interval leaves out 0."""
+    worse = [line for line in lines if line.worse]
+    if worse:
+        told = ", ".join(
+            f"{'/'.join(filter(None, (w.task, w.group)))} {w.metric} {gap(w.gap, w.digits)}" for w in worse
+        )
+        raise GateError(f"worse than the base: {told}")
