@@ -134,24 +134,26 @@ def align(
 
     Exit codes: 0 trained, 2 usage, 3 data, 4 tower or LVLM cannot be carried, 6 loss not finite, 130/143 interrupted.
     """
-    import json
     import os
 
-    from harness import registry
-    from harness.console import quiet
-    from harness.types import Place
-    from harness.vision_language.align import stages
+    from harness.stopping import at_once
 
-    if not verbose:
-        quiet()
-    registry.load(include or ())
-    found = stages.planned(lvlm, stage, data, change or [], seed)
-    found = replace(found, images=tuple(images or ()), max_bad=max_bad / 100, place=Place(device=device))
-    folder = stages.align(lvlm, spec, found, out)
-    if os.environ.get("RANK", "0") != "0":  # one of torchrun's processes tells the result
-        return
-    told = json.loads((folder / stages.RESULT).read_text(encoding="utf-8"))
-    _show(stages.summary(told), as_json, f"ohd-bench run --lvlm '{told['spec']}'")
+    with at_once("before or between updates; the same command goes on from the last checkpoint"):
+        from harness import registry
+        from harness.console import quiet
+        from harness.rows import object_of
+        from harness.types import Place
+        from harness.vision_language.align import stages
+
+        if not verbose:
+            quiet()
+        registry.load(include or ())
+        found = stages.planned(lvlm, stage, data, change or [], seed)
+        found = replace(found, images=tuple(images or ()), max_bad=max_bad / 100, place=Place(device=device))
+        folder = stages.align(lvlm, spec, found, out)
+        if os.environ.get("RANK", "0") == "0":  # one of torchrun's processes tells the result
+            told = object_of(folder / stages.RESULT)
+            _show(stages.summary(told), as_json, f"ohd-bench run --lvlm {shlex.quote(told['spec'])}")
 
 
 def _encoder(spec: str, device: str, include: list[Path] | None) -> Any:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from harness import console
-from harness.errors import DegenerateError
+from harness.errors import DegenerateError, Stopped
+from harness.stepping import stepping
+from harness.stopping import Stopping
 from harness.vision_language.align import order, recipes, trained
 from harness.vision_language.align.batches import Examples, together
 from harness.vision_language.align.recipes import Stage
@@ -93,67 +94,43 @@ def _idle(model: Any) -> Tensor:
     return 0.0 * projector(weight.new_zeros(1, 1, weight.shape[1])).sum()  # type: ignore[no-any-return]
 
 
-class Progress(TrainerCallback):  # type: ignore[misc]
-    """A progress bar with the time left on stderr."""
+class Told(TrainerCallback):  # type: ignore[misc]
+    """Shows each update's loss and the time left on stderr, in the main process."""
 
     def __init__(self, title: str) -> None:
-        self.title = title
+        self.title, self.showing = title, contextlib.ExitStack()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-        """Shows the bar, as far as an earlier run came."""
+        """From where an earlier run came to."""
         if state.is_world_process_zero:
-            self.showing = console.ticking(self.title, state.max_steps)
-            self.tick: Callable[[int], None] = self.showing.__enter__()
-            self.tick(state.global_step)
+            self.tick = self.showing.enter_context(stepping(self.title, state.max_steps, state.global_step))
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float], **more: Any) -> None:
         """One update more."""
-        if state.is_world_process_zero:
-            self.tick(1)
+        if state.is_world_process_zero and "loss" in logs:
+            self.tick(logs["loss"])
 
     def on_train_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-        """Takes the bar away."""
-        if state.is_world_process_zero:
-            self.showing.__exit__(None, None, None)
+        """Done, or stopped."""
+        self.showing.close()
 
 
-class Interruptible(TrainerCallback):  # type: ignore[misc]
-    """Saves and stops after the update during which SIGTERM or Ctrl-C came."""
+class Heeding(TrainerCallback):  # type: ignore[misc]
+    """Saves and stops after the update during which a signal came to any of the processes."""
 
-    def __init__(self) -> None:
-        self.came: int | None = None
-        self.before: dict[int, Any] = {}
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-        """Listens."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self.before[number] = signal.signal(number, self._note)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.came = number
+    def __init__(self, stopping: Stopping) -> None:
+        self.stopping, self.heeded = stopping, False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-        """Stops where a signal came to any process."""
-        if _anywhere(self.came is not None):
-            control.should_save = control.should_training_stop = True
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-        """Listens no longer."""
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-    def go_on(self) -> None:
-        """Lets the signal that came take its course, now that everything is saved."""
-        if self.came is not None:
-            signal.raise_signal(self.came)
+        """Stops where it was asked for."""
+        if _anywhere(self.stopping.asked is not None, args.device):
+            self.heeded = control.should_save = control.should_training_stop = True
 
 
-def _anywhere(here: bool) -> bool:
+def _anywhere(here: bool, device: torch.device) -> bool:
     if not torch.distributed.is_initialized():
         return here
-    told = torch.tensor(int(here))
-    if torch.distributed.get_backend() == "nccl":
-        told = told.cuda()
+    told = torch.tensor(int(here), device=device)
     torch.distributed.all_reduce(told)
     return bool(told)
 
@@ -237,22 +214,25 @@ def _whole(path: Path) -> bool:
 def train(model: Any, stage: Stage, examples: tuple[Examples, Examples], work: Path) -> list[dict[str, float]]:
     """Trains the model in place and gives the log: loss, rate and held-out loss by update.
 
-    Goes on from the newest whole checkpoint in ``work``. A SIGTERM or Ctrl-C saves, and then takes its course.
+    Goes on from the newest whole checkpoint in ``work``. SIGTERM or Ctrl-C saves after the update under way: Stopped.
     """
     learn, held = examples
     rows, updates = plan_rows(stage, learn.lengths)
-    stop = Interruptible()
-    trainer = AlignTrainer(
-        stage,
-        rows,
-        model=model,
-        args=arguments(stage, work, updates, len(held), next(model.parameters()).device),
-        train_dataset=learn,
-        eval_dataset=held if len(held) else None,
-        callbacks=[Progress(f"{stage.name}"), stop],
-    )
-    trainer.remove_callback(PrinterCallback)  # it writes to stdout
-    found = checkpoint(work)
-    trainer.train(resume_from_checkpoint=str(found) if found else None)
-    stop.go_on()
+    with Stopping() as stopping:
+        heeding = Heeding(stopping)
+        trainer = AlignTrainer(
+            stage,
+            rows,
+            model=model,
+            args=arguments(stage, work, updates, len(held), next(model.parameters()).device),
+            train_dataset=learn,
+            eval_dataset=held if len(held) else None,
+            callbacks=[Told(stage.name), heeding],
+        )
+        trainer.remove_callback(PrinterCallback)  # it writes to stdout
+        found = checkpoint(work)
+        trainer.train(resume_from_checkpoint=str(found) if found else None)
+        if heeding.heeded:
+            done = f"{stage.name}: update {trainer.state.global_step} of {updates} is done and saved in {work}"
+            raise Stopped(f"{done}; the same command goes on from there", stopping.asked or signal.SIGTERM)
     return [dict(line) for line in trainer.state.log_history]

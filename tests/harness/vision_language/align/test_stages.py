@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -135,16 +133,3 @@ def test_another_plan_is_refused_in_the_same_folder(cli, words, tmp_path):
     said = cli(*words(out, rate=0.02))
     assert said.code == 2
     assert "rate is 0.01 there, 0.02 here" in said.err
-
-
-# Exact resume, and several processes
-
-
-def command(words: list) -> list[str]:
-    return [sys.executable, "-c", "from harness.cli import main; main()", *map(str, words)]
-
-
-@pytest.fixture
-def environment():
-    root = str(Path(__file__).parents[4])
-    return {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}

@@ -1,0 +1,90 @@
+"""A killed alignment ends with the same bits as an undisturbed one, and two processes train what one trains."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.digest import of_file
+
+ROOT = Path(__file__).parents[4]
+RUN = "from harness.cli import main; main()"
+SETTINGS = {"updates": 12, "save_every": 2, "validation": 0.2, "evaluate_every": 5, "lora_dropout": 0.1}
+
+
+@pytest.fixture(scope="module")
+def environment():
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def begun(words, environment) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, *map(str, words)], env=environment, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def reached(process: subprocess.Popen, out: Path, update: int) -> bool:
+    """Whether the training came so far before it ended."""
+    while process.poll() is None:
+        if any(int(path.name.split("-")[1]) >= update for path in out.glob("checkpoints/lora/checkpoint-*")):
+            return True
+        time.sleep(0.002)  # a process of its own is watched: there is nothing to wait on
+    return False
+
+
+def test_killed_at_five_random_updates_it_ends_with_the_same_bits(words, cli, tmp_path, environment):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert cli(*words(whole, "lora", "base", **SETTINGS)).code == 0
+    draw, kills = random.Random(14), 0
+    for update in sorted(draw.sample(range(1, 11), 5)):
+        process = begun(words(killed, "lora", "base", **SETTINGS), environment)
+        if reached(process, killed, update):
+            time.sleep(draw.random() * 0.05)  # somewhere in an update, or amid a checkpoint
+            process.kill()
+            kills += 1
+        process.communicate()
+    assert kills
+    assert cli(*words(killed, "lora", "base", **SETTINGS)).code == 0
+    assert of_file(whole / "model.safetensors") == of_file(killed / "model.safetensors")
+    told = [json.loads((out / "align.json").read_text())["stages"][0] for out in (whole, killed)]
+    for key in ("loss", "held_out_loss", "projector", "adapter", "language_model"):
+        assert told[0][key] == told[1][key], key
+
+
+def test_a_signal_saves_the_update_under_way_and_ends_with_its_code(words, cli, tmp_path, environment):
+    out, settings = tmp_path / "stopped", {**SETTINGS, "updates": 400, "save_every": 1, "validation": 0}
+    process = begun(words(out, "lora", "base", **settings), environment)
+    assert reached(process, out, 1)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate()[1]
+    assert process.returncode == 143
+    assert "is done and saved in" in said and "the same command goes on from there" in said
+    assert not (out / "align.json").exists()
+
+
+def test_two_processes_train_what_one_trains(words, tmp_path, environment, cli):
+    one, two = tmp_path / "one", tmp_path / "two"
+    settings = {**SETTINGS, "updates": 6, "lora_dropout": 0, "validation": 0, "batch": 8}
+    assert cli(*words(one, "lora", "base", **settings)).code == 0
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    script = tmp_path / "run.py"
+    script.write_text(RUN)
+    done = subprocess.run(
+        [*launch, str(script), *map(str, words(two, "lora", "base", **settings))],
+        env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = [json.loads((out / "align.json").read_text())["stages"][0] for out in (one, two)]
+    assert (told[0]["processes"], told[1]["processes"]) == (1, 2)
+    for (update, single), (again, double) in zip(told[0]["loss"], told[1]["loss"], strict=True):
+        assert update == again
+        assert double == pytest.approx(single, abs=1e-5)
