@@ -28,11 +28,18 @@ def exact(answer: str) -> Said:
     return "yes" if answer == "Yes" else "no" if answer == "No" else None
 
 
+# 是/否, 是的/不是, 有/没有: "it is" and "there is". Chinese writes no spaces, so a denial may go on: 没有自行车.
+_CHINESE_YES = re.compile(r"是的?|有的?")
+_CHINESE_NO = re.compile(r"否|不是.*|[没沒]有.*")
+
+
 def first_word(answer: str) -> Said:
-    """The first word, in any case and with any punctuation around it."""
+    """The first word, in any case and with any punctuation around it, in English or Chinese."""
     word = re.search(r"[^\W_]+", answer)
     said = word.group().casefold() if word else ""
-    return "yes" if said == "yes" else "no" if said == "no" else None
+    if said == "yes" or _CHINESE_YES.fullmatch(said):
+        return "yes"
+    return "no" if said == "no" or _CHINESE_NO.fullmatch(said) else None
 
 
 def lmms_eval(answer: str) -> Said:

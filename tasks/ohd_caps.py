@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache, cached_property
@@ -32,7 +33,8 @@ class OhdCaps(Task):
     """The share of images whose true caption is more similar than every hallucinated one (arXiv 2410.03176, section 2).
 
     Ties count against the model. A caption equal to the true one is no negative. ``split`` is test or dev; ``rows`` is
-    all, or unread: those whose true caption a scorer of texts alone does not find. ``scorer`` is plain, f-clipscore
+    all, or unread: those whose true caption a scorer of texts alone does not find. ``rules`` is strict, or official: a
+    tie is right, as in the authors' script. ``scorer`` is plain, f-clipscore
     (arXiv 2502.20034: the mean of a caption's logit and those of its nouns) or f-clipscore-gm (the geometric mean);
     ``nouns`` is the tagger that finds them, nltk or spacy:MODEL. ``ohd_caps/reading.json`` may list the nouns.
     """
@@ -48,9 +50,18 @@ class OhdCaps(Task):
     }
 
     def __init__(
-        self, data: Path, split: str = "test", rows: str = "all", scorer: str = "plain", nouns: str = ""
+        self,
+        data: Path,
+        split: str = "test",
+        rows: str = "all",
+        scorer: str = "plain",
+        nouns: str = "",
+        rules: str = "strict",
     ) -> None:
         super().__init__(data)
+        if rules not in ("strict", "official"):
+            raise UsageError(f"ohd-caps has the rules strict and official, not '{rules}'")
+        self._rules = rules
         if scorer not in SCORERS:
             raise UsageError(f"ohd-caps has the scorers {', '.join(SCORERS)}, not '{scorer}'")
         self.scorer, self._tagger = scorer, nouns
@@ -110,17 +121,18 @@ class OhdCaps(Task):
         return of_list(listed)
 
     def count(self, sample: Sample, answer: Answer) -> Counts:
-        """Right where the true caption is strictly first; the same against each kind of negative."""
+        """Right where the true caption is first, strictly so unless ``official``; the same by kind of negative."""
+        wins = operator.ge if self._rules == "official" else operator.gt
         scores = answer.scores or ()
         true, own = sample.texts[int(sample.target)], scores[int(sample.target)]
         rivals = [(score, text) for score, text in zip(scores, sample.texts, strict=True) if text != true]
         best = max((score for score, _ in rivals), default=float("-inf"))
-        counts = {"n": 1.0, "right": float(own > best), "tied": float(own == best), "margin": own - best}
+        counts = {"n": 1.0, "right": float(wins(own, best)), "tied": float(own == best), "margin": own - best}
         kinds = self._kinds(sample.group).get(true, {})
         for kind in KINDS:
             against = [score for score, text in rivals if kind in kinds.get(text, ())]
             if against:
-                counts |= {f"n_{kind}": 1.0, f"right_{kind}": float(own > max(against))}
+                counts |= {f"n_{kind}": 1.0, f"right_{kind}": float(wins(own, max(against)))}
         return counts
 
     def _read_kinds(self, source: str) -> dict[str, dict[str, set[str]]]:
@@ -137,7 +149,8 @@ class OhdCaps(Task):
         return found
 
     def rules(self) -> Mapping[str, Any]:
-        """Split, rows, scorer and version: counting knows no options."""
+        """Split, rows, scorer and version, and whether a tie is right."""
         rows = {"rows": self.rows} if self.rows != "all" else {}
         scorer = {"scorer": self.scorer, "nouns": self._tagger or "nltk"} if self.scorer != "plain" else {}
-        return {"version": self.version, "split": self.split} | rows | scorer
+        official = {"rules": self._rules} if self._rules != "strict" else {}
+        return {"version": self.version, "split": self.split} | rows | scorer | official

@@ -89,13 +89,13 @@ def _is_the_truth(given: Given, sample: Sample, value: Any) -> bool:
 
 
 def _is_the_question(given: Given, sample: Sample, value: Any) -> bool:
-    """Whether a field repeats the question, with an instruction behind it or none, and no answer."""
+    """Whether a field repeats the question, in a template or with an instruction, and gives no answer."""
     if not isinstance(value, str):
         return False
     if given.question is not None and value.strip() == given.question.strip():
         return True
-    told, question = spelling.plain(value), spelling.asked(sample.prompt)
-    return bool(question) and told.startswith(question) and yes_no.first_word(told[len(question) :]) is None
+    _, found, rest = spelling.plain(value).partition(spelling.asked(sample.prompt) or "\n")
+    return bool(found) and not re.search(r"\b(yes|no|not)\b", re.sub(r"yes (or|and) no|yes/no", "", rest))
 
 
 def _looks_like_a_reply(rows: Sequence[Match], name: str) -> bool:

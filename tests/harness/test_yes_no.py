@@ -29,6 +29,15 @@ from harness.yes_no import READINGS, SIGNAL, answer_metrics, counts, of_probabil
         ("The dog is not there. Yes.", "no", None, None),
         ("нет", "yes", None, None),
         ("yes_or_no", "yes", None, "yes"),
+        ("是", "yes", None, "yes"),
+        ("是的。", "yes", None, "yes"),
+        ("有", "yes", None, "yes"),
+        ("否", "yes", None, "no"),
+        ("不是,", "yes", None, "no"),
+        ("没有", "yes", None, "no"),
+        ("没有自行车。", "yes", None, "no"),
+        ("是否有自行车", "yes", None, None),
+        ("有没有", "yes", None, None),
     ],
 )
 def test_answers_are_read_as_named(answer, official, exact, first):

@@ -44,6 +44,18 @@ def test_the_true_caption_strictly_first_is_right_against_every_kind(folder):
     assert got["margin"] == pytest.approx(0.5)
 
 
+def test_a_tie_is_wrong_here_and_right_by_the_authors_rules(folder):
+    tie = Answer(scores=(0.9, 0.9, 0.3, 0.4, 0.9))
+    ours, theirs = OhdCaps(folder), OhdCaps(folder, rules="official")
+    sample = next(iter(ours.samples()))
+    keys = ("right", "right_adversarial", "right_delete", "tied")
+    assert [ours.count(sample, tie)[key] for key in keys] == [0, 0, 1, 1]
+    assert [theirs.count(sample, tie)[key] for key in keys] == [1, 1, 1, 1]
+    assert theirs.rules() == {**ours.rules(), "rules": "official"}
+    with pytest.raises(UsageError, match="strict and official"):
+        OhdCaps(folder, rules="lenient")
+
+
 def test_a_caption_equal_to_the_true_one_is_no_negative(folder):
     assert counted(folder, 0.9, 0.2, 0.3, 0.4, 0.9)["tied"] == 0
 
