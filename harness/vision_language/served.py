@@ -52,7 +52,7 @@ def root(client: httpx.Client, url: str, model: str) -> Path | None:
     try:
         listed = client.get(f"{url}/models").json()["data"]
         told = next(entry["root"] for entry in listed if entry["id"] == model)
-    except (httpx.RequestError, ValueError, LookupError, TypeError, StopIteration):
+    except (httpx.RequestError, ValueError, LookupError, TypeError, StopIteration, RecursionError):
         return None
     return Path(told) if isinstance(told, str) and (Path(told) / "config.json").is_file() else None
 

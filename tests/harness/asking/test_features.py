@@ -40,3 +40,16 @@ def test_images_of_equal_bytes_and_another_shape_are_told_apart(tmp_path):
     cache = ImageFeatures("tower", {}, tmp_path)
     cache.of([Image.new("RGB", (2, 8)), Image.new("RGB", (8, 2))], encode)
     assert encode.seen == 2
+
+
+def test_a_row_is_never_taken_from_another_batch_and_is_the_same_in_whatever_order_it_is_asked_for(tmp_path):
+    def beside(images):
+        return torch.full((len(images), 2), float(len(images))) + torch.arange(len(images))[:, None]
+
+    green = Image.new("RGB", (4, 4), "green")
+    cache = ImageFeatures("tower", {}, tmp_path)
+    two, three = cache.of([RED, BLUE], beside), cache.of([RED, BLUE, green], beside)
+    assert not torch.equal(two, three[:2])
+    again = ImageFeatures("tower", {}, tmp_path)
+    assert torch.equal(again.of([BLUE, RED], beside), two[[1, 0]])
+    assert torch.equal(again.of([green, RED, BLUE], beside), three[[2, 0, 1]])

@@ -47,7 +47,9 @@ class Server:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                if len(body["messages"][0]["content"]) == 1:  # the probe shows no picture
+                question = self.path.endswith("/chat/completions") and "return_token_ids" not in body
+                if not question or len(body["messages"][0]["content"]) == 1:
+                    # What is asked before the first question.
                     return self.reply(200, {}, chat("Yes"))
                 outer.asked.append(body)
                 special = len(outer.asked) == 1 or body.get("again")
