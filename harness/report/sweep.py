@@ -28,7 +28,7 @@ def write(out: Path, folded: Sequence[Settings]) -> None:
 def draw(folded: Sequence[Settings]) -> Figure:
     """Each metric over the setting with the most values, with intervals over seeds; the base as a dashed line."""
     metrics = [name for name in METRICS if name in folded[0]]
-    along = max(settings_of(folded), key=lambda name: len({row[name] for row in folded}))
+    along = max(settings_of(folded), key=lambda name: _values(folded, name))
     lines: dict[str, list[Settings]] = {}
     for row in folded:
         rest = [str(row[name]) for name in settings_of(folded) if name != along]
@@ -36,7 +36,13 @@ def draw(folded: Sequence[Settings]) -> Figure:
     figure = Figure(figsize=(4.6 * len(metrics), 3.6), layout="constrained")
     for metric, axes in zip(metrics, figure.subplots(1, len(metrics), squeeze=False)[0], strict=True):
         _draw(axes, lines, along, metric)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=8)
     return figure
+
+
+def _values(folded: Sequence[Settings], name: str) -> tuple[int, bool]:
+    """How many values a setting has, and whether they are numbers: what makes the better axis."""
+    return len({row[name] for row in folded}), isinstance(_number(folded[0][name]), float)
 
 
 def _draw(axes: Axes, lines: dict[str, list[Settings]], along: str, metric: str) -> None:
@@ -60,7 +66,6 @@ def _draw(axes: Axes, lines: dict[str, list[Settings]], along: str, metric: str)
         axes.set_xscale("log")
     if isinstance(_number(next(iter(lines.values()))[0][along]), str):
         axes.tick_params(axis="x", rotation=45)
-    axes.legend(fontsize=8)
 
 
 def _number(value: Any) -> Any:

@@ -7,11 +7,12 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from harness import registry, sweep
-from harness.errors import UsageError
+from harness.errors import DataError, UsageError
 from harness.report import sweep as plotting
 
 registry.load()
@@ -30,7 +31,7 @@ class Fake:
     def train(self, data: Path, out: Path) -> Path:
         if (out / "recipe.json").is_file():
             return out
-        out.mkdir(parents=True)
+        out.mkdir(parents=True, exist_ok=True)
         before = {"step": 0, "ohd_dev": 10.0, "zero_shot": 50.0}
         after = {"step": 9, "ohd_dev": 20.0 + self.seed + self.lr, "zero_shot": 49.0}
         front = [{**after, "interpolate": alpha, "ohd_dev": 10 + 10 * alpha} for alpha in self.front]
@@ -110,3 +111,41 @@ def test_interpolations_are_measured_in_one_training(tmp_path: Path) -> None:
 def test_one_seed_has_no_interval(tmp_path: Path) -> None:
     (found,) = sweep.run(sweep.points({"a": Fake}, {}, {}), tmp_path, tmp_path)
     assert math.isnan(sweep.write(tmp_path, found)[0]["ohd_dev_low"])
+
+
+@pytest.mark.parametrize(("keep", "kept"), [("all", ["1", "2", "3", "0"]), ("best", ["3"]), ("none", [])])
+def test_weights_stay_of_all_points_of_the_best_or_of_none_and_what_was_measured_of_all(
+    tmp_path: Path, keep: Literal["all", "best", "none"], kept: list[str]
+) -> None:
+    todo = sweep.points({"a": Fake}, {"lr": "1,2,3,0"}, {})
+    for point in todo:
+        (tmp_path / "points" / point.folder).mkdir(parents=True)
+        (tmp_path / "points" / point.folder / "model.safetensors").write_bytes(b"")
+    for _ in range(2):  # and the same when the points are only read
+        rows = [row for found in sweep.run(todo, tmp_path, tmp_path, keep) for row in found]
+        assert len(rows) == 4
+        there = [p.settings["lr"] for p in todo if (tmp_path / "points" / p.folder / "model.safetensors").is_file()]
+        assert there == kept
+    assert len(list(tmp_path.glob("points/*/recipe.json"))) == 4
+
+
+def test_a_value_with_slashes_stays_one_folder() -> None:
+    (point,) = sweep.points({"a": Fake}, {"frozen": "../x/*"}, {})
+    assert point.folder == "a-frozen=..%2Fx%2F*"
+
+
+@pytest.mark.parametrize(
+    ("vary", "fixed", "said"),
+    [({"lr": "1,2,1"}, {}, "names 1 twice"), ({"lr": "1"}, {"lr": "2"}, "lr is varied and set to 2 as well")],
+)
+def test_a_grid_that_counts_something_twice_is_refused(vary: dict[str, str], fixed: dict[str, str], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        sweep.points({"a": Fake}, vary, fixed)
+
+
+def test_a_point_whose_recipe_is_damaged_is_named(tmp_path: Path) -> None:
+    todo = sweep.points({"a": Fake}, {}, {})
+    (tmp_path / "points" / "a").mkdir(parents=True)
+    (tmp_path / "points" / "a" / "recipe.json").write_text('{"recipe": {}}')
+    with pytest.raises(DataError, match="nothing that was measured"):
+        next(sweep.run(todo, tmp_path, tmp_path))
