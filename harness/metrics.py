@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -45,6 +45,17 @@ def divide(numerator: Any, denominator: Any) -> Any:
 def ratio(numerator: str, denominator: str, **kind: Any) -> Metric:
     """One total over another."""
     return Metric(lambda totals: divide(totals[numerator], totals[denominator]), **kind)
+
+
+def macro(totals: Totals, kinds: Iterable[str] | None = None) -> Any:
+    """The mean over kinds of ``right_KIND`` / ``n_KIND``, each kind counting as much; all kinds there are by default.
+
+    nan where a kind asked for was never counted; a resample that missed a small kind averages over the rest.
+    """
+    names = kinds or [key.removeprefix("n_") for key in totals if key.startswith("n_")]
+    shares = [np.asarray(divide(totals[f"right_{name}"], totals[f"n_{name}"])) for name in names]
+    there = sum(np.isfinite(share).astype(float) for share in shares)
+    return divide(sum(np.nan_to_num(share) for share in shares), there)
 
 
 def f1(precision: Any, recall: Any) -> Any:

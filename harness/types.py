@@ -30,6 +30,7 @@ class Sample:
     ``group`` is a path (``discriminative/attribute/state``): an answer counts in every group along it.
     ``tokens`` is the most new tokens an answer may have; ``until`` ends it early at the first such text.
     ``parts`` are words of each text that are scored with it, by the ``mean`` (arithmetic or geometric) of all logits.
+    ``templates`` are captions that each text is put into at their {}: its row is the mean of theirs, of length one.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Sample:
     until: str = ""
     parts: tuple[tuple[str, ...], ...] = ()
     mean: str = "arithmetic"
+    templates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
 from harness.asking import fine_grained
+from harness.asking.classifiers import Classifiers
 from harness.errors import DegenerateError
 from harness.types import LVLM, Answer, Asked, Encoder, Failure, Place, Reply, Sample
 
@@ -38,17 +39,19 @@ class Ask:
 def ranker(encoder: Encoder, place: Place, features: ImageFeatures | None = None) -> Ask:
     """Answer with the similarity of each sample's image to each of its texts; ``features`` keeps what images gave."""
 
-    size = place.batch_size or IMAGES_AT_ONCE
+    size, classifiers = place.batch_size or IMAGES_AT_ONCE, Classifiers(encoder)
 
     def answers(asked: Iterable[Asked]) -> Iterator[Reply]:
         for _, together in groupby(asked, key=lambda one: one.batch):
             while batch := list(islice(together, size)):
-                yield from _ranked(encoder, batch, features)
+                yield from _ranked(encoder, batch, features, classifiers)
 
     return Ask(answers, size)
 
 
-def _ranked(encoder: Encoder, batch: list[Asked], features: ImageFeatures | None) -> Iterator[Reply]:
+def _ranked(
+    encoder: Encoder, batch: list[Asked], features: ImageFeatures | None, classifiers: Classifiers
+) -> Iterator[Reply]:
     """Rank one batch: its images together, each distinct text once."""
     import torch
 
@@ -57,23 +60,26 @@ def _ranked(encoder: Encoder, batch: list[Asked], features: ImageFeatures | None
             yield sample, Failure("an encoder ranks by what it sees; there is no image")
     seen = [one for one in batch if one.image is not None]
     texts = list(dict.fromkeys(text for one in seen for sample in one.samples for text in _scored(sample)))
-    if not texts:
+    if not seen:
         return
     with torch.inference_mode():
         images = [one.image for one in seen if one.image is not None]
         encoded_ND = features.of(images, encoder.encode_images) if features else encoder.encode_images(images)
         image_ND = encoded_ND.float().cpu()
-        text_TD = encoder.encode_texts(texts).float().cpu()
-        score_NT = image_ND @ text_TD.T
-    for one, row in zip(seen, score_NT.tolist(), strict=True):
-        similarity = dict(zip(texts, row, strict=True))
-        for sample in one.samples:
-            yield sample, Answer(scores=tuple(_scores(sample, similarity)))
+        scores = image_ND @ encoder.encode_texts(texts).float().cpu().T if texts else image_ND[:, :0]
+        for one, image_D, row in zip(seen, image_ND, scores.tolist(), strict=True):
+            similarity = dict(zip(texts, row, strict=True))
+            for sample in one.samples:
+                if sample.templates:
+                    found = (classifiers.of(sample.texts, sample.templates) @ image_D).tolist()
+                else:
+                    found = _scores(sample, similarity)
+                yield sample, Answer(scores=tuple(found))
 
 
 def _scored(sample: Sample) -> Iterator[str]:
-    """Every text that this sample's answer is made of."""
-    yield from sample.texts
+    """Every text that this sample's answer is made of, those of a classifier aside."""
+    yield from () if sample.templates else sample.texts
     for parts in sample.parts:
         yield from parts
 

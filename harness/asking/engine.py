@@ -54,7 +54,15 @@ def questions(task: Task, samples: Iterable[Sample]) -> Questions:
     """These samples of a task, with the digest of what is asked and of the rules that count it."""
     chosen = tuple(samples)
     asked = [
-        [s.id, s.image.name if s.image else None, s.target, s.prompt, s.texts, s.group, *([s.parts] if s.parts else [])]
+        [
+            s.id,
+            s.image.name if s.image else None,
+            s.target,
+            s.prompt,
+            s.texts,
+            s.group,
+            *filter(None, (s.parts, s.templates)),
+        ]
         for s in chosen
     ]
     labels = _labels({sample.image for sample in chosen if sample.image is not None})
@@ -91,6 +99,7 @@ class Identity:
         seen = image_digest(sample.image) if sample.image else None
         said = [self.render(sample.prompt) if sample.prompt else "", sample.texts, sample.tokens, sample.until]
         said += [sample.parts, sample.mean] if sample.parts else []
+        said += [sample.templates] if sample.templates else []
         return digest.of_json([self.model, self.view, seen, said])[:24]
 
 

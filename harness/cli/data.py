@@ -14,6 +14,7 @@ def register(app: typer.Typer) -> None:
     """Add the ``data`` commands, those of other command files included."""
     data = typer.Typer(help="Prepare and examine data.", no_args_is_help=True)
     data.command()(prepare)
+    data.command("classes")(classes)
     for name in ("score", "artefacts"):
         if importlib.util.find_spec(f"harness.cli.{name}"):
             module = importlib.import_module(f"harness.cli.{name}")
@@ -40,3 +41,19 @@ def prepare(
         tell(micro())
     else:
         raise UsageError(f"cannot prepare '{what}'; there is micro and nltk (docs/data.md: where benchmarks come from)")
+
+
+def classes(
+    source: Annotated[str, typer.Argument(help="torchvision:NAME:ROOT, hf:DIR, wds:DIR or csv:FILE.")],
+    out: Annotated[Path, typer.Option(help="The folder to write, DATA/zero_shot/NAME.")],
+    split: Annotated[str, typer.Option(help="The split to take.")] = "test",
+    prompts: Annotated[
+        str, typer.Option(help="Classes and templates of open_clip (imagenet1k) or clip-benchmark (cifar10 …).")
+    ] = "",
+) -> None:
+    """Write a classification data set as the class folders that ``zero-shot`` reads."""
+    from harness import class_import
+    from harness.console import tell
+
+    told = class_import.write(source, out, split, prompts)
+    tell(f"{told['folder']}: {told['pictures']} pictures in {told['classes']} classes, {told['templates']} templates")

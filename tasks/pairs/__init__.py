@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
-
-import numpy as np
+from typing import ClassVar
 
 from harness import artefacts
 from harness.errors import DataError, UsageError
 from harness.images import crop, lies_inside
-from harness.metrics import Metric, Totals, divide, ratio
+from harness.metrics import Metric, divide, macro, ratio
 from harness.registry import task
 from harness.types import Answer, Counts, Sample, Task
 from tasks.pairs.rows import SOURCES, SUGAR_CREPE, Pair, listed
 
 
-def _macro(totals: Totals, categories: Iterable[str] | None = None) -> Any:
-    """The mean over categories of the share right in each; nan where one of those asked for is not there."""
-    names = categories or [key.removeprefix("n_") for key in totals if key.startswith("n_")]
-    shares = [np.asarray(divide(totals[f"right_{name}"], totals[f"n_{name}"])) for name in names]
-    there = sum(np.isfinite(share).astype(float) for share in shares)  # a resample may miss a small category
-    return divide(sum(np.nan_to_num(share) for share in shares), there)
-
-
 def _kind(kind: str) -> Metric:
-    return Metric(lambda totals: _macro(totals, [name for name in SUGAR_CREPE if name.startswith(kind)]))
+    return Metric(lambda totals: macro(totals, [name for name in SUGAR_CREPE if name.startswith(kind)]))
 
 
 @task("pairs")
@@ -41,7 +31,7 @@ class Pairs(Task):
 
     mode, headline = "rank", "macro"
     metrics: ClassVar[Mapping[str, Metric]] = {
-        "macro": Metric(_macro),
+        "macro": Metric(macro),
         "accuracy": ratio("right", "n"),
         "add": _kind("add"),
         "replace": _kind("replace"),
