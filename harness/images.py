@@ -11,6 +11,7 @@ from PIL import Image
 
 from harness import digest
 from harness.errors import BrokenDataError, DataError
+from harness.rows import can_be_a_file, shown
 
 FORMATS = ("JPEG", "PNG", "WEBP", "PPM", "BMP", "GIF")
 """What benchmarks keep pictures in. PIL's other plug-ins are never tried."""
@@ -25,7 +26,12 @@ class ImageError(Exception):
 
 
 def find(name: str, *folders: Path) -> Path:
-    """Where the image of this name lies: in the first of these folders that holds it, or else belongs: the first."""
+    """Where the image of this name lies: in the first of these folders that holds it, or else belongs: the first.
+
+    DataError where no file can have this name.
+    """
+    if not can_be_a_file(name):
+        raise BrokenDataError(f"{shown(name)} in {folders[0]} is named as an image; no file can have this name")
     for folder in folders:
         for spelling in _spellings(name):
             if (folder / spelling).is_file():
@@ -95,7 +101,7 @@ def check(paths: set[Path], whose: str, inside: Path | None = None) -> None:
             f"{whose}: {len(outside)} of {len(paths)} images lie outside {inside}, {outside[0]} the first; "
             "put them inside it, or say --allow-outside"
         )
-    missing = sorted(path for path in paths if not path.is_file())
+    missing = sorted(path for path in paths if not os.path.isfile(path))
     if missing:
         raise DataError(
             f"{whose}: {len(missing)} of {len(paths)} images are missing, {missing[0].name} the first; "
@@ -105,7 +111,10 @@ def check(paths: set[Path], whose: str, inside: Path | None = None) -> None:
 
 def lies_inside(path: Path, folder: Path) -> bool:
     """Whether the file itself, links followed, lies in this folder."""
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+    try:
+        return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+    except (ValueError, OSError):  # no file can have this name
+        return False
 
 
 def _outside(paths: set[Path], folder: Path) -> list[Path]:

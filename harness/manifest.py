@@ -15,10 +15,11 @@ DEEPEST = 32
 """How far lists and objects of a manifest may be nested."""
 
 _RUN: Mapping[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("tasks", "encoder", "lvlm", "versions", "git", "place"), dict),
+    **dict.fromkeys(("tasks", "encoder", "lvlm", "training", "alignment", "versions", "git", "place"), dict),
     **dict.fromkeys(("id", "data", "world", "control", "status", "created", "finished"), str),
     **dict.fromkeys(("format", "limit", "seed"), int),
 }
+_MAY_BE_NULL = ("encoder", "lvlm", "training", "alignment", "limit", "seed")
 _MODEL: Mapping[str, type | tuple[type, ...]] = {"spec": str, "digest": str, "digests": dict, "describe": dict}
 _TASK: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("spec", "samples_digest", "first_failure"), str),
@@ -37,7 +38,7 @@ def read(path: Path) -> dict[str, Any]:
     wrong = "it is no JSON object" if not isinstance(manifest, dict) else next(_faults(manifest), None)
     if wrong:
         raise UsageError(f"{path} is not a run's manifest: {wrong}; remove it to write it anew")
-    if (manifest.get("format") or 0) > FORMAT:
+    if manifest.get("format", 0) > FORMAT:
         raise UsageError(f"{path} was written by a newer ohd-bench (format {manifest['format']})")
     return manifest  # type: ignore[no-any-return]
 
@@ -48,29 +49,36 @@ def _faults(manifest: Mapping[str, Any]) -> Iterator[str]:
         yield "it is nested too deep"
         return
     yield from _kinds(manifest, _RUN, "")
-    for part in ("encoder", "lvlm"):
-        yield from _model(manifest.get(part), part)
-    for name, entry in (manifest.get("tasks") or {}).items():
+    yield from _models(manifest)
+    for name, entry in manifest.get("tasks", {}).items():
         if name in ("", ".", "..") or any(mark in name for mark in "/\\\0"):
             yield f"'{name[:40]}' is no task's name"
         elif not isinstance(entry, dict):
             yield f"what it says of {name} is no object"
         else:
             yield from _kinds(entry, _TASK, f"{name}: ")
-            yield from _floors(entry.get("floors") or {}, name)
+            yield from _floors(entry.get("floors", {}), name)
 
 
-def _model(model: Any, part: str) -> Iterator[str]:
-    if isinstance(model, dict) and model:
-        yield from _kinds(model, _MODEL, f"{part}: ")
-        if not model.get("spec"):
-            yield f"its {part} has no spec"
+def _models(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with what it says of the models and of how they were trained."""
+    for part in ("encoder", "lvlm"):
+        if model := manifest.get(part):
+            yield from _kinds(model, _MODEL, f"{part}: ")
+            if not model.get("spec"):
+                yield f"its {part} has no spec"
+    for part in ("training", "alignment"):
+        yield from _kinds(manifest.get(part) or {}, {"seed": int}, f"{part}: ")
+    if manifest.get("training") and "digest" not in (manifest.get("encoder") or {}):
+        yield "it names a training and no encoder's digest"
 
 
 def _kinds(found: Mapping[str, Any], kinds: Mapping[str, type | tuple[type, ...]], where: str) -> Iterator[str]:
     for key, kind in kinds.items():
         value = found.get(key)
-        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+        if key not in found or (value is None and key in _MAY_BE_NULL):
+            continue
+        if not isinstance(value, kind) or isinstance(value, bool):
             yield f"{where}'{key}' is of the wrong kind ({type(value).__name__})"
 
 

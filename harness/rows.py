@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import Any
 
 from harness.errors import BrokenDataError, DataError
 
-LONGEST_NAME = 255
-"""The most bytes that file systems give one part of a path."""
+LONGEST_NAME, LONGEST_PATH = 255, 1024
+"""The most bytes that every file system gives one part of a path, and the whole."""
 
 _BLANK = re.compile(r"[ \t\r\n]*")
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -79,7 +80,7 @@ class Row:
 
     def file_name(self, key: str) -> str:
         """The field as the name of a file that can exist: no control characters, no part longer than 255 bytes."""
-        return self._one(key, self.text(key), _can_be_a_file, "the name of a file")  # type: ignore[no-any-return]
+        return self._one(key, self.text(key), can_be_a_file, "the name of a file")  # type: ignore[no-any-return]
 
     def positive(self, key: str) -> float:
         """The field as a finite number above 0."""
@@ -123,9 +124,12 @@ def _plain(said: str) -> str:
     return said.strip().lower()
 
 
-def _can_be_a_file(name: str) -> bool:
+def can_be_a_file(name: str) -> bool:
+    """Whether a file may have this name: no control characters, no part of more than 255 bytes, 1024 in all."""
     parts = name.replace("\\", "/").split("/")
-    return name.isprintable() and all(len(part.encode()) <= LONGEST_NAME for part in parts)
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
+        return False
+    return len(name.encode()) <= LONGEST_PATH and all(len(part.encode()) <= LONGEST_NAME for part in parts)
 
 
 def text_of(path: Path) -> str:

@@ -135,6 +135,8 @@ class Amber(Task):
             if note is None:
                 raise row.wrong(f"'id' {id} is not in annotations.json")
             captioned = note.group == "generative"
+            if captioned and (strange := {*note.truth, *note.hallu} - self._language.association.keys()):
+                raise row.wrong(f"annotations.json names '{min(strange)}' for it, which relation.json does not know")
             target = ", ".join(note.truth) if captioned else note.truth[0]
             yield Sample(id, image, target, prompt=query, group=note.group, tokens=512 if captioned else 8)
 

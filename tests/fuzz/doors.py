@@ -126,11 +126,19 @@ TASKS = {
     "amber": ("amber", ("amber/*.json", "amber/*.txt", "amber/query/*.json")),
     "chair?rules=original": ("chair", ("chair/*.json",)),
     "zero-shot": ("zero_shot", ("zero_shot/*.txt",)),
+    "dash-b": ("dash_b", ("dash_b/*.json",)),
+    "mme": ("mme", ("mme/*/*.txt",)),
+    "hallusion": ("hallusion", ("hallusion/*.json",)),
+    "pairs": ("sugar_crepe", ("sugar_crepe/*.json",)),
+    "winoground": ("winoground", ("winoground/*.jsonl",)),
 }
 
 
+RANKED = ("ohd-caps", "zero-shot", "pairs", "winoground")
+
+
 def _models(task: str) -> tuple[str, str]:
-    return ("--encoder", "hashing") if task in ("ohd-caps", "zero-shot") else ("--lvlm", "parrot")
+    return ("--encoder", "hashing") if task in RANKED else ("--lvlm", "parrot")
 
 
 def data(rng: Random, sound: Path, room: Path) -> Tried:

@@ -29,6 +29,7 @@ def write(root: Path) -> None:
     _ohd_caps(data, names)
     _amber(data, answers, names)
     _chair(data, answers)
+    _breadth(data)
 
 
 def _picture(path: Path, n: int) -> None:
@@ -131,6 +132,35 @@ def _chair(data: Path, answers: Path) -> None:
     _lines(
         answers / "chair.jsonl", [{"image_id": n, "caption": "A dog and a puppy beside a bus."} for n in range(1, 5)]
     )
+
+
+def _breadth(data: Path) -> None:
+    """DASH-B, MME, HallusionBench, SugarCrepe and Winoground."""
+    for label, folder in (("no", "neg"), ("yes", "pos")):
+        _json(data / "dash_b" / f"dash_benchmark_{folder}.json", {"coco": {"dog": ["1.jpg"], "cat": ["2.jpg"]}})
+        for n, thing in enumerate(("dog", "cat"), 1):
+            _picture(data / "dash_b" / "images" / folder / "coco" / thing / f"{n}.jpg", n + len(label))
+    for category in ("existence", "count"):
+        for n in range(2):
+            _picture(data / "mme" / category / f"{n}.png", n)
+            (data / "mme" / category / f"{n}.txt").write_text("Is it red?\tYes\nIs it blue?\tNo\n")
+    hallusion = []
+    for n in range(4):
+        row = {"category": "VD", "subcategory": "chart", "visual_input": "1", "set_id": "0", "figure_id": str(n % 2)}
+        hallusion.append(row | {"question_id": str(n // 2), "question": f"Is {n} more?", "gt_answer": str(n % 2)})
+        _picture(data / "hallusion" / "VD" / "chart" / f"0_{n % 2}.png", n % 2)
+    _json(data / "hallusion" / "HallusionBench.json", hallusion)
+    pair = {"caption": "a red dog", "negative_caption": "a blue dog"}
+    _json(data / "sugar_crepe" / "add_att.json", {str(n): {"filename": f"{n}.jpg", **pair} for n in range(2)})
+    two = {"caption_0": "a dog on a cat", "caption_1": "a cat on a dog"}
+    _lines(
+        data / "winoground" / "examples.jsonl",
+        [{"id": n, "image_0": "a.png", "image_1": "b.png", **two} for n in range(2)],
+    )
+    for n, name in enumerate(
+        ("sugar_crepe/images/0.jpg", "sugar_crepe/images/1.jpg", "winoground/images/a.png", "winoground/images/b.png")
+    ):
+        _picture(data / name, n)
 
 
 def models(root: Path) -> None:

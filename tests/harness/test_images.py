@@ -1,0 +1,132 @@
+"""Pictures are opened as the formats benchmarks use; whatever else lies under their name is one failed sample."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import struct
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, features
+
+from harness.images import FORMATS, ImageError, find, lies_inside, media_type, open_image
+
+BENCHMARKS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "PPM": ".ppm", "BMP": ".bmp", "GIF": ".gif"}
+OTHERS = (*(["AVIF"] if features.check("avif") else []), "BLP", "DDS", "ICO", "JPEG2000", "PCX", "SGI", "TGA", "TIFF")
+
+
+def saved(kind: str) -> bytes:
+    kept = io.BytesIO()
+    image = Image.new("RGB", (12, 10), "red")
+    (image.convert("P") if kind == "BLP" else image).save(kept, kind)
+    return kept.getvalue()
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A PNG whose header claims this size, and that holds nothing."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_the_formats_of_benchmarks_are_opened_whatever_the_file_is_called(tmp_path, kind):
+    path = tmp_path / "1.jpg"
+    path.write_bytes(saved(kind))
+    assert open_image(path).size == (12, 10)
+    assert media_type(path).startswith("image/")
+    assert set(BENCHMARKS) == set(FORMATS)
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_other_formats_are_never_tried(tmp_path, kind):
+    path = tmp_path / "1.jpg"
+    path.write_bytes(saved(kind))
+    with pytest.raises(ImageError, match=r"1\.jpg cannot be read as an image"):
+        open_image(path)
+
+
+@given(kind=st.sampled_from((*FORMATS, *OTHERS)), data=st.data())
+def test_damaged_bytes_are_a_picture_or_an_image_error(tmp_path_factory, kind, data):
+    whole = saved(kind)
+    cut = data.draw(st.integers(0, len(whole)))
+    noise = data.draw(st.lists(st.tuples(st.integers(0, len(whole) - 1), st.integers(0, 255)), max_size=8))
+    changed = bytearray(whole)
+    for at, value in noise:
+        changed[at] = value
+    path = tmp_path_factory.mktemp("image") / "1.jpg"
+    path.write_bytes(bytes(changed[:cut]) if data.draw(st.booleans()) else bytes(changed))
+    for read in (open_image, media_type):
+        try:
+            read(path)
+        except ImageError as error:
+            told = str(error)
+            assert told.startswith("1.jpg ")
+
+
+@pytest.mark.parametrize("size", [(10_000, 9_000), (20_000, 20_000), (2**31 - 1, 2**31 - 1)])
+def test_a_decompression_bomb_is_not_decoded(tmp_path, size):
+    path = tmp_path / "1.png"
+    path.write_bytes(png_of(*size))
+    with pytest.raises(ImageError):
+        open_image(path)
+
+
+@pytest.mark.parametrize("kind", [*OTHERS[:2], "bomb", "folder", "pipe"])
+def test_one_picture_that_cannot_be_opened_costs_its_own_samples_and_the_run_goes_on(cli, bench, kind):
+    import os
+
+    path = bench.data / "squares" / "blue1.png"
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes(png_of(20_000, 20_000) if kind == "bomb" else saved(kind))
+    said = cli(*bench.words(), "--json")
+    if kind in ("folder", "pipe"):  # no file at all: named before anything is asked
+        assert (said.code, "blue1.png" in said.err) == (3, True)
+        return
+    assert said.code == 1
+    row = next(row for row in said.json()["rows"] if row["group"] == "all")
+    assert row["values"][0]["n"] == 15
+
+
+@given(st.lists(st.sampled_from(["..", ".", "a", "data", "x.jpg", "", "~"]), max_size=6).map("/".join), st.booleans())
+def test_no_name_leads_out_of_the_folder_unseen(tmp_path_factory, name, absolute):
+    root = tmp_path_factory.mktemp("root")
+    folder = root / "data"
+    folder.mkdir()
+    named = find(str(root / name) if absolute else name or "x", folder)
+    resolved = Path(named).resolve()
+    assert lies_inside(named, folder) == (resolved == folder.resolve() or folder.resolve() in resolved.parents)
+
+
+def test_a_picture_that_does_not_decode_is_named_in_an_export_and_never_put_inside(cli, bench):
+    cli(*bench.words())
+    squares = bench.data / "squares"
+    (bench.root / "secret.txt").write_text("a secret")
+    (squares / "red0.png").unlink()
+    (squares / "red0.png").symlink_to(bench.root / "secret.txt")
+    (squares / "red2.png").write_bytes(b"another secret")
+    outside = bench.root / "outside.png"
+    Image.new("RGB", (8, 8), "blue").save(outside, "JPEG")
+    (squares / "blue1.png").unlink()
+    (squares / "blue1.png").symlink_to(outside)
+    run = next(bench.results.glob("*/run.json")).parent.name
+    words = ["export", run, "--images", "--data", bench.data, "--results", bench.results, "--include", bench.plugin]
+    for more, inside in (([], False), (["--allow-outside"], True)):
+        out = bench.root / f"out{inside}"
+        said = cli(*words, "--out", out, *more)
+        assert said.code == 0
+        log = json.loads(Path(said.out.strip()).read_text())
+        shown = {one["metadata"]["image"]: one["input"][0]["content"][0]["image"] for one in log["samples"]}
+        assert shown["red0.png"] == "red0.png" and shown["red2.png"] == "red2.png"
+        assert shown["blue3.png"].startswith("data:image/png;base64,")
+        assert shown["blue1.png"].startswith("data:image/jpeg;base64,") == inside  # by its bytes, not by its name
+        assert base64.b64encode(b"secret").decode() not in json.dumps(log)
