@@ -19,7 +19,12 @@ SHORTEST_KEY = 6
 """Shorter ones are no secrets but words such as EMPTY, which an answer may hold."""
 ROOM = re.compile(r"maximum context length is (\d+)")
 TAKEN = re.compile(r"\((\d+) in the messages|has (\d+) input tokens|\((\d+) in your prompt|resulted in (\d+) tokens")
-TOO_LONG = re.compile(r"context length|context_length|max_(?:completion_)?tokens'? is too large", re.IGNORECASE)
+WHOLE = re.compile(r"max_model_len=(\d+)")
+"""How vLLM 0.32 (renderers/params.py) refuses more tokens than its context; as many as that it cuts to what fits."""
+TOO_LONG = re.compile(
+    r"context length|context_length|max_(?:completion_)?tokens'? is too large|cannot be greater than max_model_len",
+    re.IGNORECASE,
+)
 
 
 def masked(text: str, key: str) -> str:
@@ -56,6 +61,8 @@ class Heard:
     def fits(self) -> int | None:
         """How many tokens an answer may have at most, where the refusal tells it."""
         room, taken = ROOM.search(self.text), TAKEN.search(self.text)
+        if whole := WHOLE.search(self.text):
+            return int(whole[1])
         return int(room[1]) - int(next(filter(None, taken.groups()))) if room and taken else None
 
 

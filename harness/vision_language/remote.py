@@ -89,10 +89,15 @@ class Remote:
         return not (isinstance(plain, Heard) and plain.ok)
 
     @cached_property
+    def lacks_start(self) -> bool | None:
+        """Whether the server reads chats without their start token; None where it does not show what it reads."""
+        with self.client() as client:
+            return served.lacks_start(client, self.url, self.model)
+
+    @property
     def start_token(self) -> Mapping[str, bool]:
         """What a request says so that the start token stands before the prompt: nothing where it does by itself."""
-        with self.client() as client:
-            return {"add_special_tokens": True} if served.lacks_start(client, self.url, self.model) else {}
+        return {"add_special_tokens": True} if self.lacks_start else {}
 
     @cached_property
     def served_folder(self) -> served.Folder | None:
@@ -102,6 +107,8 @@ class Remote:
 
     def prompt_ids(self, one: Asked) -> list[int] | None:
         """Token ids of the first of these questions, by the server's word; None where it shows none."""
+        if self.lacks_start is None:
+            return None
         body = self.body(one.samples[0], data_url(one.image) if one.image is not None else "", False)
         with self.client() as client:
             reply = self._post(Connection(client), body | {"max_tokens": 1, "return_token_ids": True})

@@ -13,6 +13,8 @@ import httpx
 from harness.errors import ModelError
 
 PROBE = "Is the sky blue? Answer yes or no."
+SHOWING = ("vllm", "sglang")
+"""Servers, by what they say of themselves in ``/v1/models``, that have ``/tokenize``; others are not asked for it."""
 
 
 def ids_in(text: str, key: str) -> list[int] | None:
@@ -33,27 +35,37 @@ def tokenised(client: httpx.Client, url: str, body: Mapping[str, Any]) -> list[i
     return ids_in(response.text, "tokens") if response.is_success else None
 
 
-def lacks_start(client: httpx.Client, url: str, model: str) -> bool:
+def lacks_start(client: httpx.Client, url: str, model: str) -> bool | None:
     """Whether chats are read without the start token that the server's own tokenizer puts before a plain text.
 
-    vLLM adds no special tokens to a chat, and LLaVA-1.5's template on the hub writes none. False where the server
-    does not show what it reads.
+    vLLM adds no special tokens to a chat, and LLaVA-1.5's template on the hub writes none. None where the server does
+    not show what it reads.
     """
+    if listed(client, url, model).get("owned_by") not in SHOWING:
+        return None
     text = {"model": model, "prompt": PROBE}
-    bare, whole = (tokenised(client, url, text | {"add_special_tokens": special}) for special in (False, True))
+    bare = tokenised(client, url, text | {"add_special_tokens": False})
+    if not bare:
+        return None
+    whole = tokenised(client, url, text | {"add_special_tokens": True})
     chat = tokenised(client, url, {"model": model, "messages": [{"role": "user", "content": PROBE}]})
-    if not bare or not whole or not chat:
-        return False
+    if not whole or not chat:
+        return None
     return whole[0] != bare[0] and chat[0] != whole[0]
+
+
+def listed(client: httpx.Client, url: str, model: str) -> dict[str, Any]:
+    """What the server's list of models says of this one; empty where it says nothing."""
+    try:
+        models = client.get(f"{url}/models").json()["data"]
+        return next(entry for entry in models if entry["id"] == model)
+    except (httpx.RequestError, ValueError, LookupError, TypeError, RecursionError, StopIteration):
+        return {}
 
 
 def root(client: httpx.Client, url: str, model: str) -> Path | None:
     """The folder from which the server says it serves this model, where such a folder lies on this machine."""
-    try:
-        listed = client.get(f"{url}/models").json()["data"]
-        told = next(entry["root"] for entry in listed if entry["id"] == model)
-    except (httpx.RequestError, ValueError, LookupError, TypeError, StopIteration, RecursionError):
-        return None
+    told = listed(client, url, model).get("root")
     return Path(told) if isinstance(told, str) and (Path(told) / "config.json").is_file() else None
 
 

@@ -74,7 +74,8 @@ def through(tokenizer: Any, text: str, image: Sequence[int], image_token: str) -
 
 def spoken(tokenizer: Any, ids: Sequence[int]) -> str:
     """The words of new tokens: special tokens are left out, the marks of a reasoning trace are not."""
-    special = set(tokenizer.all_special_ids)
+    added = tokenizer.added_tokens_decoder.items()
+    special = {*tokenizer.all_special_ids, *(id for id, token in added if token.special)}
     marks = {id for id in special.intersection(ids) if traces.is_mark(tokenizer.convert_ids_to_tokens(id))}
     words: str = tokenizer.decode([id for id in ids if id in marks or id not in special], skip_special_tokens=False)
     return words.strip()

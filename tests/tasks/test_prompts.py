@@ -53,4 +53,4 @@ def test_micro_llava_reads_its_own_template():
 
     lvlm = registry.make_lvlm("micro-llava", Place("cpu"))(None)
     sample = next(iter(evaluate.open_task("pope", micro()).samples()))
-    assert lvlm.render(sample.prompt) == f"USER: <image>\n{sample.prompt} ASSISTANT:"
+    assert lvlm.render(sample.prompt) == f"<s>USER: <image>\n{sample.prompt} ASSISTANT:"

@@ -70,7 +70,7 @@ def save(model: LlavaForConditionalGeneration, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     model.config.save_pretrained(folder)
     config = json.loads((folder / "config.json").read_text())
-    config["dtype"] = "float16"
+    config |= {"dtype": "float16", "architectures": ["LlavaForConditionalGeneration"]}
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     save_file(hub_names(model), folder / "model.safetensors", {"format": "pt"})
     model.generation_config.eos_token_id = model.config.text_config.eos_token_id

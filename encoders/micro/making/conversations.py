@@ -21,7 +21,7 @@ from harness.micro.scene import SIDE, Scene, Thing, census
 LENGTH = 128
 SLOTS = SIDE * SIDE
 TEMPLATE = (
-    "{% for message in messages %}{% if message['role'] == 'user' %}USER: "
+    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}USER: "
     "{% for part in message['content'] %}{% if part['type'] == 'image' %}<image>\n{% else %}{{ part['text'] }}"
     "{% endif %}{% endfor %} {% else %}ASSISTANT: {{ message['content'] }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}ASSISTANT:{% endif %}"

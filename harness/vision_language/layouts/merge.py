@@ -36,9 +36,11 @@ def write(model: Any, processor: Any, chat: str, folder: Path) -> list[str]:
     """Writes weights, configuration, processor, tokenizer and chat template; gives the tensors' names in the files."""
     kind = model.config.vision_config.model_type
     tensors = {weight_names.on_hub(name, kind): tensor for name, tensor in model.state_dict().items()}
-    if model.config.tie_word_embeddings:
+    if model.get_output_embeddings().weight is model.get_input_embeddings().weight:
+        # Of two names for one tensor the writer would keep either, and vLLM finds a tied layer under this one alone.
         del tensors["language_model.lm_head.weight"]
-    save_torch_state_dict(tensors, folder, max_shard_size="5GB", safe_serialization=True)
+    # A copy: the writer takes out of the dict what it does not write.
+    save_torch_state_dict(dict(tensors), folder, max_shard_size="5GB", safe_serialization=True)
     _write_config(model, folder)
     model.generation_config.save_pretrained(folder)
     _write_processor(processor, model.config, chat, folder)

@@ -16,6 +16,7 @@ from encoders.micro.making.tokenizers import caption_tokenizer, caption_words, t
 from harness.micro import amber, pope
 from harness.micro.captions import row, web_caption
 from harness.micro.scene import Mix, Scene, Thing, scene
+from harness.vision_language import tokens
 from harness.vision_language.identity import tower_digest
 
 KINDS = ("random", "popular", "adversarial", "delete")
@@ -100,11 +101,10 @@ def test_a_lesson_has_the_tokens_that_the_shipped_template_gives() -> None:
     words = talk_tokenizer(conversations.LENGTH)
     words.chat_template = conversations.TEMPLATE
     content = [{"type": "image"}, {"type": "text", "text": "Is there a cup in this image?"}]
-    text = words.apply_chat_template(
-        [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-    ).replace("<image>", "<image>" * conversations.SLOTS)
+    text = words.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False)
     taught = conversations.lesson(words, [[("Is there a cup in this image?", "Yes")]])
-    prompt = words(text)["input_ids"]
+    picture = [words.convert_tokens_to_ids("<image>")] * conversations.SLOTS
+    prompt = tokens.through(words, text, picture, "<image>")
     assert taught.ids_BL[0, : len(prompt)].tolist() == prompt
     assert words.decode(taught.ids_BL[0, len(prompt) :]) == "Yes</s>" or taught.ids_BL[0, -1] == words.eos_token_id
     assert (taught.labels_BL[0, : len(prompt)] == -100).all()

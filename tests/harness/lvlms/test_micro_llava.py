@@ -57,7 +57,7 @@ def test_descriptions_name_classes_in_lower_case_and_end(asked: list[Asked], enc
 
 def test_the_prompt_is_the_one_of_the_folders_own_template(encoder: Encoder) -> None:
     lvlm = registry.make_lvlm("micro-llava", CPU)(encoder)
-    assert lvlm.render("Is there a cup in this image?") == "USER: <image>\nIs there a cup in this image? ASSISTANT:"
+    assert lvlm.render("Is there a cup in this image?") == "<s>USER: <image>\nIs there a cup in this image? ASSISTANT:"
 
 
 def test_every_shipped_projector_belongs_to_a_shipped_tower() -> None:

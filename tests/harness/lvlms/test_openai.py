@@ -35,7 +35,7 @@ class Server:
         self.tokenizes = False
         self.template_starts = False
         self.folder = ""
-        self.shown: list[int] | None = None
+        self.shown: list[int] = []
         self.key = ""
         self.lock = threading.Lock()
         outer = self
@@ -45,7 +45,7 @@ class Server:
                 pass
 
             def do_GET(self) -> None:
-                outer.reply(self, 401 if outer.refuses(self) else 200, {"data": [{"id": "tiny", "root": outer.folder}]})
+                outer.reply(self, 401 if outer.refuses(self) else 200, {"data": [outer.listed()]})
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -73,6 +73,10 @@ class Server:
         handler.send_header("content-length", str(len(data)))
         handler.end_headers()
         handler.wfile.write(data)
+
+    def listed(self) -> dict:
+        """What vLLM says of a model."""
+        return {"id": "tiny", "root": self.folder, "owned_by": "vllm" if self.tokenizes else "someone"}
 
     def tokenize(self, handler, body) -> None:
         """As vLLM does it: a start token before a prompt, and before a chat where it is asked for or written."""
@@ -112,7 +116,7 @@ class Server:
             mass = [(word, 0.6), (word.lower(), 0.1), ("Yes" if word == "No" else "No", 0.2), ("The", 0.1)]
             top = [{"token": token, "logprob": math.log(p)} for token, p in mass]
             choice["logprobs"] = {"content": [{"token": word, "top_logprobs": top}]}
-        shown = {"prompt_token_ids": self.shown} if self.shown and body.get("return_token_ids") else {}
+        shown = {"prompt_token_ids": self.shown} if body.get("return_token_ids") and self.shown else {}
         self.reply(handler, 200, {"choices": [choice], **shown})
 
 
@@ -344,7 +348,7 @@ def served(tiny, server, tmp_path):
 
 def first_prompt(cli, server, results):
     """What the command said, and how it recorded the first prompt."""
-    spec = f"openai:{server.url}?model=tiny"
+    spec = f"openai:{server.url}?model=tiny&concurrency=1"
     said = cli("run", "-l", spec, "-t", "pope", "--data", "micro", "--limit", 1, "--results", results)
     assert said.code == 0, said.err
     (path,) = results.glob("*/run.json")
@@ -354,7 +358,7 @@ def first_prompt(cli, server, results):
 def test_a_server_that_reads_other_ids_than_its_folder_is_asked_with_here_is_said_and_recorded(
     cli, server, served, tmp_path
 ):
-    server.shown = [5, 6, 7]
+    server.tokenizes, server.shown = True, [5, 6, 7]
     said, told = first_prompt(cli, server, tmp_path / "r")
     assert told["as_here"] is False
     assert told["ids"] == 3
@@ -371,7 +375,7 @@ def test_a_server_that_reads_the_same_ids_is_recorded_as_such(cli, server, serve
     ids = list(local.prompt_ids(Asked(object(), (Sample("1", None, "", prompt=text),))))
     picture = local.host.model.config.image_token_id
     if by == "chat":
-        server.shown = ids
+        server.tokenizes, server.shown = True, ids
     else:  # before the picture's places are filled in
         folded = [id for n, id in enumerate(ids) if id != picture or ids[n - 1] != picture]
         server.tokenizes, server.tokenize = True, lambda handler, body: server.reply(handler, 200, {"tokens": folded})
@@ -381,7 +385,7 @@ def test_a_server_that_reads_the_same_ids_is_recorded_as_such(cli, server, serve
 
 
 def test_ids_of_a_folder_that_does_not_lie_here_are_recorded_and_not_compared(cli, server, tmp_path):
-    server.folder, server.shown = "/models/on/another/machine", [1, 2]
+    server.folder, server.tokenizes, server.shown = "/models/on/another/machine", True, [1, 2]
     _, told = first_prompt(cli, server, tmp_path)
     assert (told["ids"], told["as_here"]) == (2, None)
     with pytest.raises(ModelError, match=r"\?folder=/nowhere: no model lies there"):

@@ -160,6 +160,8 @@ def test_a_key_that_the_server_echoes_is_nowhere(server, asked, tmp_path):
         "and your request has 61 input tokens ({n} > 64 - 61).",
         "This model's maximum context length is 64 tokens. However, you requested 999 tokens (61 in the messages, "
         "{n} in the completion). Please reduce the length of the messages or completion.",
+        "max_tokens={n} cannot be greater than max_model_len=3. Please request fewer output tokens. "
+        "(parameter=max_tokens, value={n})",
         "context_length_exceeded",
     ],
 )

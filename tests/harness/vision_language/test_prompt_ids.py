@@ -99,7 +99,7 @@ def test_a_run_records_the_ids_of_its_first_prompt(cli, tmp_path):
     (manifest,) = (json.loads(path.read_text()) for path in tmp_path.glob("*/run.json"))
     told = manifest["tasks"]["pope"]["first_prompt"]
     lvlm = registry.make_lvlm("micro-llava", PLACE)(None)
-    question = told["text"].removeprefix("USER: <image>\n").removesuffix(" ASSISTANT:")
+    question = told["text"].removeprefix("<s>USER: <image>\n").removesuffix(" ASSISTANT:")
     ids = lvlm.prompt_ids(Asked(object(), (Sample("1", None, "", prompt=question),)))
     from harness import digest
 
