@@ -1,53 +1,59 @@
-# Two commands: `make demo` runs the main job offline on a CPU, `make test` runs everything CI runs.
+# Two commands: `make demo` runs the main job offline on a CPU, `make test` runs everything CI runs. `make help` lists all.
 VENV ?= .venv
 BIN = $(VENV)/bin
 # tests and micro models are so small that threads get in each other's way
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo fuzz test install dev lint types contracts unit wheel leaderboard report
+.PHONY: help demo test install dev lint types contracts unit wheel leaderboard report tree fuzz
 
-demo: install
+help:  ## this list
+	@sed -nE 's/^([a-z]+):.*  ## (.*)/  \1 \2/p' $(MAKEFILE_LIST) | awk '{name = $$1; sub(/^ *[a-z]+ /, ""); printf "  %-12s %s\n", name, $$0}'
+
+demo: install  ## the main job offline on a CPU: micro models, every question, one table
 	$(BIN)/ohd-bench run --encoder micro --encoder micro-ohd --lvlm micro-llava --data micro --results runs/demo
 	$(BIN)/ohd-bench leaderboard --results runs/demo --out runs/demo/leaderboard.md
 
 # not part of the tests: MINUTES of broken inputs at every front door, and how each of them ended (docs/reliability.md)
 MINUTES ?= 30
-fuzz: dev
+fuzz: dev  ## MINUTES of broken inputs; not part of test
 	$(BIN)/python tests/fuzz --minutes $(MINUTES)
 
-test: dev lint types contracts unit wheel leaderboard report
+test: dev lint types contracts unit wheel leaderboard report  ## everything CI runs
 
-install: $(VENV)/installed
+install: $(VENV)/installed  ## a virtual environment with ohd-bench in it
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	python3 -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable . --constraint constraints.txt
 	touch $@
 
-dev: $(VENV)/dev-installed
+dev: $(VENV)/dev-installed  ## the same with what tests need
 
 $(VENV)/dev-installed: $(VENV)/installed
 	$(BIN)/pip install --quiet --editable '.[dev]' --constraint constraints.txt
 	touch $@
 
-lint:
+lint:  ## ruff, check and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types:
+types:  ## mypy --strict
 	$(BIN)/mypy
 
-contracts:
+contracts:  ## which room may import which (import-linter)
 	$(BIN)/lint-imports
 
-unit:
+unit:  ## the tests
 	$(BIN)/pytest -n 2
 
-wheel:
+wheel:  ## build the wheel, install it alone, run it
 	PYTHON=$(BIN)/python .ci/wheel
 
-leaderboard:
+leaderboard:  ## is leaderboard.md what results/ gives, to the digit?
 	$(BIN)/ohd-bench leaderboard --check
 
-report:
+report:  ## the report of the micro runs
 	$(BIN)/ohd-bench report micro+micro-llava@ micro-ohd+micro-llava@ --out runs/report.html
+
+tree: dev  ## is docs/tree.md what the files say?
+	$(BIN)/pytest tests/harness/test_tree.py

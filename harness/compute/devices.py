@@ -42,6 +42,15 @@ def _named(name: str) -> torch.device:
     return found
 
 
+def gpus() -> list[tuple[str, float, float]]:
+    """The name of each CUDA device that torch sees, and its free and whole memory in GB."""
+    import torch
+
+    count = torch.cuda.device_count()
+    sizes = [torch.cuda.mem_get_info(n) for n in range(count)]
+    return [(torch.cuda.get_device_name(n), free / 1e9, whole / 1e9) for n, (free, whole) in enumerate(sizes)]
+
+
 def one_thread() -> None:
     """One thread for models so small that sharing a step among threads costs more than the step.
 

@@ -390,7 +390,7 @@ def settings(rng: Random, sound: Path, room: Path) -> Tried:
     """train with odd settings: a number that means nothing is a wrong word of the command."""
     from dataclasses import fields
 
-    from encoders.recipes import Training
+    from encoders.training.settings import Training
 
     field = rng.choice(fields(Training))
     value = rng.choice(

@@ -1,0 +1,1 @@
+"""What a package of its own gives to ohd-bench."""

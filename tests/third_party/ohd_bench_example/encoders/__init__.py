@@ -1,0 +1,1 @@
+"""Its encoders: every module directly in here is found."""

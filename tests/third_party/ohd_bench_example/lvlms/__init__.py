@@ -1,0 +1,1 @@
+"""Its lvlms: every module directly in here is found."""

@@ -1,0 +1,1 @@
+"""Its tasks: every module directly in here is found."""
