@@ -41,8 +41,9 @@ class AnswerFile:
     answers: Sequence[Given]
 
     def wrong(self, given: Given, what: str) -> UsageError:
-        """What to raise about one answer: file, line, id, and what is wrong with it."""
-        return formats.wrong(self.path, given.line, given.id, what)
+        """What to raise about one answer: file, line, its id or else its image, and what is wrong with it."""
+        called = given.id if given.id is not None else next(iter(given.images.values()), None)
+        return formats.wrong(self.path, given.line, called, what)
 
 
 # The fields that tell a format from the others, the most particular first; the name is what tables and JSON show.
