@@ -64,8 +64,13 @@ class DashB(Task):
                     for image in images:
                         yield self._sample(label, (folder, source, thing, image))
 
+    def row_id(self, row: Mapping[str, Any]) -> str | None:
+        """The id of the question that a row of the authors' answer file is about (their eval_utils.py writes it)."""
+        told = [row.get(name) for name in ("object_name", "gt", "img_id")]
+        return "/".join(told) if all(isinstance(one, str) for one in told) else None  # type: ignore[arg-type]
+
     def sample(self, id: str) -> Sample:
-        """The question of this id, ``OBJECT/LABEL/IMAGE``; one on an image off the list stands in a group of its own.
+        """The question of this id, ``OBJECT/LABEL/IMAGE``; one on an image off the list counts in the whole alone.
 
         The authors' own answers are about an earlier list of images with the object; the label is in the answer's row.
         """
@@ -73,7 +78,7 @@ class DashB(Task):
         label, _, image = rest.partition("/")
         if label not in FILES or not image:
             raise DataError(f"'{id}' is no question of DASH-B; write OBJECT/yes/IMAGE or OBJECT/no/IMAGE")
-        return self._by_id.get(id) or Sample(id, Path(image), label, prompt=PROMPT.format(thing), group="off the list")
+        return self._by_id.get(id) or Sample(id, Path(image), label, prompt=PROMPT.format(thing))
 
     @cached_property
     def _by_id(self) -> Mapping[str, Sample]:

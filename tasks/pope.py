@@ -110,11 +110,15 @@ class Pope(Task):
         path = next((at / name for at in (root / "repope", root) if (at / name).is_file()), root / "repope" / name)
         return {(row.file_name("image"), _question(row.text("text"))): row.yes_no("label") for row in rows(path)}
 
+    def as_published(self) -> Pope | None:
+        """The same questions with POPE's own labels, none left out; None where these are they."""
+        return None if self.labels == "pope" else Pope(self.data, self._rules, self.source, self._prompt)
+
     def remarks(self) -> Sequence[str]:
         """How many labels are others than POPE's own, and how many questions were left out."""
-        if self.labels == "pope":
+        plain = self.as_published()
+        if plain is None:
             return ()
-        plain = Pope(self.data, source=self.source, prompt=self._prompt)
         own = {sample.id: sample.target for sample in plain.samples()}
         kept = {sample.id: sample.target for sample in self.samples()}
         changed = sum(own[id] != label for id, label in kept.items())

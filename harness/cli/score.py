@@ -21,7 +21,7 @@ def register_data(data: typer.Typer) -> None:
 
 
 def score(
-    task: Annotated[str, typer.Argument(help="amber, pope or chair, with options: pope?source=flickr")],
+    task: Annotated[str, typer.Argument(help="amber, pope, chair, dash-b, with options: pope?source=flickr")],
     files: Annotated[
         list[str],
         typer.Argument(help="Answers, compared with the first; NAME=A+B joins one model's files."),
@@ -33,6 +33,7 @@ def score(
         str, typer.Option(help="official: as the papers count. strict: without its accidents.")
     ] = "official",
     synonyms: Annotated[str, typer.Option(help="AMBER's word pairs: md-3.7.1, certain, none, or a file.")] = "",
+    labels: Annotated[str, typer.Option(help="POPE's labels: pope, or repope, corrected ones.")] = "",
     reference: Annotated[str, typer.Option(help="The published model to stand beside.")] = "",
     field: Annotated[str, typer.Option(help="The field that holds the answers, where several could.")] = "",
     csv: Annotated[Path | None, typer.Option("--csv", help="Write every value to this CSV file.")] = None,
@@ -51,7 +52,7 @@ def score(
 
     registry.load()
     asked = {"reference": reference, "repeats": repeats, "field": field}
-    board = scoreboard.board(task, files, data, rules, {"synonyms": synonyms}, asked)
+    board = scoreboard.board(task, files, data, rules, {"synonyms": synonyms, "labels": labels}, asked)
     for remark in board.remarks():
         say(remark)
     for path, text in ((csv, scored_table.as_csv), (tex, scored_table.as_tex)):

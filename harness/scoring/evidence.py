@@ -105,10 +105,15 @@ class Evidence:
             asks=words is not None,
             question=known,
             other_yes_no=words is not None and known is None and spelling.is_yes_no(words),
-            id=given.id,
+            id=self.row_id(given.row) or given.id,
             place=given.place,
             truth=(given.truth or "").strip().rstrip(".").lower(),
         )
+
+    def row_id(self, row: Mapping[str, Any]) -> str | None:
+        """The id that the task itself makes of a row of its authors' own files; None where it makes none."""
+        made: str | None = getattr(self.task, "row_id", lambda row: None)(row)
+        return made
 
     def images(self, given: Given) -> list[Any]:
         """The names of images in this row; a column that counts rows holds none."""

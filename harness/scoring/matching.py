@@ -84,7 +84,8 @@ class _Book:
     def _own(self, told: Told) -> list[Sample]:
         sample = self.evidence.by_id.get(told.id or "")
         more = getattr(self.evidence.task, "sample", None)
-        if sample is None and more is not None and self.file.format == "ohd-bench":
+        by_own_ids = self.file.format == "ohd-bench" or hasattr(self.evidence.task, "row_id")
+        if sample is None and more is not None and told.id is not None and by_own_ids:
             sample = more(told.id)
         return [sample] if sample is not None and told.agrees(sample) else []
 

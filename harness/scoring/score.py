@@ -26,6 +26,7 @@ NAMED = {
     "amber": ("accuracy", "precision", "recall", "f1"),
     "pope": ("accuracy", "precision", "recall", "f1", "yes_ratio"),
     "chair": ("CHAIRs", "CHAIRi", "recall", "f1"),
+    "dash-b": ("accuracy", "tnr", "tpr", "harmonic_mean"),
 }
 """The metrics that head the table; every other metric of a group stands under it."""
 
@@ -44,6 +45,8 @@ class Scored:
     off_list: int
     records: Sequence[Record] = field(repr=False)
     remarks: Sequence[str] = ()
+    published: Scored | None = None
+    """The same answers by the labels as they were published, where the task's own are corrected ones."""
     _drawn: dict[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -221,6 +224,13 @@ def make_task(text: str, data: Path, rules: str = "official", **options: str) ->
 
 def score(task: Task, path: Path, repeats: bool = False, field: str = "") -> Scored:
     """This file's answers, matched to the task's questions and counted; ``field`` names the one that holds them."""
+    plain: Task | None = getattr(task, "as_published", lambda: None)()
+    if plain is None:
+        return _scored(task, path, repeats, field)
+    return corrected(_scored(plain, path, repeats, field), task)
+
+
+def _scored(task: Task, path: Path, repeats: bool, field: str) -> Scored:
     samples = task.every()
     file = answers.read(path)
     matched = match(file, task, samples, repeats)
@@ -242,6 +252,27 @@ def score(task: Task, path: Path, repeats: bool = False, field: str = "") -> Sco
     )
 
 
+def corrected(published: Scored, task: Task) -> Scored:
+    """The same answers by corrected labels; those to questions that the correction leaves out count nowhere."""
+    samples = task.every()
+    by_id = {sample.id: sample for sample in samples}
+    pairs = zip(published.asked, published.replies, strict=True)
+    kept = [(by_id[sample.id], reply) for sample, reply in pairs if sample.id in by_id]
+    return Scored(
+        task=task,
+        path=published.path,
+        format=published.format,
+        samples=samples,
+        asked=[sample for sample, _ in kept],
+        replies=[reply for _, reply in kept],
+        failed=published.failed,
+        off_list=0,
+        records=[_record(task, sample, reply) for sample, reply in kept],
+        remarks=[*published.remarks, *(f"{published.path}: {remark}" for remark in task.remarks())],
+        published=published,
+    )
+
+
 def joined(name: str, parts: Sequence[Scored], repeats: bool = False) -> Scored:
     """The answers of one model that lie in several files; UsageError where two answer the same question."""
     times = Counter(sample.id for part in parts for sample in part.asked)
@@ -249,7 +280,9 @@ def joined(name: str, parts: Sequence[Scored], repeats: bool = False) -> Scored:
     if len(parts) > 1 and twice is not None and not repeats:
         files = ", ".join(str(part.path) for part in parts)
         raise UsageError(f"{files} are not the parts of one model: more than one answers the question {twice}")
+    own = [part.published for part in parts if part.published]
     return Scored(
+        published=joined(name, own, repeats) if own else None,
         task=parts[0].task,
         path=Path(name),
         format=" + ".join(dict.fromkeys(part.format for part in parts)),
@@ -267,7 +300,8 @@ def again(scored: Scored, task: Task) -> Scored:
     """The same answers under another task's rules."""
     pairs = zip(scored.asked, scored.replies, strict=True)
     records = [_record(task, sample, reply) for sample, reply in pairs]
-    kept = {name: getattr(scored, name) for name in ("path", "format", "samples", "asked", "replies", "remarks")}
+    names = ("path", "format", "samples", "asked", "replies", "remarks", "published")
+    kept = {name: getattr(scored, name) for name in names}
     return Scored(task=task, failed=scored.failed, off_list=scored.off_list, records=records, **kept)
 
 

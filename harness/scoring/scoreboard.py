@@ -19,6 +19,7 @@ from harness.types import Task
 READ_GROUPS = ("discriminative", "random", "popular", "adversarial", "pooled")
 """The groups whose readings are printed; --json holds them all."""
 READ_METRICS = ("accuracy", "f1", "yes_ratio", "unread")
+LABEL_METRICS = ("accuracy", "precision", "recall", "f1")
 
 
 @dataclass(frozen=True)
@@ -215,6 +216,8 @@ def _number(value: float | None, digits: int = 1) -> str:
 
 
 def _optional(made: Mapping[str, Any]) -> Iterator[Any]:
+    if made["published_labels"]:
+        yield _by_group("the same answers by the labels as published, none left out", _main(made["published_labels"]))
     if made["signal"]:
         yield _by_group("signal: discrimination and bias (unread answers count as wrong)", made["signal"])
     if made["readings"]:
@@ -223,6 +226,11 @@ def _optional(made: Mapping[str, Any]) -> Iterator[Any]:
         yield _floors(made["floors"])
     if made["reference"]:
         yield _reference(made["reference"])
+
+
+def _main(groups: Mapping[str, Mapping[str, float | None]]) -> dict[str, dict[str, float | None]]:
+    """The metrics that papers quote."""
+    return {group: {k: v for k, v in values.items() if k in LABEL_METRICS} for group, values in groups.items()}
 
 
 def _floors(floors: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> Any:

@@ -50,6 +50,7 @@ def as_json(scored: Scored, strict: Scored | None, reference: str = "") -> dict[
         "whole_intervals": _plain({group: held for group, held in spreads.items() if held}, 2),
         "n": {group: scored.answered(path) for group, path in paths.items()},
         "strict": _plain(_values(strict), None) if strict else None,
+        "published_labels": _plain(_values(scored.published), None) if scored.published else None,
         "signal": _plain(scored.signal(), None),
         "readings": _plain(scored.readings(), None),
         "floors": _plain(scored.floors(), 1 if official else None),

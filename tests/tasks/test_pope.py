@@ -134,3 +134,31 @@ def test_a_question_that_another_task_of_the_run_has_answered_is_not_asked_again
     assert standing.scored == 6
     counts = [[record.counts["said_no"] for record in run.records(task.name)] for task in (first, again)]
     assert counts == [[0] * 6, [1] * 6]
+
+
+def test_score_reads_the_same_answers_by_both_labels(cli, shared, tmp_path):
+    """Answers that repeat POPE's own labels: perfect by these, and as RePOPE corrects them by its own."""
+    plain, fixed = (list(Pope(shared / "data", labels=labels).samples()) for labels in ("pope", "repope"))
+    with (tmp_path / "answers.jsonl").open("w") as file:
+        for s in plain:
+            row = {"question_id": s.id.rpartition("/")[2], "image": s.image.name, "question": s.prompt}
+            file.write(json.dumps(row | {"category": s.group, "response": s.target.capitalize()}) + "\n")
+    said = cli("score", "pope", tmp_path / "answers.jsonl", "--labels", "repope", "--data", shared / "data", "--json")
+    assert said.code == 0, said.err
+    told = said.json()
+    own = {sample.id: sample.target for sample in plain}
+    for group in ("random", "popular", "adversarial"):
+        rows = [s for s in fixed if s.group == group]
+        right = sum(own[s.id] == s.target for s in rows)
+        assert told["metrics"][group]["accuracy"] == round(100 * right / len(rows), 1)
+        assert told["published_labels"][group]["accuracy"] == 100
+    assert (told["n_expected"], told["n_scored"]) == (8185, 8185)
+    assert "815 questions are left out as ambiguous" in " ".join(said.err.split())
+
+
+def test_score_of_dash_bs_own_answers_is_its_result_file(cli, shared):
+    answers = shared / "data" / "dash_b" / "Paligemma-3b_answers.json"
+    said = cli("score", "dash-b", answers, "--data", shared / "data", "--json")
+    assert said.code == 0, said.err
+    assert said.json()["metrics"]["all"] == {"accuracy": 56.4, "tnr": 26.4, "tpr": 86.4, "harmonic_mean": 40.4}
+    assert said.json()["n_off_list"] == 1095
