@@ -43,8 +43,8 @@ def resolve(text: str, outside: bool = False) -> Data:
     """The data ``--data`` names: ``micro`` (written on first use, in seconds) or a folder."""
     if text == "micro":
         return Data("micro", micro())
-    root = Path(text).expanduser()
-    if not root.is_dir():
+    root = Path(os.path.expanduser(text))
+    if not os.path.isdir(root):  # a name too long for any folder is none
         raise DataError(
             f"--data {text} is not a folder; 'micro' is the bundled world, docs/data.md says what a folder holds"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -178,7 +179,7 @@ def _question(text: str) -> str:
 
 def _named(root: Path, name: str) -> tuple[str, str, Path]:
     """A file of questions that the user names; its group is the sampling in its name, or else its name."""
-    path = root / name if (root / name).is_file() else Path(name).expanduser()
-    if not path.is_file():
+    path = root / name if os.path.isfile(root / name) else Path(os.path.expanduser(name))
+    if not os.path.isfile(path):
         raise DataError(f"pope?questions={name}: there is no such file, neither in {root} nor here")
     return path.stem, next((sampling for sampling in SAMPLINGS if sampling in path.stem), path.stem), path

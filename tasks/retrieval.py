@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -70,7 +71,7 @@ class Retrieval(Task):
     def _place(self) -> tuple[Path, list[Path]]:
         """The file of captions, and the folders its pictures may lie in."""
         if self.source and self.source not in SOURCES:
-            path = Path(self.source).expanduser()
+            path = Path(os.path.expanduser(self.source))
             return path, [path.parent / name for name in ("images", "")]
         for source in [self.source] if self.source else SOURCES:
             root, files, images = SOURCES[source]

@@ -202,7 +202,7 @@ def same_rows(rng: Random, data: bytes) -> tuple[str, bytes]:
         rows = [dict(rng.sample(list(row.items()), len(row))) if isinstance(row, dict) else row for row in rows]
     text = packed(rows, layout).decode()
     if way == "escaped":
-        text = text.encode("unicode_escape").decode() if "\\" not in text else text
+        text = text.replace("Yes", "\\u0059es").replace("dog", "d\\u006fg")
     elif way == "indent":
         text = json.dumps(rows, indent=2) if isinstance(rows, list) else text
     data = {"returns": text.replace("\n", "\r\n"), "blank": text + "\n\n  \n"}.get(way, text).encode()

@@ -286,3 +286,10 @@ def test_a_file_name_that_is_no_text_is_named(cli, folder):
     shutil.copy(folder.root / "zero_shot/cat/1.jpg", os.fsencode(folder.root / "zero_shot/cat") + b"/\xff.jpg")
     said = cli(*folder.run("zero-shot"))
     assert (said.code, "rename the file" in said.err) == (3, True)
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/x", "a" * 300, "a/" * 3000, "none", "."])
+def test_a_data_folder_or_question_file_that_cannot_be_is_told_in_one_line(cli, folder, name):
+    words = [name if word == str(folder.root) else word for word in folder.run("pope")]
+    assert cli(*words).code == 3
+    assert cli(*folder.run(f"pope?questions={name}")).code == 3
