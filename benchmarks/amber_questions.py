@@ -13,7 +13,7 @@ import torch
 
 from benchmarks import shapes
 from benchmarks.measure import Measurement, beside, ceilings, peak_bytes, row
-from harness.vision_language.generate import GenerateDecoder
+from harness.vision_language.inference import GenerateDecoder
 from harness.vision_language.packed.decode import PackedDecoder
 from harness.vision_language.packed.requests import Completion
 

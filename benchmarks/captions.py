@@ -11,7 +11,7 @@ import torch
 from benchmarks import shapes
 from benchmarks.amber_questions import never, same
 from benchmarks.measure import Measurement, beside, ceilings, row
-from harness.vision_language.generate import GenerateDecoder
+from harness.vision_language.inference import GenerateDecoder
 from harness.vision_language.packed.decode import PackedDecoder
 from harness.vision_language.packed.requests import Completion, ImageRequest
 

@@ -40,6 +40,7 @@ def text_features(model: CLIPModel, token_ids: Sequence[Sequence[int]], row: int
     captions = [_up_to_the_end(tuple(ids), model) for ids in token_ids]
     if not captions:
         return model.text_projection.weight.new_zeros(0, model.text_projection.out_features)  # type: ignore[no-any-return]
+    # Sorted, captions with a beginning in common are neighbours, which is all that cutting them into trees needs.
     rows = _rows(sorted(set(captions)), row or _row(model))
     end_RLW = _states(model, rows)
     length = end_RLW.shape[1]
@@ -76,6 +77,7 @@ def _rows(captions: Sequence[Tokens], limit: int) -> list[PackedRow]:
     limit = max([limit, *map(len, captions)])
     rows = list(_cut(captions, limit))
     mean = -(-sum(len(one.tokens) for one in rows) // len(rows)) if rows else 0
+    # Every row is padded to the longest: as many rows at a lower limit cost less. Five tries are near enough.
     for even in range(mean, limit, max(1, (limit - mean) // 4)):
         cut = list(_cut(captions, max([even, *map(len, captions)])))
         if len(cut) == len(rows):
@@ -92,6 +94,7 @@ def _cut(captions: Sequence[Tokens], limit: int) -> Iterator[PackedRow]:
         shared = _shared(previous, caption)
         if len(one.tokens) + len(caption) - shared > limit:
             yield one
+            # Nothing is seen across rows: the next one repeats the whole prefix.
             one, path, shared = PackedRow([], [], [], {}), [], 0
         del path[shared:]
         for depth in range(shared, len(caption)):
@@ -99,6 +102,7 @@ def _cut(captions: Sequence[Tokens], limit: int) -> Iterator[PackedRow]:
             one.tokens.append(caption[depth])
             one.depths.append(depth)
             one.ends.append(0)
+        # Ancestors that were there before grow too: what follows them is still below them.
         for node in path:
             one.ends[node] = len(one.tokens)
         one.leaves[caption] = path[-1]

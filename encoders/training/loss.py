@@ -5,6 +5,7 @@ Legend: B pairs, K captions an image (the true one first), N = K - 1 hallucinate
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
@@ -13,6 +14,31 @@ from torch import Tensor
 
 Form = Literal["paper", "released"]
 Units = Literal["logit", "cosine"]
+
+
+@dataclass(frozen=True)
+class Margins:
+    """The published knobs: how far captions must lead (tau), what that weighs (lambda), as published or as released.
+
+    tau1 and lambda1 belong to the true caption's lead over every other, tau2 and lambda2 to a hallucinated caption's
+    lead over other images' captions. ``units`` are those of both taus: logits, or cosines, without the scale.
+    """
+
+    tau1: float = 2.0
+    tau2: float = 2.0
+    lambda1: float = 0.1
+    lambda2: float = 0.1
+    form: Form = "paper"
+    units: Units = "logit"
+
+    def __post_init__(self) -> None:
+        if self.form not in ("paper", "released") or self.units not in ("logit", "cosine"):
+            raise ValueError(f"no form '{self.form}' with margins in '{self.units}' units")
+
+
+PUBLISHED = Margins()
+"""The paper's own."""
+CONTRAST_ALONE = Margins(lambda1=0.0, lambda2=0.0)
 
 
 class ObjectContrast(NamedTuple):
@@ -32,34 +58,27 @@ class _Scores(NamedTuple):
     valid_BN: Tensor
 
 
-def object_contrastive_loss(  # noqa: PLR0913 - the published knobs of the loss
+def object_contrastive_loss(
     image_BD: Tensor,
     text_BKD: Tensor,
     valid_BK: Tensor | None = None,
     *,
     scale: Tensor | float,
-    tau1: float = 2.0,
-    tau2: float = 2.0,
-    lambda1: float = 0.1,
-    lambda2: float = 0.1,
-    form: Form = "paper",
-    margin_units: Units = "logit",
+    margins: Margins = PUBLISHED,
 ) -> ObjectContrast:
     """The loss of unit rows whose caption 0 is the true one; ``valid_BK`` says which captions exist.
 
     Half-precision rows are scored in float32. Margins in ``cosine`` units leave the scale out of both margin terms.
     """
-    if form not in ("paper", "released") or margin_units not in ("logit", "cosine"):
-        raise ValueError(f"no form '{form}' with margins in '{margin_units}' units")
     scores = _scores(image_BD, text_BKD, valid_BK)
     logits = scores._replace(batch_BB=scores.batch_BB * scale, false_BN=scores.false_BN * scale)
-    margins = logits if margin_units == "logit" else scores
-    if form == "paper":
-        l0, l1, l2 = _paper_l0(logits), _paper_l1(margins, tau1), _paper_l2(margins, tau2)
+    leads = logits if margins.units == "logit" else scores
+    if margins.form == "paper":
+        l0, l1, l2 = _paper_l0(logits), _paper_l1(leads, margins.tau1), _paper_l2(leads, margins.tau2)
     else:
-        logits, margins = _masked_to_zero(logits), _masked_to_zero(margins)
-        l0, l1, l2 = _released_l0(logits), _released_l1(margins, tau1), _released_l2(margins, tau2)
-    return ObjectContrast(l0 + lambda1 * l1 + lambda2 * l2, l0, l1, l2)
+        logits, leads = _masked_to_zero(logits), _masked_to_zero(leads)
+        l0, l1, l2 = _released_l0(logits), _released_l1(leads, margins.tau1), _released_l2(leads, margins.tau2)
+    return ObjectContrast(l0 + margins.lambda1 * l1 + margins.lambda2 * l2, l0, l1, l2)
 
 
 def _scores(image_BD: Tensor, text_BKD: Tensor, valid_BK: Tensor | None) -> _Scores:

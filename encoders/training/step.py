@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from encoders.training.loss import object_contrastive_loss
+from encoders.training.loss import CONTRAST_ALONE, Margins, object_contrastive_loss
 from encoders.training.towers import Captions
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def _one(
             terms, grads = _contrast(accelerator, recipe, batch, rows)
             _send(accelerator, rows, grads, weight)
         return terms
+    # Two passes (GradCache): rows of the whole batch without a graph, the loss and its gradient in
+    # these rows, then each chunk once more with a graph. Memory of one chunk, gradients of the whole batch.
     with torch.no_grad():
         parts = [towers(*chunk) for chunk in chunks]
     rows = (torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]), parts[0][2])
@@ -71,6 +73,7 @@ def _one(
         grads = (
             image_grad[image_at : image_at + images],
             text_grad[text_at : text_at + texts],
+            # The scale is one number for all chunks: its whole gradient goes once, with the last.
             scale_grad if final else torch.zeros_like(scale_grad),
         )
         with _sync(accelerator, towers, last and final):
@@ -133,6 +136,7 @@ def _gathered(accelerator: Accelerator, tensor: Tensor) -> Tensor:
     if not most:
         return tensor
     below = [0, 0] * (tensor.ndim - 1) + [0, most - len(tensor)]
+    # A collective wants equal shapes; and it cuts the graph, so our own part is put back with its graph below.
     everyones = accelerator.gather(F.pad(tensor.detach(), below)).split(most)
     parts = [part[:count] for part, count in zip(everyones, counts, strict=True)]
     parts[accelerator.process_index] = tensor
@@ -141,23 +145,12 @@ def _gathered(accelerator: Accelerator, tensor: Tensor) -> Tensor:
 
 def _loss(recipe: Training, rows: list[Tensor], valid_BK: Tensor, scale: Tensor) -> tuple[Terms, Tensor]:
     image_BD, text_BKD, replay_image_RD, replay_text_RD = rows
-    found = object_contrastive_loss(
-        image_BD,
-        text_BKD,
-        valid_BK,
-        scale=scale,
-        tau1=recipe.tau1,
-        tau2=recipe.tau2,
-        lambda1=recipe.lambda1,
-        lambda2=recipe.lambda2,
-        form=recipe.form,
-        margin_units=recipe.margin_units,
-    )
+    margins = Margins(recipe.tau1, recipe.tau2, recipe.lambda1, recipe.lambda2, recipe.form, recipe.margin_units)
+    found = object_contrastive_loss(image_BD, text_BKD, valid_BK, scale=scale, margins=margins)
     terms, value = Terms(l0=found.l0.item(), l1=found.l1.item(), l2=found.l2.item()), found.total
     if len(replay_image_RD):
-        replay = object_contrastive_loss(
-            replay_image_RD, replay_text_RD.unsqueeze(1), scale=scale, lambda1=0, lambda2=0
-        )
+        texts_R1D = replay_text_RD.unsqueeze(1)
+        replay = object_contrastive_loss(replay_image_RD, texts_R1D, scale=scale, margins=CONTRAST_ALONE)
         terms["replay"] = replay.l0.item()
         value = value + recipe.replay * replay.l0
     terms["loss"] = value.item()

@@ -20,7 +20,7 @@ from harness.compute import devices, weights
 from harness.errors import ModelError, UsageError
 from harness.types import Answer, Asked, Encoder, Failure, Place, Reply, Sample, Spec
 from harness.vision_language import fits, identity, swap, template, yes_no_tokens
-from harness.vision_language.greedy import greedily
+from harness.vision_language.inference import greedily
 from harness.vision_language.layouts import checkpoint, original
 from harness.vision_language.layouts.folder import first_line, local, require_in_memory
 from harness.vision_language.tokens import spoken

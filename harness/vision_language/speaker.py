@@ -13,7 +13,7 @@ from harness import traces
 from harness.prefetch import prefetched
 from harness.types import Answer, Asked, Failure, Reply
 from harness.vision_language import fits, identity, inference
-from harness.vision_language.generate import GenerateDecoder
+from harness.vision_language.inference import GenerateDecoder
 from harness.vision_language.packed.decode import PackedDecoder
 from harness.vision_language.packed.requests import Completion, ImageRequest, Prompt
 from harness.vision_language.tokens import spoken

@@ -52,9 +52,11 @@ class PackedDecoder:
                 self._fill(cache, live, waiting, done)
                 self._step(cache, live, done)
             if short:
+                # What the cache held of answers begun is lost with it: they are asked from their start.
                 cache = None
                 waiting.put_back(self._halved(live, short[0]))
                 live = []
+            # Outside the contexts above: who reads these answers must not compute under our inference mode.
             yield from done
 
     def _row(self, request: ImageRequest) -> CacheRow:
@@ -63,8 +65,10 @@ class PackedDecoder:
     def _laid_out(self, waiting: _Waiting) -> kv_cache.KVCache:
         """A cache in which the requests looked at fit, and so the next one."""
         width = max(_width(row) for row in waiting.peeked)
+        # A cache wider than any request costs memory in every row, one too narrow is laid out again (``answers``).
         each = kv_cache.row_bytes(self.config, width, self.forward.dtype.itemsize)
         rows = self.rows or kv_cache.auto_rows(each, self.forward.device)
+        # Where the stream has ended, rows beyond those already looked at would stay empty.
         return kv_cache.KVCache(
             self.config.num_hidden_layers, min(rows, len(waiting.peeked) + waiting.more * rows), width
         )
@@ -79,6 +83,7 @@ class PackedDecoder:
             while waiting and len(live) < cache.rows and _width(waiting.peeked[0]) <= cache.width and tokens < most:
                 live.append(waiting.take())
                 tokens += len(live[-1].packed)
+            # New rows stand behind the live ones: a prefill writes one run of rows, a step reads the first ones.
             new = live[start:]
             for row in new:
                 _open(row, cache.width)
@@ -105,6 +110,7 @@ class PackedDecoder:
                 row.open.remove(branch)
                 assert branch.first is not None
                 done.append(Completion(branch.prompt, tuple(branch.tokens), branch.first))
+        # From the end: the last row, which moves into the gap, has been looked at, so it still has a branch.
         for r in reversed(range(len(live))):
             if not live[r].open:
                 last = live.pop()
@@ -135,6 +141,7 @@ class PackedDecoder:
 def _open(row: CacheRow, width: int) -> None:
     """Begin the answers of a row, each behind the last token of its prompt."""
     row.length = len(row.packed)
+    # A branch sees the path to its leaf and its own tokens; what other prompts put between them it never sees.
     for prompt, leaf in zip(row.request.prompts, row.packed.leaves, strict=True):
         columns = np.zeros(width, dtype=bool)
         columns[: row.length] = row.packed.path(leaf)

@@ -87,6 +87,7 @@ class Forward:
         ends = np.broadcast_to(np.arange(height) + 1, (len(rows), height)).copy()  # padding sees itself
         for r, row in enumerate(rows):
             n = len(row.packed)
+            # An image token is no word of the language model: any id will do, patches take its place below.
             tokens[r, :n] = np.where(row.packed.picture < 0, row.packed.tokens, 0)
             positions[r, :n] = row.packed.positions
             columns[r, :n] = np.arange(n)
@@ -111,10 +112,11 @@ class Forward:
         sees[:, :, 0] = True  # padding must see something, or its softmax is not a number
         for r, row in enumerate(rows):
             for a, branch in enumerate(row.open):
+                # The token sees itself, whose key this very call writes; columns differ, so branches do not meet.
                 branch.sees[row.length + a] = True
                 tokens[r, a], positions[r, a], columns[r, a] = branch.tokens[-1], branch.position, row.length + a
                 sees[r, a] = branch.sees[:sight]
-                branch.position += 1
+                branch.position += 1  # rotary positions are those of asking alone, whatever column it lies in
             row.length += len(row.open)
             self.work.step_tokens += len(row.open)
         self.work.steps += 1
@@ -142,6 +144,7 @@ class Forward:
         return embeds_RND
 
     def _language(self, embeds: Tensor, sees: Tensor, positions: np.ndarray, cache: KVCache) -> Tensor:
+        # The lowest number and not -inf: a row of nothing but -inf, as padding has, would come out of softmax as nan.
         zero = torch.zeros((), dtype=self.dtype, device=self.device)
         lowest = torch.full((), torch.finfo(self.dtype).min, dtype=self.dtype, device=self.device)
         return self.language_model(  # type: ignore[no-any-return]

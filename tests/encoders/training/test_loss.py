@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from encoders.training.loss import ObjectContrast, object_contrastive_loss
+from encoders.training.loss import Margins, ObjectContrast, object_contrastive_loss
 
 CASES = ("case00", "case02", "case06", "case08", "case10", "case17")
 FORMS = {"released": ("released", "logit"), "paper": ("paper", "logit"), "paper_cos": ("paper", "cosine")}
@@ -38,12 +38,14 @@ class Case:
             text_BKD,
             self.tensor("valid") if f"{self.name}/valid" in self.arrays else None,
             scale=self.settings["scale"],
-            tau1=self.expected.get("tau1", self.settings["tau1"]),
-            tau2=self.expected.get("tau2", self.settings["tau2"]),
-            lambda1=self.settings["lam1"],
-            lambda2=self.settings["lam2"],
-            form=form,
-            margin_units=units,
+            margins=Margins(
+                tau1=self.expected.get("tau1", self.settings["tau1"]),
+                tau2=self.expected.get("tau2", self.settings["tau2"]),
+                lambda1=self.settings["lam1"],
+                lambda2=self.settings["lam2"],
+                form=form,  # type: ignore[arg-type]
+                units=units,  # type: ignore[arg-type]
+            ),
         )
 
 
@@ -82,7 +84,7 @@ def test_the_terms_of_two_pairs_are_those_worked_out_by_hand() -> None:
     # cosines: I1.T1 = 1, I1.T2 = 0, I2.T1 = 0, I2.T2 = 1; hallucinated captions: 0.6 with I1, 0.8 with I2.
     image = torch.eye(2, dtype=torch.float64)
     text = torch.tensor([[[1.0, 0.0], [0.6, 0.8]], [[0.0, 1.0], [0.6, 0.8]]], dtype=torch.float64)
-    found = object_contrastive_loss(image, text, scale=1.0, tau1=0.5, tau2=1.0, lambda1=1.0, lambda2=10.0)
+    found = object_contrastive_loss(image, text, scale=1.0, margins=Margins(0.5, 1.0, 1.0, 10.0))
     e = np.exp
     i2t = (np.log(e(1) + 1 + e(0.6)) - 1 + np.log(e(1) + 1 + e(0.8)) - 1) / 2
     t2i = np.log(e(1) + 1) - 1
@@ -97,7 +99,7 @@ def test_a_masked_caption_leaves_no_trace_in_the_paper_form() -> None:
     image = torch.nn.functional.normalize(torch.randn(3, 5), dim=-1)
     text = torch.nn.functional.normalize(torch.randn(3, 4, 5), dim=-1)
     valid = torch.tensor([[1, 1, 0, 1]] * 3)
-    knobs = {"scale": 10.0, "lambda1": 0.5, "lambda2": 0.5}
+    knobs: dict[str, Any] = {"scale": 10.0, "margins": Margins(lambda1=0.5, lambda2=0.5)}
     masked = object_contrastive_loss(image, text, valid, **knobs)
     without = object_contrastive_loss(image, text[:, [0, 1, 3]], **knobs)
     torch.testing.assert_close(masked, without)
@@ -107,7 +109,7 @@ def test_a_masked_caption_leaves_no_trace_in_the_paper_form() -> None:
 def test_no_hallucinated_captions_leaves_plain_contrast(form: Any) -> None:
     image = torch.nn.functional.normalize(torch.randn(3, 5), dim=-1)
     text = torch.nn.functional.normalize(torch.randn(3, 1, 5), dim=-1)
-    found = object_contrastive_loss(image, text, scale=10.0, form=form)
+    found = object_contrastive_loss(image, text, scale=10.0, margins=Margins(form=form))
     logits = 10 * image @ text[:, 0].T
     contrast = torch.nn.functional.cross_entropy
     expected = (contrast(logits, torch.arange(3)) + contrast(logits.T, torch.arange(3))) / 2
@@ -135,4 +137,4 @@ def test_the_scale_gets_a_gradient() -> None:
 
 def test_an_unknown_form_is_refused() -> None:
     with pytest.raises(ValueError, match="no form 'paperish'"):
-        object_contrastive_loss(torch.eye(2), torch.eye(2).unsqueeze(1), scale=1.0, form="paperish")  # type: ignore[arg-type]
+        Margins(form="paperish")  # type: ignore[arg-type]
