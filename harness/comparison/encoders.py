@@ -131,15 +131,39 @@ def _misfit(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     return ""
 
 
+def _aligned(host: Any, encoder: Encoder) -> dict[str, Any]:
+    """What an eye of this encoder's tower would cost behind this LVLM, trained as LLaVA-1.5 was."""
+    from harness.types import SeesPixels
+    from harness.vision_language.align import cost, eye
+
+    images = encoder.image_processor() if isinstance(encoder, SeesPixels) else host.processor.image_processor
+    found = eye.of(encoder.spec, encoder.tower(), images)
+    return cost.told(host.model.config, found.config, found.tokens)
+
+
+def _in_words(aligned: Mapping[str, Any]) -> str:
+    stage = aligned["pretrain"]
+    return (
+        f"ohd-bench align --stage pretrain would train a projector of {aligned['projector_parameters']:,} parameters "
+        f"for it: {aligned['image_tokens']} image tokens, about {stage['estimated_memory_gb']} GB and "
+        f"{stage['estimated_a100_hours']} A100-hours on LLaVA-1.5's data (estimates)"
+    )
+
+
 def check(host: Any, encoder: Encoder, pictures: Sequence[Image]) -> dict[str, Any]:
     """Whether the encoder's tower fits the LVLM (ModelError where not), and how far it is from the LVLM's own."""
     from harness.vision_language.host import Host
 
     if not isinstance(host, Host):
         raise ModelError("this LVLM carries no tower that could be swapped")
-    speaker = host(encoder)
+    aligned = _aligned(host, encoder)
+    try:
+        speaker = host(encoder)
+    except ModelError as error:
+        raise ModelError(f"{error}. {_in_words(aligned)}") from error
     about = speaker.describe()
     return {
+        "aligned_eye": aligned,
         "fits": True,
         "swap": about["tower"],
         "tower": speaker.digests()["tower"],

@@ -111,14 +111,25 @@ def chat(processor: Any) -> Form:
         for question, answer in _pairs(said):
             talk.append({"role": "user", "content": _content(question)})
             asked = written(talk, True)
-            talk.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
-            whole = written(talk, False)
-            if not (asked.startswith(done) and whole.startswith(asked)):
+            whole = answered(talk, asked, answer)
+            if not asked.startswith(done):
                 raise ModelError("the chat template rewrites what was said before, so it cannot be trained on")
             reply = whole[len(asked) :]
             pieces += [Piece(asked[len(done) :], False), Piece(reply if end in reply else reply.rstrip() + end, True)]
             done = whole
         return pieces
+
+    def answered(talk: list[dict[str, Any]], asked: str, answer: str) -> str:
+        """The conversation with this answer; templates want it as a text or as a list of parts."""
+        for content in ([{"type": "text", "text": answer}], answer):
+            told = [*talk, {"role": "assistant", "content": content}]
+            whole = written(told, False)
+            if whole.startswith(asked) and whole[len(asked) :].strip().removesuffix(end).strip() == answer.strip():
+                talk.append(told[-1])
+                return whole
+        raise ModelError(
+            "the chat template writes an answer otherwise than behind its question: it cannot be trained on"
+        )
 
     return form
 

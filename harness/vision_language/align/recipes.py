@@ -116,8 +116,14 @@ def lora() -> Stage:
 PRESETS = {"pretrain": pretrain, "lora": lora, "full": full}
 
 
-def chosen(names: Sequence[str], settings: Mapping[str, str]) -> tuple[Stage, ...]:
-    """The stages of these names, with settings: ``field`` for all of them, ``stage.field`` for one."""
+Words = Mapping[str, str]
+
+
+def chosen(names: Sequence[str], settings: Words, beneath: Mapping[str, Words] | None = None) -> tuple[Stage, ...]:
+    """The stages of these names, with settings: ``field`` for all of them, ``stage.field`` for one.
+
+    ``beneath`` are what the presets of the named stages become before.
+    """
     if not names or any(name not in PRESETS for name in names):
         wrong = next((name for name in names if name not in PRESETS), "")
         raise UsageError(f"no stage is called '{wrong}'; there is {', '.join(PRESETS)}")
@@ -126,7 +132,8 @@ def chosen(names: Sequence[str], settings: Mapping[str, str]) -> tuple[Stage, ..
     for key in settings:
         if "." in key and key.partition(".")[0] not in names:
             raise UsageError(f"--set {key}: the stages are {', '.join(names)}")
-    made = (with_settings(PRESETS[name](), _of(name, settings)) for name in names)
+    presets = {name: with_settings(PRESETS[name](), (beneath or {}).get(name, {})) for name in names}
+    made = (with_settings(presets[name], _of(name, settings)) for name in names)
     return tuple(checked(stage) for stage in made)
 
 

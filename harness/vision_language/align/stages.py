@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ import torch
 from harness import claim, digest, registry, sweep
 from harness.compute import devices
 from harness.errors import ModelError, UsageError
-from harness.types import Encoder, Place, SeesPixels, Spec
+from harness.types import Encoder, Place, SeesPixels
 from harness.vision_language import identity, preprocess
 from harness.vision_language.align import (
     batches,
@@ -27,6 +28,7 @@ from harness.vision_language.align import (
     output,
     recipes,
     rows,
+    start,
     trained,
     trainer,
 )
@@ -82,8 +84,7 @@ def planned(lvlm: str, names: str, data: Sequence[str], settings: Sequence[str],
     """The plan of stages named with commas, on files or ``micro``, with ``FIELD=VALUE`` settings."""
     stages = names.split(",")
     words = sweep.assignments(settings) | ({} if seed is None else {"seed": str(seed)})
-    small = micro.settings(stages) if registry.parse_spec(lvlm).name == "micro-llava" else {}
-    found = recipes.chosen(stages, {**small, **words})
+    found = recipes.chosen(stages, words, micro.SETTINGS if registry.parse_spec(lvlm).name == "micro-llava" else None)
     named = list(data) * len(stages) if len(data) == 1 else list(data)
     if len(named) != len(stages):
         raise UsageError(f"--data: {len(data)} are given for {len(stages)} stages; give one, or one for each")
@@ -199,21 +200,26 @@ class _Stage:
             "held_out_loss": output.curve(log, "eval_loss"),
         }  # fmt: skip
         if os.environ.get("RANK", "0") == "0":
-            told |= output.write(model, host.processor, chat, folder, host.spec.location or self.lvlm)
+            told |= output.write(model, host.processor, chat, folder, self._base(host))
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
         return told
 
     def _host(self) -> Host:
+        """The LVLM, loaded; around a bare language model, one whose eye is still to come."""
         spec = registry.parse_spec(self.lvlm)
-        options = dict(spec.options)
-        if self.stage.quantize:
-            options["quantize"] = self.stage.quantize
-        text = Spec(spec.name, spec.location, options, self.lvlm)
-        host = registry.find(registry.lvlms, spec.name, "LVLM")(text, self._place())
+        quantised = {"quantize": self.stage.quantize} if self.stage.quantize else {}
+        spec = replace(spec, options={**spec.options, **quantised})
+        with tempfile.TemporaryDirectory() as folder:
+            spec = start.around(spec, Path(folder)) if start.is_bare(spec) else spec
+            host = registry.find(registry.lvlms, spec.name, "LVLM")(spec, self._place())
         if not isinstance(host, Host):
             raise ModelError(f"{self.lvlm} cannot be trained; a LLaVA can: llava, llava:FOLDER, micro-llava")
         return host
+
+    def _base(self, host: Host) -> str:
+        """What an adapter of this stage is to be laid over."""
+        return registry.parse_spec(self.lvlm).location or host.spec.location or self.lvlm
 
     def _place(self) -> Place:
         device = self.plan.place.device

@@ -239,5 +239,5 @@ def test_a_chat_template_that_rewrites_what_was_said_is_refused(tiny, tmp_path):
     tiny.save_llava(tiny.llava_model(), tmp_path)
     processor = AutoProcessor.from_pretrained(tmp_path, backend="pil")
     processor.chat_template = "{{ messages|length }}{% for m in messages %}{{ m['content'][-1]['text'] }}{% endfor %}"
-    with pytest.raises(ModelError, match="rewrites what was said"):
+    with pytest.raises(ModelError, match="it cannot be trained on"):
         conversation.writing("chat", processor).form([Turn("human", "a"), Turn("gpt", "b")])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import AutoProcessor, LlavaForConditionalGeneration
+from transformers import AutoProcessor, LlamaForCausalLM, LlavaForConditionalGeneration
 
 from harness import registry
 from harness.types import Asked, Sample
@@ -101,6 +101,23 @@ def test_any_tower_is_grown_in_run_merged_and_read_by_plain_transformers(
         ours = host.model(input_ids=ids, pixel_values=page.pixels[None]).logits
         theirs = model(input_ids=ids, pixel_values=inputs["pixel_values"]).logits
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_stage_one_starts_from_a_bare_language_model(cli, words, world, tmp_path, place, tiny):
+    whole = LlavaForConditionalGeneration.from_pretrained(world / "llava")
+    bare = LlamaForCausalLM(whole.config.text_config)
+    bare.model.load_state_dict(whole.model.language_model.state_dict())
+    bare.lm_head.load_state_dict(whole.lm_head.state_dict())
+    bare.save_pretrained(tmp_path / "vicuna")
+    tiny.language_tokenizer().save_pretrained(tmp_path / "vicuna")
+    asked = [str(word) for word in words(tmp_path / "grown", "pretrain", "siglip", updates=2)]
+    asked[asked.index("--lvlm") + 1] = f"llava:{tmp_path / 'vicuna'}"
+    said = cli(*asked)
+    assert said.code == 0, said.err
+    told = json.loads((tmp_path / "grown" / "align.json").read_text())["stages"][0]
+    assert told["image_tokens"] == 9
+    assert told["base"] == told["language_model"]
+    assert answers(place, f"llava:{tmp_path / 'grown'}", tiny)
 
 
 def test_a_tower_that_does_not_fit_needs_a_projector_first(cli, words, tmp_path):
