@@ -37,6 +37,7 @@ class OhdCaps(Task):
     tie is right, as in the authors' script. ``scorer`` is plain, f-clipscore
     (arXiv 2502.20034: the mean of a caption's logit and those of its nouns) or f-clipscore-gm (the geometric mean);
     ``nouns`` is the tagger that finds them, nltk or spacy:MODEL. ``ohd_caps/reading.json`` may list the nouns.
+    ``source`` is coco, flickr, nocaps, or several with commas between; all that are there by default.
     """
 
     mode, headline = "rank", "top1"
@@ -49,7 +50,7 @@ class OhdCaps(Task):
         "ties": ratio("tied", "n", better="lower"),
     }
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (each option a user may write is a parameter)
         self,
         data: Path,
         split: str = "test",
@@ -57,8 +58,12 @@ class OhdCaps(Task):
         scorer: str = "plain",
         nouns: str = "",
         rules: str = "strict",
+        source: str = "",
     ) -> None:
         super().__init__(data)
+        self.sources = tuple(one for one in source.split(",") if one) or SOURCES
+        if odd := next((one for one in self.sources if one not in SOURCES), None):
+            raise UsageError(f"ohd-caps has the sources {', '.join(SOURCES)}, not '{odd}'")
         if rules not in ("strict", "official"):
             raise UsageError(f"ohd-caps has the rules strict and official, not '{rules}'")
         self._rules = rules
@@ -88,9 +93,11 @@ class OhdCaps(Task):
 
     def _every(self) -> Iterator[Sample]:
         folder = self.data / "ohd_caps" / self.split
-        files = {source: path for source in SOURCES if (path := self._labels(folder, source)).is_file()}
+        files = {source: path for source in self.sources if (path := self._labels(folder, source)).is_file()}
         if not files:
-            raise DataError(f"{folder} holds no OHD-Caps file; {self._labels(folder, 'coco').name} belongs there")
+            raise DataError(
+                f"{folder} holds no OHD-Caps file; {self._labels(folder, self.sources[0]).name} belongs there"
+            )
         for source, path in files.items():
             for number, row in enumerate(rows(path)):
                 yield self._sample(source, number, labelled(row))

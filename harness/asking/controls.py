@@ -95,4 +95,4 @@ def _models(manifest: Mapping[str, Any]) -> list[Any]:
     """What a run and its controls have in common."""
     parts = [{k: v for k, v in (manifest.get(part) or {}).items() if k != "spec"} for part in ("encoder", "lvlm")]
     drawn = manifest.get("seed") if manifest.get("limit") else None
-    return [*parts, manifest.get("data"), manifest.get("limit"), drawn]
+    return [*parts, manifest.get("data"), manifest.get("limit"), manifest.get("part"), drawn]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import digest, images, registry
-from harness.asking import controls, engine, provenance
+from harness.asking import available, controls, engine, provenance
 from harness.asking.estimate import TimeEstimate
 from harness.asking.first_prompt import first_prompt
 from harness.asking.models import Models
@@ -35,6 +35,8 @@ class RunPlan:
     options: RunOptions
     data: Data
     questions: tuple[engine.Questions, ...]
+    parts: tuple[available.Part, ...] = ()
+    """The tasks of which only a part of the pictures is there, where that is to be asked."""
 
 
 def open_task(text: str, data: Path, outside: bool = False) -> Task:
@@ -84,14 +86,27 @@ def _there(data: Data, modes: set[str], say: Callable[[str], None]) -> list[Task
 
 
 def plan(options: RunOptions, tasks: Sequence[Task], data: Data) -> RunPlan:
-    """What is to be asked, with every image it needs in its place; DataError names what is missing."""
-    questions = []
+    """What is to be asked, with every image it needs in its place; DataError names what is missing.
+
+    With ``available`` only what shows an image that is there, and of each task how much of it that is.
+    """
+    questions, parts = [], []
     for task in tasks:
-        samples = engine.limited(task.every(), options.limit, options.seed)
+        samples = task.every()
+        if options.available:
+            samples, part = available.there(task.name, samples)
+            parts += [] if part.whole else [part]
+            if not samples and not options.tasks:
+                continue
+            if not samples:
+                raise DataError(f"{part.said()}; docs/data.md says where they belong")
+        samples = engine.limited(samples, options.limit, options.seed)
         found = engine.questions(task, controls.samples(samples, options.control, options.seed))
         images.check(found.images, task.name, data.fence)
         questions.append(found)
-    return RunPlan(options, data, tuple(questions))
+    if not questions:
+        raise DataError(f"{data.root} holds no image of any task; docs/data.md says where they belong")
+    return RunPlan(options, data, tuple(questions), tuple(parts))
 
 
 @dataclass(frozen=True)
@@ -204,6 +219,8 @@ def _lvlm_identity(lvlm: LVLM) -> dict[str, Any]:
 
 def _identity(plan: RunPlan, encoder: Encoder | None, lvlm: LVLM | None) -> dict[str, Any]:
     """What makes this run this run: the manifest's entries that its name is a digest of, and the specs asked for."""
+    digests = {one.task.name: one.digest for one in plan.questions}
+    parts = {one.task: one.record() | {"samples_digest": digests.get(one.task, "")} for one in plan.parts}
     return {
         "encoder": {"spec": encoder.spec, **_encoder_identity(encoder)} if encoder else None,
         "lvlm": {"spec": lvlm.spec, **_lvlm_identity(lvlm)} if lvlm else None,
@@ -212,7 +229,7 @@ def _identity(plan: RunPlan, encoder: Encoder | None, lvlm: LVLM | None) -> dict
         "control": plan.options.control,
         "limit": plan.options.limit,
         "seed": plan.options.seed if plan.options.limit or plan.options.control != "none" else None,
-    }
+    } | ({"part": parts} if parts else {})
 
 
 def _entry(asked: engine.Questions, standing: engine.Progressed) -> dict[str, Any]:
@@ -229,6 +246,7 @@ def _folder(plan: RunPlan, encoder: Encoder | None, lvlm: LVLM | None, identity:
     }
     models = "+".join(slug(model.spec) for model in (encoder, lvlm) if model)
     control = "" if plan.options.control == "none" else f"-{plan.options.control}"
+    control += "-part" if plan.parts else ""
     mark = digest.of_json(nameless | plan.data.place())[:8]
     kept = sorted(path for path in plan.options.results.glob(f"*@*-{mark}") if (path / "run.json").is_file())
     return kept[0] if kept else plan.options.results / f"{models}@{slug(plan.data.name)}{control}-{mark}"

@@ -19,6 +19,7 @@ class RunOptions:
 
     Models and tasks are specs, ``NAME[:LOCATION][?key=value]``; the first encoder is the base of the comparison.
     ``limit`` is in images a task (0: all), ``verify`` a share from 0 to 1, ``batch_size`` in images (0: what fits).
+    ``available`` asks about the images that are there, and marks the run as that part of its tasks.
     """
 
     encoders: tuple[str, ...] = ()
@@ -37,6 +38,7 @@ class RunOptions:
     verify: float = 0.0
     include: tuple[Path, ...] = ()
     allow_outside: bool = False
+    available: bool = False
 
     def __post_init__(self) -> None:
         least = {"limit": 0, "batch_size": 0, "workers": 1, "verify": 0}

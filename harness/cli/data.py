@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
     data = typer.Typer(help="Prepare and examine data.", no_args_is_help=True)
     data.command()(prepare)
     data.command("classes")(classes)
-    for name in ("score", "artefacts"):
+    for name in ("score", "artefacts", "datasets"):
         if importlib.util.find_spec(f"harness.cli.{name}"):
             module = importlib.import_module(f"harness.cli.{name}")
             if hasattr(module, "register_data"):
@@ -24,23 +24,39 @@ def register(app: typer.Typer) -> None:
 
 
 def prepare(
-    what: Annotated[str, typer.Argument(help="micro, the bundled world, or nltk, for AMBER and CHAIR.")] = "micro",
-    source: Annotated[Path | None, typer.Option("--from", help="nltk: a folder like nltk_data; no network.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="micro, nltk, or data sets as `data list` names them: NAME[/PART][@VERSION]."),
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="A folder that has the files, in any layout; no network.")
+    ] = None,
+    data: Annotated[
+        str, typer.Option("--data", help="The data folder to put them in.", envvar="OHD_BENCH_DATA")
+    ] = "data",
+    link: Annotated[bool, typer.Option("--link", help="With --from: hard links instead of copies.")] = False,
+    mirror: Annotated[
+        list[str] | None, typer.Option(help="A server that has the files under their paths here, asked instead.")
+    ] = None,
     to: Annotated[Path | None, typer.Option(help="nltk: where to put it; by default ~/nltk_data.")] = None,
 ) -> None:
-    """Write the micro world, or fetch NLTK's tokenizer, tagger and WordNet; say where it lies."""
+    """Put data sets where their tasks look: copied from --from DIR by what the files hold, or fetched and checked.
+
+    micro writes the bundled world, nltk fetches tokenizer, tagger and WordNet. Exit 3 where something is not to be had;
+    the other data sets are prepared all the same.
+    """
+    from harness.cli import datasets
     from harness.console import tell
     from harness.data import micro
-    from harness.errors import UsageError
+    from harness.words import nltk_packages
 
-    if what == "nltk":
-        from harness.words import nltk_packages
-
-        tell(nltk_packages.prepare(source, to))
-    elif what == "micro":
+    wanted = names or ["micro"]
+    if "micro" in wanted:
         tell(micro())
-    else:
-        raise UsageError(f"cannot prepare '{what}'; there is micro and nltk (docs/data.md: where benchmarks come from)")
+    if "nltk" in wanted:
+        tell(nltk_packages.prepare(source, to))
+    if rest := [name for name in wanted if name not in ("micro", "nltk")]:
+        datasets.prepare(rest, data, source, link, mirror or ())
 
 
 def classes(

@@ -78,6 +78,10 @@ def run(
     ] = False,
     include: Include = None,
     allow_outside: AllowOutside = DEFAULT.allow_outside,
+    available: Annotated[
+        bool,
+        typer.Option("--available", help="Ask about the images that are there; the run is marked as that part."),
+    ] = DEFAULT.available,
     full: Annotated[bool, typer.Option("--full", help="Print every metric of every group.")] = False,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -95,7 +99,7 @@ def run(
     options = RunOptions.of(
         encoders=encoder, lvlm=lvlm, tasks=task, data=data, results=results, align=align, control=control, limit=limit,
         seed=seed, batch_size=batch_size, dtype=dtype, device=device, workers=workers, verify=verify, include=include,
-        allow_outside=allow_outside,
+        allow_outside=allow_outside, available=available,
     )  # fmt: skip
     if estimate:
         expected = verb.estimate(options, console)

@@ -151,6 +151,8 @@ def _questions(base: AnswerSet, other: AnswerSet, task: str) -> list[str]:
 def _data(side: AnswerSet, task: str) -> str:
     limit = side.manifest.get("limit")
     some = f", {limit} images by seed {side.manifest.get('seed')}" if limit else ""
+    part = (side.manifest.get("part") or {}).get(task)
+    some += f", {part['images']} of {part['of']} images" if part else ""
     expected = side.manifest["tasks"][task].get("expected", "?")
     return f"{expected} questions of {side.manifest.get('data', '?')}{some}"
 

@@ -101,7 +101,7 @@ def settings(manifest: Mapping[str, Any]) -> dict[str, Any]:
         "training": {key: value for key, value in (training or {}).items() if key != "seed"},
         "alignment": (alignment or {}).get("settings"),
         "lvlm": {"describe": about, "digests": {k: v for k, v in digests.items() if k not in dropped}},
-        **{key: manifest.get(key) for key in ("data", "control", "limit", "seed")},
+        **{key: manifest.get(key) for key in ("data", "control", "limit", "part", "seed")},
         "tasks": {name: _asked(entry) for name, entry in manifest.get("tasks", {}).items()},
     }
     return dict(_flat("", kept))

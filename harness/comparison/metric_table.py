@@ -48,7 +48,7 @@ def _same_questions(task: Task, base: Run, other: Run) -> bool:
     """Whether both were asked the same; a control asks the same of another picture, and compares as well."""
     manifests = [run.manifest() for run in (base, other)]
     if manifests[0].get("control") != manifests[1].get("control"):
-        return all(manifests[0].get(key) == manifests[1].get(key) for key in ("data", "limit"))
+        return all(manifests[0].get(key) == manifests[1].get(key) for key in ("data", "limit", "part"))
     asked = [one.get("tasks", {}).get(task.name, {}).get("samples_digest") for one in manifests]
     return asked[0] == asked[1]  # type: ignore[no-any-return]
 

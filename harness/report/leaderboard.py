@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.asking import controls, evaluate
+from harness.asking import available, controls, evaluate
 from harness.comparison import groups, metric_table, over_seeds
 from harness.comparison.groups import Group
 from harness.comparison.methods import Figures
@@ -123,6 +123,7 @@ def _data(manifest: Mapping[str, Any]) -> str:
         marks.append(as_markdown(f"control: {manifest['control']}"))
     if manifest.get("limit"):
         marks.append(f"{manifest['limit']} images only")
+    marks += map(as_markdown, available.marks(manifest))
     if manifest.get("status") != "complete":
         marks.append(f"**{as_markdown(str(manifest.get('status', 'unknown')))}**")
     return ", ".join(marks)
@@ -172,7 +173,8 @@ def _part(found: controls.ImageDependent | None, task: Task, group: str, name: s
 def _floors(kept: Sequence[Kept], columns: Sequence[Column]) -> str:
     """One row for each answer that needs no picture, as stored with the runs."""
     found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
-    whole = [one for _, one in kept if one.get("control", "none") == "none" and not one.get("limit")]
+    every = [one for _, one in kept if one.get("control", "none") == "none"]
+    whole = [one for one in every if not one.get("limit") and not one.get("part")]
     for manifest in whole:
         for name, entry in manifest.get("tasks", {}).items():
             for floor, values in entry.get("floors", {}).items():

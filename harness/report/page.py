@@ -10,6 +10,7 @@ from typing import Any
 
 import jinja2
 
+from harness.asking import available
 from harness.comparison import metric_table, objects
 from harness.comparison.compare import Comparison, OneTask
 from harness.comparison.significance import Flips
@@ -187,6 +188,8 @@ def _identity(manifest: Mapping[str, Any]) -> dict[str, str]:
     for key in ("data", "control", "limit", "created"):
         if manifest.get(key):
             found[key] = str(manifest[key])
+    if parts := available.marks(manifest):
+        found["part"] = "; ".join(parts)
     if commit := (manifest.get("git") or {}).get("commit"):
         found["commit"] = commit[:12] + (" (with changes)" if manifest["git"].get("dirty") else "")
     digests = (manifest.get("lvlm") or {}).get("digests", {})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from harness.asking import available
 from harness.comparison import metric_table
 from harness.result import Result
 from harness.store import Run
@@ -119,6 +120,7 @@ def _notes(manifests: Sequence[Mapping[str, Any]], floors: bool) -> Iterator[str
         for name, entry in manifest.get("tasks", {}).items()
         for remark in entry.get("remarks", ())
     )
+    yield from dict.fromkeys(f"In part: {mark}." for manifest in manifests for mark in available.marks(manifest))
     limits = {(manifest["limit"], manifest["seed"]) for manifest in manifests if manifest.get("limit")}
     for limit, seed in sorted(limits):
         yield f"Only {limit} images a task (--limit), drawn by seed {seed}."

@@ -120,6 +120,8 @@ def _planned(options: RunOptions, watcher: Watcher) -> tuple[evaluate.RunPlan, L
     data = resolve(options.data, options.allow_outside)
     tasks = evaluate.chosen(options.tasks, data, _modes(options, watcher), watcher.say)
     plan = evaluate.plan(options, tasks, data)
+    for part in plan.parts:
+        watcher.say(f"asked in part: {part.said()}")
     return plan, registry.make_lvlm(options.host, options.place) if options.host else None
 
 

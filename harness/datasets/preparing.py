@@ -1,0 +1,150 @@
+"""Put a data set's files where its tasks look: found in a folder by what they hold, or fetched from a server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness import digest
+from harness.datasets import checking, pictures
+from harness.datasets.fetching import fetch, offline
+from harness.datasets.manifests import Chosen, PublishedFile, other_versions
+from harness.errors import DataError, UsageError
+
+
+@dataclass
+class Prepared:
+    """What became of one data set: what was there or was put there, and a line for each thing that is not."""
+
+    name: str
+    there: int = 0
+    placed: int = 0
+    pictures: int = 0
+    wrong: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder of the user's, in whatever layout: its files by size, and its pictures by name."""
+
+    folder: Path
+    by_size: Mapping[int, Sequence[Path]]
+    by_name: Mapping[str, Sequence[Path]]
+    pictures: Mapping[str, Sequence[Path]]
+    link: bool = False
+
+    @classmethod
+    def of(cls, folder: Path, link: bool = False) -> Source:
+        """Everything below this folder; DataError where there is none."""
+        if not folder.is_dir():
+            raise DataError(f"--from {folder} is not a folder")
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        sizes, names = defaultdict(list), defaultdict(list)
+        for path in files:
+            sizes[path.stat().st_size].append(path)
+            names[path.name].append(path)
+        return cls(folder, sizes, names, pictures.index(files), link)
+
+    def find(self, file: PublishedFile) -> Path | None:
+        """The file with this content, wherever it lies and whatever it is called."""
+        if file.sha256:
+            return next((one for one in self.by_size.get(file.size, ()) if digest.of_file(one) == file.sha256), None)
+        return next(
+            (one for one in self.by_name.get(Path(file.path).name, ()) if checking.rows_of(one) == file.rows), None
+        )
+
+    def place(self, found: Path, to: Path) -> None:
+        """Copies the file, or links it (a hard link, so that it lies inside the data folder); whole or not at all."""
+        to.parent.mkdir(parents=True, exist_ok=True)
+        draft = to.with_name(f".{to.name}.{os.getpid()}")
+        draft.unlink(missing_ok=True)
+        if self.link:
+            try:
+                os.link(found, draft)
+            except OSError as error:
+                raise UsageError(f"--link: {found} and {to.parent} cannot share a file ({error.strerror})") from error
+        else:
+            shutil.copyfile(found, draft)
+        draft.replace(to)
+
+
+def prepare(chosen: Chosen, root: Path, source: Source | None, mirrors: Sequence[str] = ()) -> Prepared:
+    """Puts one data set in place, as far as it can be: what is as published is left, what is another file is named.
+
+    With a source nothing is fetched. A file that lies in the way is replaced only by another version of itself.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    notes = checking.Notes.of(root)
+    done = Prepared(chosen.text)
+    for finding in checking.findings(chosen, notes):
+        if finding.there and not finding.wrong:
+            done.there += 1
+        elif finding.there and not _another_version(chosen, finding.file, notes):
+            done.wrong.append(f"{root / finding.file.path} {finding.wrong}; move it away, and say this again")
+        else:
+            _put_file(done, chosen, root, finding.file, (source, mirrors))
+    _put_pictures(done, chosen, root, source)
+    checking.findings(chosen, notes)
+    notes.keep()
+    return done
+
+
+def _another_version(chosen: Chosen, file: PublishedFile, notes: checking.Notes) -> bool:
+    path = notes.root / file.path
+    return any(checking.is_it(one, path, notes) for one in other_versions(file, chosen.manifest))
+
+
+def _put_file(
+    done: Prepared, chosen: Chosen, root: Path, file: PublishedFile, ways: tuple[Source | None, Sequence[str]]
+) -> None:
+    source, mirrors = ways
+    target = root / file.path
+    if source is not None:
+        if found := source.find(file):
+            source.place(found, target)
+            done.placed += 1
+        else:
+            done.wrong.append(_not_found(source, file))
+        return
+    urls = [f"{mirror.rstrip('/')}/{file.path}" for mirror in mirrors] if mirrors else file.urls
+    if not urls:
+        done.wrong.append(f"{file.path}: {chosen.manifest.where or 'no server has it; use --from DIR'}")
+        return
+    try:
+        fetch(urls, target, file.sha256, lambda path: not file.rows or checking.rows_of(path) == file.rows)
+        done.placed += 1
+    except DataError as error:
+        done.wrong.append(str(error))
+
+
+def _not_found(source: Source, file: PublishedFile) -> str:
+    alike = source.by_name.get(Path(file.path).name, ())
+    if not alike:
+        return f"{file.path}: {source.folder} has no file of this content"
+    size = alike[0].stat().st_size
+    what = f"{size:,} of {file.size:,} bytes" if file.size and size != file.size else "its bytes are others"
+    return f"{file.path}: {alike[0]} is not the published file ({what})"
+
+
+def _put_pictures(done: Prepared, chosen: Chosen, root: Path, source: Source | None) -> None:
+    if source is not None:
+        done.pictures, damaged = pictures.put(chosen, root, source.pictures, source.place)
+        done.wrong += [f"{path} cannot be read as a picture; it was left" for path in damaged]
+    elif chosen.manifest.picture_url and not offline():
+        try:
+            done.pictures = pictures.fetch_missing(chosen, root)
+        except DataError as error:
+            done.wrong.append(str(error))
+    seen = pictures.album(chosen, root)
+    if seen.missing:
+        have = len(seen.needed) - len(seen.missing)
+        done.remarks.append(
+            f"{have:,} of {len(seen.needed):,} pictures are there; the rest: {chosen.manifest.pictures}"
+        )
+    elif not seen.needed and not chosen.files:
+        done.remarks.append(f"no task here asks about its pictures; they come from: {chosen.manifest.pictures}")
