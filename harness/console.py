@@ -7,30 +7,21 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.segment import Segment
 from rich.text import Text
 
 from harness.shown import json_text, plain
+from harness.words_only import WordsOnly
 
 if TYPE_CHECKING:
     from harness.result import Result
     from harness.types import Encoder
 
 WIDE = 200
-
-
-class WordsOnly(Console):
-    """A console on which words are only words: no markup, no emoji codes, and no control character but its own."""
-
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """The segments of a renderable, each control character in their words written out."""
-        for segment in super().render(renderable, options):
-            yield segment if segment.control else segment._replace(text=plain(segment.text))
 
 
 def out() -> Console:

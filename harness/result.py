@@ -41,7 +41,7 @@ class Result(ABC):
         yield from self.parts()
 
     def _repr_html_(self) -> str:
-        from harness.console import WordsOnly
+        from harness.words_only import WordsOnly
 
         console = WordsOnly(record=True, width=WIDE, file=StringIO(), highlight=False, markup=False, emoji=False)
         console.print(self)

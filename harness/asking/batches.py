@@ -23,7 +23,7 @@ def dealt(
     ``size`` is how many images are in a batch; 0 where each answer stands alone, so that only what is due is asked.
     ``lanes`` batches are dealt in turn, image by image, so that so many workers can each be at one of their own.
     """
-    images = _by_image(samples if size else [sample for sample in samples if sample.id in due])
+    images = by_image(samples if size else [sample for sample in samples if sample.id in due])
     wanted = [batch for batch in _cut(images, max(1, size)) if any(s.id in due for image in batch for s in image)]
     for first in range(0, len(wanted), lanes):
         for row in zip_longest(*wanted[first : first + lanes]):
@@ -37,7 +37,7 @@ def _cut(images: Images, size: int) -> list[Images]:
     return [images[start:end] for start, end in pairwise(ends)]
 
 
-def _by_image(samples: Sequence[Sample]) -> Images:
+def by_image(samples: Sequence[Sample]) -> Images:
     """The samples of each image together; each sample that needs no image by itself."""
     groups: dict[object, list[Sample]] = {}
     for sample in samples:

@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Any
 
 from harness.asking.ask import Ask
+from harness.asking.batches import by_image
 from harness.types import Asked, Sample
 
 SAMPLES = 32
@@ -51,10 +52,7 @@ class TimeEstimate:
 
 def calibration(samples: Sequence[Sample], most: int = SAMPLES) -> list[list[Sample]]:
     """Whole images, evenly spread over the samples, with ``most`` samples or just above (all where there are fewer)."""
-    by_image: dict[object, list[Sample]] = {}
-    for sample in samples:
-        by_image.setdefault(sample.image or sample.id, []).append(sample)
-    groups = list(by_image.values())
+    groups = by_image(samples)
     wanted = max(1, math.ceil(most * len(groups) / max(1, len(samples))))
     step = max(1.0, len(groups) / wanted)
     return [groups[int(n * step)] for n in range(min(wanted, len(groups)))]

@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.asking import ask as asking
 from harness.asking import pool
+from harness.asking.batches import by_image
 from harness.asking.estimate import TimeEstimate, estimate
 from harness.asking.features import features_of
 from harness.asking.retrieve import retriever
@@ -70,10 +71,7 @@ class Models:
 
 
 def _opened(samples: Sequence[Sample], see: See) -> Iterator[Asked]:
-    by_image: dict[object, list[Sample]] = {}
-    for sample in samples:
-        by_image.setdefault(sample.image or sample.id, []).append(sample)
-    for group in by_image.values():
+    for group in by_image(samples):
         try:
             image = see(group[0].image) if group[0].image else None
         except ImageError as error:

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.table import Table
 
-from harness.console import WordsOnly
 from harness.report import markdown
 from harness.shown import code_span, csv_cell, json_text, plain
 from harness.shown import markdown as as_markdown
+from harness.words_only import WordsOnly
 
 BREAKS = '''
 from harness.registry import lvlm
