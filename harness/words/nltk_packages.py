@@ -29,10 +29,14 @@ def prepare(source: Path | None = None, to: Path | None = None) -> str:
             raise DataError(f"NLTK's {name} could not be fetched; on a machine without network use --from DIR")
     if to is not None:
         nltk.data.path.insert(0, str(to))
-    absent = [name for name in PACKAGES if not _is_there(name)]
-    if absent:
-        raise missing(f"Resource {absent[0]} not found")
+    if gone := absent():
+        raise missing(f"Resource {gone[0]} not found")
     return f"{', '.join(PACKAGES)}: NLTK finds them" + (f" with NLTK_DATA={to}" if to else "")
+
+
+def absent() -> list[str]:
+    """The packages that NLTK does not find on this machine."""
+    return [name for name in PACKAGES if not _is_there(name)]
 
 
 def _is_there(name: str) -> bool:

@@ -1,0 +1,105 @@
+"""The folders that commands read and write: data, models, cache, results; written to, timed and locked for a try."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness import registry
+from harness.asking import evaluate
+from harness.data import cache_dir, resolve
+from harness.doctor.looked import Looked
+from harness.errors import OhdBenchError
+from harness.words.nltk_packages import absent
+
+LITTLE_DISK = 20
+"""GB: a LLaVA-1.5-7B in half precision takes 14."""
+SLOW = 0.2
+"""Seconds: a run waits this long for the disk once for each batch."""
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def folders(results: Path) -> Iterator[Looked]:
+    """Whether cache and results can be written, and how much space is left where models and answers go."""
+    yield _written("cache", cache_dir(), "set OHD_BENCH_CACHE to a folder that can be written")
+    yield _written("results", results, "name another --results")
+    yield _disk("disk of the cache", cache_dir())
+    yield _disk("disk of the results", results)
+    yield _models()
+
+
+def _written(what: str, folder: Path, advice: str) -> Looked:
+    """A file written there, flushed to the disk and put in another's place, as records and manifests are."""
+    try:
+        with tempfile.TemporaryDirectory(dir=_nearest(folder), prefix=".ohd-bench-doctor-") as tried:
+            began = time.perf_counter()
+            draft = Path(tried) / "draft"
+            with draft.open("wb") as file:
+                file.write(b"tried\n" * 1000)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(Path(tried) / "kept")
+            took = time.perf_counter() - began
+    except OSError as error:
+        return Looked(what, f"{folder} cannot be written: {error.strerror}", advice)
+    found = f"{folder} can be written, {took * 1e3:.0f} ms until it is on the disk"
+    slow = "this disk is slow to write: a local one may be faster" if took > SLOW else ""
+    return Looked(what, found, slow, needed=False)
+
+
+def _disk(what: str, folder: Path) -> Looked:
+    free = shutil.disk_usage(_nearest(folder)).free / 1e9
+    return Looked(what, f"{free:.0f} GB free", "" if free > LITTLE_DISK else "little for a 7B: free some", needed=False)
+
+
+def _models() -> Looked:
+    """Where models from the hub lie, and whether more may be fetched."""
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE)
+    count = len(list(folder.glob("models--*")))
+    offline = ", HF_HUB_OFFLINE is set: none is fetched" if constants.HF_HUB_OFFLINE else ""
+    return Looked("models of the hub", f"{count} in {folder}{offline}")
+
+
+def _nearest(folder: Path) -> Path:
+    """What is there of this path: itself, or the nearest above it, be it a file in the way."""
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+
+
+def data(text: str) -> Iterator[Looked]:
+    """Which tasks' questions this data folder holds, and what is wrong with or missing of the others."""
+    if not text:
+        yield Looked("data", "the bundled micro world; --data DIR says which benchmarks a folder holds")
+        return
+    try:
+        root = resolve(text).root
+    except OhdBenchError as error:
+        yield Looked("data", text, str(error))
+        return
+    there, missing = [], []
+    for name in sorted(registry.tasks):
+        try:
+            there.append(f"{name} ({len(evaluate.open_task(name, root).every())})")
+        except OhdBenchError as error:
+            missing.append(Looked(f"data of {name}", "cannot be asked", str(error), needed=False))
+    found = f"questions of {', '.join(there)}" if there else "no task's questions"
+    yield Looked("data", f"{text}: {found}", "" if there else "docs/data.md says what a folder holds")
+    yield from missing
+
+
+def words() -> Looked:
+    """NLTK's tokenizer, tagger and WordNet, which AMBER, CHAIR and artefacts read captions with."""
+    gone = absent()
+    advice = "ohd-bench data prepare nltk (offline: --from DIR)" if gone else ""
+    return Looked("NLTK", f"lacks {', '.join(gone)}" if gone else "its packages are there", advice, needed=False)
+
+
+def browser() -> Looked:
+    """A chromium, with which the tests open reports; reading one takes any browser."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    return Looked("chromium", found or "none: the tests of report pages skip", listed=bool(found))
