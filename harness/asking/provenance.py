@@ -12,10 +12,6 @@ from harness.types import LVLM, Convertible, Encoder
 
 DRAWN = {"fraction": 1.0, "max_samples": 0, "shuffle_images": False}
 """Fields by which the seed draws rows: set otherwise than so, the rows' digest differs with the seed."""
-MEASURED = (
-    "option", "encoder", "tower", "lvlm", "projector", "adapter", "first_loss", "last_loss", "seconds", "curve", "seed",
-)  # fmt: skip
-"""What an alignment's record holds beside what was set."""
 
 
 def training(encoder: Encoder | None) -> dict[str, Any] | None:
@@ -31,19 +27,28 @@ def training(encoder: Encoder | None) -> dict[str, Any] | None:
 
 
 def _are(encoder: Encoder | None, digest: Any) -> bool:
-    """Whether the encoder's weights have this digest, as the trainer takes it: by value alone."""
+    """Whether the encoder has this digest; earlier trainings noted that of the weights alone."""
     from harness.vision_language import identity
 
-    return isinstance(encoder, Convertible) and identity.values(dict(encoder.tensors())) == digest
+    if not isinstance(encoder, Convertible):
+        return False
+    return digest in (encoder.digest(), identity.values(dict(encoder.tensors())))
 
 
 def alignment(lvlm: LVLM | None) -> dict[str, Any] | None:
     """Seed and settings of what grew the tower into this LVLM; None where nothing did, or where it tells nothing."""
     for folder in _places(lvlm.spec) if lvlm else ():
-        told = _read(folder, "align.json")
-        if lvlm and told and told.get("projector") == lvlm.digests().get("projector"):
-            return {"seed": told["seed"], "settings": {k: v for k, v in told.items() if k not in MEASURED}}
+        stages = (_read(folder, "align.json") or {}).get("stages") or [{}]
+        if lvlm and stages[-1].get("projector", "") == lvlm.digests().get("projector"):
+            seed = stages[-1]["recipe"]["seed"]
+            return {"seed": seed, "settings": {stage["recipe"]["name"]: _set(stage) for stage in stages}}
     return None
+
+
+def _set(stage: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a stage was set, and no seed decides."""
+    recipe = {name: value for name, value in stage["recipe"].items() if name != "seed"}
+    return {"recipe": recipe, "data": stage["data"].get("digest"), "asked": stage.get("asked")}
 
 
 def _places(spec: str) -> Iterator[str]:

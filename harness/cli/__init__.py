@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 COMMANDS = (
     "run", "list", "show", "score", "compare", "attribute", "effects", "objects", "report", "encoder", "train", "sweep",
-    "export", "leaderboard", "data", "new", "check", "doctor",
+    "study", "export", "leaderboard", "data", "new", "check", "doctor",
 )  # fmt: skip
 """The files that have commands, in the order of ``--help``. They import what is heavy inside their commands."""
 

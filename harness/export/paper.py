@@ -18,6 +18,7 @@ COLUMNS = (
 )  # fmt: skip
 _TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "±": r"$\pm$", "·": r"$\cdot$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "…": r"\ldots{}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "′": "$'$", "→": r"$\rightarrow$", "–": "--",
 }  # fmt: skip
 
@@ -63,7 +64,7 @@ def table_tex(material: Material) -> str:
 
 
 def _tabular(one: Comparison) -> str:
-    head = f"% {_tex(one.base.name)} -> {_tex(one.candidate.name)}; needs booktabs\n"
+    head = f"% {tex(one.base.name)} -> {tex(one.candidate.name)}; needs booktabs\n"
     lines = [
         r"\begin{tabular}{llrrrr}",
         r"\toprule",
@@ -76,12 +77,13 @@ def _tabular(one: Comparison) -> str:
         d, g = line.digits, line.gap
         change = f"${g.value:+.{d}f}$" + (f" $[{g.low:+.{d}f}, {g.high:+.{d}f}]$" if g.low == g.low else "")
         p = "--" if line.adjusted != line.adjusted else "$<$0.001" if line.adjusted < 0.001 else f"{line.adjusted:.3f}"
-        cells = [_tex(where), _tex(line.metric.replace("_", " ")) + arrow]
+        cells = [tex(where), tex(line.metric.replace("_", " ")) + arrow]
         lines.append(
             " & ".join([*cells, number(line.base.value, d), number(line.candidate.value, d), change, p]) + r" \\"
         )
     return head + "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
-def _tex(text: str) -> str:
+def tex(text: str) -> str:
+    """The text with what LaTeX would read as markup escaped."""
     return "".join(_TEX.get(letter, letter) for letter in one_line(text))

@@ -65,6 +65,8 @@ def cards(
     """
     for found in one.tasks:
         name = found.task.name
+        if name not in one.base.records:  # groups of runs: no one answer stands for them
+            continue
         task = tasks.get(name)
         samples = _samples(task, fence)
         first, second = stats.common(one.base.records[name], one.candidate.records[name])

@@ -83,7 +83,8 @@ class Plot:
         return kept.getvalue()
 
 
-def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+def axes_of(width: float, height: float) -> tuple[Figure, Axes]:
+    """An empty figure of this size in inches, and its axes."""
     figure = Figure(figsize=(width, height))
     return figure, figure.subplots()
 
@@ -94,7 +95,7 @@ def intervals(found: Sequence[Comparison]) -> Plot:
     def draw() -> Figure:
         lines = [one.lines() for one in found]
         rows = [line for line in lines[0] if _in_points(line)]
-        figure, axes = _axes(4.6, 0.6 + 0.3 * max(3, len(rows)))
+        figure, axes = axes_of(4.6, 0.6 + 0.3 * max(3, len(rows)))
         axes.axvline(0, color=INK, linewidth=1)
         for i, (one, every) in enumerate(zip(found, lines, strict=True)):
             by_name = {_key(line): line for line in every}
@@ -144,7 +145,7 @@ def plane(points: Mapping[str, Mapping[str, tuple[float, float]]]) -> Plot:
     """Hit rate against false-alarm rate (side → group → (false alarms, hits)) among curves of equal d′."""
 
     def draw() -> Figure:
-        figure, axes = _axes(5, 4.6)
+        figure, axes = axes_of(5, 4.6)
         rate = np.linspace(0.001, 0.999, 200)
         for d in (0, 0.5, 1, 1.5, 2, 3):
             axes.plot(rate, ndtr(ndtri(rate) + d), color=FAINT, linewidth=1)
@@ -205,7 +206,7 @@ def margins(sides: Mapping[str, Sequence[float]], task: str) -> Plot:
     """How far the true caption is above its nearest rival: share of rows below each margin."""
 
     def draw() -> Figure:
-        figure, axes = _axes(5.5, 3.2)
+        figure, axes = axes_of(5.5, 3.2)
         axes.axvline(0, color=INK, linewidth=1)
         for i, (name, values) in enumerate(sides.items()):
             ordered = np.sort(np.asarray(values))
@@ -229,7 +230,7 @@ def classes(found: Mapping[str, Objects], most: int = 14) -> Plot:
         rated = {name: {c.name: c.claimed for c in one.classes if c.claimed} for name, one in found.items()}
         first = next(iter(rated.values()))
         names = sorted(first, key=lambda name: -first[name].value)[:most]
-        figure, axes = _axes(6.5, 0.7 + 0.34 * len(names))
+        figure, axes = axes_of(6.5, 0.7 + 0.34 * len(names))
         for i, (side, by_name) in enumerate(rated.items()):
             for y, name in enumerate(names):
                 if name in by_name:
@@ -253,7 +254,7 @@ def efficiency(points: Sequence[tuple[float, Any]], metric: str) -> Plot:
     """A headline against the share of training data, with intervals."""
 
     def draw() -> Figure:
-        figure, axes = _axes(5.5, 3.2)
+        figure, axes = axes_of(5.5, 3.2)
         share = [x for x, _ in points]
         axes.fill_between(
             share, [e.low for _, e in points], [e.high for _, e in points], color=SERIES[1], alpha=0.2, linewidth=0

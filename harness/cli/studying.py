@@ -1,0 +1,145 @@
+"""What ``study`` gathers, does and prints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from harness.asking import evaluate
+from harness.asking.run_options import RunOptions
+from harness.console import out, print_json, say, ticking
+from harness.data import Data, resolve
+from harness.errors import UsageError
+from harness.study import findings, schema
+from harness.study import jobs as listing
+from harness.study.findings import Findings
+from harness.study.jobs import Ask, Job, Place, Planner
+from harness.study.perform import Bench
+from harness.study.schema import Study
+from harness.types import Task
+
+VERBS = ("new", "plan")
+
+
+@dataclass(frozen=True)
+class Work:
+    """A study over its data, as a list of jobs."""
+
+    study: Study
+    data: Data
+    tasks: tuple[Task, ...]
+    place: Place
+    jobs: tuple[Job, ...]
+    seeds: tuple[int, ...]
+    quick: bool
+    bench: Bench
+
+
+def words(given: Sequence[str]) -> tuple[str, str]:
+    """The verb (empty: do it) and the study's name; UsageError where they are not one or two words."""
+    verb = given[0] if given[0] in VERBS else ""
+    rest = list(given[1:] if verb else given)
+    if len(rest) != 1:
+        raise UsageError("study takes one name: study NAME, study plan NAME, study new FILE.toml")
+    return verb, rest[0]
+
+
+def write_new(name: str, data: str) -> None:
+    """Writes a study to change and to run, after the bundled one of the paper."""
+    path = Path(name if name.endswith(".toml") else f"{name}.toml")
+    if path.exists():
+        raise UsageError(f"{path} is there already; give another name")
+    text = schema.text("paper", data == "micro").replace('name = "paper"', f'name = "{path.stem}"', 1)
+    path.write_text(text, encoding="utf-8")
+    say(f"written: {path}; change it, then: ohd-bench study {path} --data {data}")
+
+
+def opened(name: str, data: str, root: Path, asked: Mapping[str, Any]) -> Work:
+    """The study with its jobs; UsageError or DataError where it cannot be done here."""
+    where = resolve(data)
+    found = schema.load(name, data == "micro")
+    tasks = tuple(evaluate.open_task(task, where.root, where.outside) for task in found.tasks)
+    place = Place(root)
+    seeds = tuple(range(asked["seeds"] or found.seeds))
+    modes = frozenset(task.mode for task in tasks)
+    jobs = Planner(found, where, place, seeds, modes, asked["quick"]).jobs()
+    options = RunOptions(
+        tasks=found.tasks, data=data, results=place.results, device=asked["device"], include=asked["include"]
+    )
+    bench = Bench(options, where, ticking)
+    return Work(found, where, tasks, place, tuple(jobs), seeds, asked["quick"], bench)
+
+
+def print_plan(work: Work, as_json: bool) -> None:
+    """What will be done, in order, what is done already, and what it is expected to cost."""
+    left = {job.address for job in listing.left(list(work.jobs))}
+    unique = list({job.address: job for job in work.jobs}.values())
+    costs = cost(work, [job for job in unique if job.address in left])
+    if as_json:
+        rows = [{"job": job.says, "done": job.address not in left, "address": job.address.name} for job in unique]
+        print_json({"jobs": rows, "left": listing.counted(listing.left(unique)), "seconds": costs})
+        return
+    table = Table("", "job", "address", header_style="bold")
+    for job in unique:
+        table.add_row("" if job.address in left else "done", job.says, job.address.name)
+    out().print(table)
+    for kind, count in listing.counted(unique).items():
+        todo = listing.counted(listing.left(unique)).get(kind, 0)
+        known = costs.get(kind)
+        each = f", about {known / max(todo, 1):,.0f} s each by what was done here" if known and todo else ""
+        out().print(f"{kind}: {count}, {todo} left{each}", markup=False)
+    unknown = [kind for kind in listing.counted(listing.left(unique)) if kind not in costs]
+    if costs:
+        out().print(f"together about {sum(costs.values()) / 60:,.0f} minutes", markup=False)
+    if unknown:
+        out().print(
+            f"nothing of this kind was done here yet, so its cost is not known: {', '.join(unknown)}", markup=False
+        )
+
+
+def cost(work: Work, left: Sequence[Job]) -> dict[str, float]:
+    """Seconds that the jobs left will take, by kind, from the median of those done here."""
+    known = listing.seconds(work.place, work.quick)
+    return {kind: known[kind] * count for kind, count in listing.counted(list(left)).items() if kind in known}
+
+
+def perform(work: Work, as_json: bool) -> bool:
+    """Does what is left and writes the page; whether nothing is left now."""
+    todo = listing.left(list(work.jobs))
+    done = len({job.address for job in work.jobs}) - len(todo)
+    if done:
+        say(f"{done} jobs were done before")
+    for number, job in enumerate(todo, 1):
+        if job.done:  # an arm that another arm is too
+            continue
+        say(f"{number} of {len(todo)}: {job.says}")
+        began = time.perf_counter()
+        work.bench.do(job)
+        if job.done:
+            listing.note_seconds(work.place, job, time.perf_counter() - began, work.quick)
+    found = findings.of(work.study, [job for job in work.jobs if isinstance(job, Ask)], work.place, work.tasks)
+    left = len(listing.left(list(work.jobs)))
+    paths = written(work, found, left)
+    if as_json:
+        print_json({"page": str(paths[0]), "left": left, "files": [str(path) for path in paths]})
+        return not left
+    for sentence in findings.verdicts(found):
+        out().print(sentence, markup=False, soft_wrap=True, style="" if sentence.startswith("–") else "bold")
+    say(f"written: {paths[0]}, and {len(paths) - 1} tables and figures beside it")
+    if left:
+        say(f"{left} jobs could not be finished; the same command tries them again")
+    return not left
+
+
+def written(work: Work, found: Findings, left: int) -> list[Path]:
+    """The page of what is done, and everything beside it."""
+    from harness.study import page
+
+    standing = page.Standing(left, work.seeds, work.quick, work.data.name)
+    folder = work.place.root / (work.study.name + ("-quick" if work.quick else ""))
+    return list(page.write(found, standing, folder))

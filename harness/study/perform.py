@@ -1,0 +1,60 @@
+"""Do the jobs of a study one after another; the same command goes on where it was stopped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from harness import registry
+from harness.asking import evaluate
+from harness.asking.evaluate import Ticking
+from harness.asking.run_options import RunOptions
+from harness.data import Data
+from harness.study.jobs import Align, Ask, Job, Train
+from harness.study.schema import assigned
+from harness.types import LvlmHost, Place
+
+
+@dataclass
+class Bench:
+    """What does the jobs: how is asked (tasks of either kind, device, where answers are kept). An LVLM stays loaded."""
+
+    options: RunOptions
+    data: Data
+    ticking: Ticking
+    _host: tuple[str, LvlmHost | None] = field(default=("", None))
+
+    def do(self, job: Job) -> None:
+        """Does this job; what a stopped one has finished is not done again."""
+        if isinstance(job, Train):
+            job.recipe.train(self.data.root, job.address)
+        elif isinstance(job, Align):
+            align(job, self.options.place)
+        else:
+            self._ask(job)
+
+    def _ask(self, job: Ask) -> None:
+        lvlm = job.after.spec if job.after else job.lvlm
+        opened = [evaluate.open_task(name, self.data.root, self.data.outside) for name in self.options.tasks]
+        tasks = [task for task in opened if task.mode == ("generate" if lvlm else "rank")]
+        options = replace(self.options, encoders=(job.encoder,), lvlm=lvlm, control=job.cell.control, limit=job.limit)
+        plan = evaluate.plan(options, tasks, self.data)
+        encoder = registry.make_encoder(job.encoder, options.place)
+        outcome = evaluate.perform(plan, encoder, self._loaded(lvlm), self.ticking)
+        if outcome.complete:
+            job.keep(outcome.run.id)
+
+    def _loaded(self, lvlm: str) -> LvlmHost | None:
+        if lvlm and lvlm != self._host[0]:
+            self._host = ("", None)  # the old one goes before the new one comes
+            self._host = (lvlm, registry.make_lvlm(lvlm, self.options.place))
+        return self._host[1] if lvlm else None
+
+
+def align(job: Align, compute: Place) -> None:
+    """Aligns the LVLM with the encoder's tower, by the stages of ``ohd-bench align``."""
+    from harness.vision_language.align import stages
+
+    words = [f"{name}={value}" for name, value in assigned(job.how.set).items()]
+    plan = stages.planned(job.lvlm, job.how.how, job.how.data.split(","), words, job.seed)
+    plan = replace(plan, place=compute)
+    stages.align(job.lvlm, job.encoder, plan, job.address)

@@ -1,0 +1,241 @@
+"""Studies: what a file may say, the list of jobs and its addresses, and a small one from the command line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import micro, registry
+from harness.data import Data
+from harness.errors import UsageError
+from harness.micro.folder import Sizes
+from harness.study import jobs, schema
+from harness.study.jobs import Align, Ask, Place, Planner, Train
+
+SMALL = """
+name = "small"
+title = "A small study"
+base = "micro"
+lvlm = "micro-llava"
+seeds = 2
+tasks = ["ohd-caps", "pope"]
+
+[arms.control]
+recipe = "micro-control"
+lvlm = true
+set = { steps = 2, batch = 8, replay_batch = 4, dev_samples = 2, evaluate_every = 2, save_every = 1 }
+
+[arms.full]
+recipe = "micro-ohd"
+lvlm = true
+fractions = [0.5, 1.0]
+set = { steps = 2, batch = 8, replay_batch = 4, dev_samples = 2, evaluate_every = 2, save_every = 1 }
+
+[alignments.none]
+how = "none"
+
+[alignments.ridge]
+how = "ridge"
+images = "web/images"
+
+[[contrasts]]
+base = "control"
+candidate = "full"
+says = "the negatives"
+over = "the control"
+
+[[tables]]
+title = "OHD-Caps"
+task = "ohd-caps"
+columns = ["average:top1"]
+published = "table 2"
+
+[[tables]]
+title = "POPE"
+task = "pope"
+columns = ["accuracy", "yes_ratio"]
+"""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    registry.load()
+    folder = tmp_path_factory.mktemp("world") / "data"
+    micro.write(folder, 0, Sizes(amber=2, caps=6, dev=4, train=32, web=12, pope=6, zero_shot=1))
+    return folder
+
+
+def planned(study: schema.Study, world: Path, seeds: int = 2, quick: bool = False) -> list[jobs.Job]:
+    data = Data("data", world)
+    return Planner(study, data, Place(Path("/made")), tuple(range(seeds)), quick=quick).jobs()
+
+
+def addresses(found: list[jobs.Job]) -> list[Path]:
+    return [job.address for job in found]
+
+
+# The file
+
+
+@pytest.mark.parametrize("name", ["paper", "negatives"])
+@pytest.mark.parametrize("small", [True, False])
+def test_every_bundled_study_is_one_and_names_recipes_that_are_there(name: str, small: bool) -> None:
+    registry.load()
+    found = schema.load(name, small)
+    assert all(arm.recipe in registry.recipes for arm in found.arms.values())
+    assert all(registry.parse_spec(task).name in registry.tasks for task in found.tasks)
+    assert {table.task for table in found.tables} <= set(found.tasks)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("seeds = 2", "seeds = 0"), "at least one seed"),
+        (("seeds = 2", 'seeds = "two"'), "seeds is 'two'; right would be int"),
+        (("seeds = 2", "sedes = 2"), "no entry 'sedes'; it knows name, title"),
+        (('recipe = "micro-control"', ""), "arms.control lacks recipe"),
+        (('candidate = "full"', 'candidate = "fool"'), "names the arm 'fool'; there is base, control, full"),
+        (("[0.5, 1.0]", "[0.5, 2.0]"), "above 0 and at most at 1"),
+        (("[0.5, 1.0]", "0.5"), "right would be a list"),
+        (("[arms.full]", "[arms.base]"), "may not be called 'base'"),
+        (('lvlm = "micro-llava"', ""), "need an lvlm"),
+        (('name = "small"', "name ="), "is no TOML"),
+    ],
+)
+def test_what_is_wrong_in_a_study_is_named(change: tuple[str, str], says: str) -> None:
+    with pytest.raises(UsageError, match=says.replace("[", r"\[")):
+        schema.parse(SMALL.replace(*change, 1), "study.toml")
+
+
+def test_an_unknown_study_is_offered_those_there_are(cli: Any) -> None:
+    said = cli("study", "plan", "papers")
+    assert said.code == 2 and "there is negatives, paper" in said.err
+    assert cli("study", "plan").code == 2
+
+
+def test_new_writes_a_study_that_can_be_planned(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli("study", "new", "mine.toml").code == 0
+    assert schema.load("mine.toml", True).name == "mine"
+    assert cli("study", "new", "mine.toml").code == 2, "nothing is written over"
+
+
+# The list of jobs
+
+
+def test_each_job_comes_after_those_it_needs(world: Path) -> None:
+    study = schema.parse(SMALL.replace('how = "ridge"', 'how = "pretrain"'), "")
+    found = planned(study, world)
+    assert {type(job) for job in found} == {Train, Align, Ask}
+    at = {job.address: i for i, job in reversed(list(enumerate(found)))}
+    for i, job in enumerate(found):
+        if isinstance(job, Ask):
+            assert job.after is None or at[job.after.address] < i
+        if not isinstance(job, Train) and job.encoder.startswith("clip:"):
+            assert at[Path(job.encoder.removeprefix("clip:"))] < i
+
+
+def test_more_seeds_and_more_arms_only_add_jobs(world: Path) -> None:
+    study = schema.parse(SMALL, "")
+    two, three = (addresses(planned(study, world, seeds)) for seeds in (2, 3))
+    assert set(two) < set(three)
+    more = schema.parse(SMALL + '\n[arms.more]\nrecipe = "micro-negclip"\n', "")
+    assert set(two) < set(addresses(planned(more, world)))
+
+
+def test_titles_change_no_address_and_settings_change_those_that_hang_on_them(world: Path) -> None:
+    before = addresses(planned(schema.parse(SMALL, ""), world))
+    told = SMALL.replace("A small study", "Another title").replace('says = "the negatives"', 'says = "they"')
+    assert addresses(planned(schema.parse(told, ""), world)) == before
+    other = planned(schema.parse(SMALL.replace("steps = 2, batch = 8", "steps = 3, batch = 8", 1), ""), world)
+    changed = {job.says for job, old in zip(other, before, strict=True) if job.address != old}
+    assert changed and all("control" in says for says in changed)
+
+
+def test_an_arm_that_is_another_arm_is_trained_once(world: Path) -> None:
+    twin = SMALL + "\n[arms.twin]" + SMALL.split("[arms.control]")[1].split("[arms.full]")[0]
+    study = schema.parse(twin, "")
+    assert len(jobs.left(planned(study, world))) == len(jobs.left(planned(schema.parse(SMALL, ""), world)))
+
+
+def test_quick_is_another_study_of_the_same_arms(world: Path) -> None:
+    study = schema.parse(SMALL + "\n[quick]\nlimit = 3\n[quick.set]\nsteps = 1\n", "")
+    assert not set(addresses(planned(study, world))) & set(addresses(planned(study, world, quick=True)))
+
+
+# From the command line
+
+
+@pytest.fixture(scope="module")
+def done(world: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A study of one seed, killed in its middle and gone on with; its file and its folder."""
+    folder = tmp_path_factory.mktemp("study")
+    file = folder / "small.toml"
+    file.write_text(SMALL)
+    words = command(file, world, folder / "out", "--seeds", "1")
+    began = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline and len(trained(folder / "out")) < 2 and began.poll() is None:
+        time.sleep(0.05)
+    began.send_signal(signal.SIGKILL)
+    began.wait()
+    assert trained(folder / "out"), "it was killed before anything was trained"
+    times = {path: path.stat().st_mtime_ns for path in trained(folder / "out")}
+    subprocess.run(words, check=True, stderr=subprocess.DEVNULL)
+    assert all(path.stat().st_mtime_ns == at for path, at in times.items()), "a training was repeated"
+    return file, folder / "out"
+
+
+def command(file: Path, world: Path, out: Path, *more: str) -> list[str]:
+    code = "from harness import cli; cli.main()"
+    return [sys.executable, "-c", code, "study", str(file), "--data", str(world), "--out", str(out), *more]
+
+
+def trained(out: Path) -> list[Path]:
+    return [path for path in out.glob("trainings/*/recipe.json") if "measured" in path.read_text()]
+
+
+@pytest.mark.slow
+def test_a_killed_study_goes_on_and_grows_by_seeds_without_repeating_a_training(
+    done: tuple[Path, Path], world: Path, cli: Any
+) -> None:
+    file, out = done
+    times = {path: path.stat().st_mtime_ns for path in [*trained(out), *out.glob("results/*/run.json")]}
+    assert len(trained(out)) == 3
+    words = ("study", str(file), "--data", str(world), "--out", str(out))
+    grown = cli(*words, "--seeds", "2")
+    assert grown.code == 0, grown.err
+    assert len(trained(out)) == 6
+    assert all(path.stat().st_mtime_ns == at for path, at in times.items())
+    again = cli(*words, "--seeds", "2")
+    assert again.code == 0 and "1 of" not in again.err.replace("1 of them", "")
+    plan = cli("study", "plan", str(file), "--data", str(world), "--out", str(out), "--seeds", "3", "--json").json()
+    assert plan["left"]["train"] == 3 and plan["seconds"]["train"] > 0
+
+
+@pytest.mark.slow
+def test_the_page_tells_what_is_shown_and_everything_lies_beside_it(done: tuple[Path, Path]) -> None:
+    _, out = done
+    page = (out / "small" / "index.html").read_text()
+    assert "The negatives, against the control; the encoders alone" in page
+    assert "about these weights, not about the method" in page, "one seed"
+    assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
+    told = json.loads((out / "small" / "study.json").read_text())
+    assert {one["rung"] for one in told["contrasts"]} == {"", "none", "ridge"}
+    rows = list(csv.DictReader((out / "small" / "table-1-ohd-caps.csv").open()))
+    assert [row["arm"] for row in rows] == ["base: micro", "control", "full, 50 % of the data", "full"]
+    assert float(rows[0]["average:top1_low"]) <= float(rows[0]["average:top1"])
+    assert r"\begin{tabular}" in (out / "small" / "table-2-pope.tex").read_text()
+    assert "Ours-B/32" in page, "a folder of data is taken as real: the paper's rows stand beside"
+    for name in ("by-share-ohd-caps", "ladder"):
+        assert (out / "small" / f"{name}.svg").stat().st_size and (out / "small" / f"{name}.pdf").stat().st_size
+    assert os.environ.get("HOME", "") not in page or str(out) not in page
