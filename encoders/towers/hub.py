@@ -143,6 +143,7 @@ def _clip(spec: Spec, location: str, config: CLIPConfig, place: Place, where: di
         config.vision_config.hidden_act = config.text_config.hidden_act = spec.options["activation"]
     model = from_pretrained(CLIPModel, location, config, where)
     words = _words(location, config.text_config.max_position_embeddings, where)
+    _require_known(words, config.text_config.vocab_size, location)
     return ClipEncoder(spec, model, words, pixels.of_folder(location, config.vision_config.image_size, **where), place)
 
 
@@ -153,6 +154,15 @@ def _words(location: str, length: int, where: dict[str, Any]) -> HubWords:
         raise ModelError(f"{location} has no tokenizer that can be loaded: {_first_line(error)}") from error
     _require_words(words, location)
     return words
+
+
+def _require_known(words: HubWords, size: int, location: str) -> None:
+    """ModelError where the tokenizer gives ids that the text tower has no row for."""
+    greatest = max(words(["a photo of a dog"])[0])
+    if greatest >= size:
+        raise ModelError(
+            f"{location}: its tokenizer gives the id {greatest} and its text tower knows {size}: they are of two models"
+        )
 
 
 def _require_words(words: HubWords, location: str) -> None:

@@ -5,6 +5,7 @@ Nothing heavy is imported before ``main`` is entered, so that a Ctrl-C is heard 
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -112,6 +113,8 @@ def _ending(error: BaseException) -> tuple[int, str]:
         return 143, f"terminated; {KEPT}"
     if isinstance(error, OhdBenchError):
         return error.code, f"{error.label}: {error}"
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return 2, f"error: no file has so long a name as '{str(error.filename)[:60]}…'"
     if isinstance(error, OSError):
         return 1, f"error: {error.filename or ''}: {error.strerror or error}; {KEPT}"
     return 1, (

@@ -66,7 +66,9 @@ def run(
     device: Device = DEFAULT.device,
     workers: Annotated[
         int,
-        typer.Option(min=1, help="Processes, each with its own copy of the models.", envvar="OHD_BENCH_WORKERS"),
+        typer.Option(
+            min=1, max=1024, help="Processes, each with its own copy of the models.", envvar="OHD_BENCH_WORKERS"
+        ),
     ] = DEFAULT.workers,
     verify: Annotated[
         float,

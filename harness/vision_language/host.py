@@ -10,7 +10,7 @@ import torch
 from torch.nn import Module
 
 from harness.types import Encoder, Place, Spec
-from harness.vision_language import fits, identity, inference, preprocess, swap, template, yes_no_tokens
+from harness.vision_language import fits, identity, inference, preprocess, swap, template, tokens, yes_no_tokens
 from harness.vision_language.align import closed as closed_forms
 from harness.vision_language.layouts import checkpoint
 from harness.vision_language.speaker import Speaker, View
@@ -25,6 +25,7 @@ class Host:
         self.model, self.processor, self.notes = loaded.model, loaded.processor, loaded.notes
         self.laid = [kind for kind, _ in checkpoint.overlays(spec)]
         identity.check_finite(self.model, spec.text)
+        tokens.require_known(self.processor.tokenizer, self.model.get_input_embeddings().num_embeddings, spec.text)
         self.image_token = self.processor.tokenizer.convert_ids_to_tokens(self.model.config.image_token_id)
         self.template = template.named(spec.options.get("template", "vicuna-v1"), self.processor, self.image_token)
         self.render = self.template.render

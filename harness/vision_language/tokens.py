@@ -6,8 +6,19 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from harness import traces
+from harness.errors import ModelError
 
 IMAGE = "<image>"
+
+
+def require_known(tokenizer: Any, rows: int, whose: str) -> None:
+    """ModelError where a tokenizer gives ids that the language model has no row for."""
+    ids = [tokenizer.bos_token_id, tokenizer.unk_token_id, *tokenizer("a dog")["input_ids"]]
+    if max(id or 0 for id in ids) >= rows:
+        raise ModelError(
+            f"{whose}: its tokenizer gives the id {max(id or 0 for id in ids)} and its language model knows {rows}: "
+            "they are of two models"
+        )
 
 
 def around(tokenizer: Any, text: str, image: Sequence[int]) -> list[int]:

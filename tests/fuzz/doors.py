@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -64,7 +65,8 @@ def ask(*words: object) -> Said:
     except OhdBenchError as error:
         return Said(error.code, out.getvalue(), err.getvalue() + f"error: {error}")
     except OSError as error:  # the command says these in a line of its own
-        return Said(1, out.getvalue(), err.getvalue() + f"error: {error.filename}: {error.strerror}")
+        code = 2 if error.errno == errno.ENAMETOOLONG else 1
+        return Said(code, out.getvalue(), err.getvalue() + f"error: {error.filename}: {error.strerror}")
     except Endless:
         return Said(-1, out.getvalue(), err.getvalue(), f"not through after {PATIENCE} s")
     except Exception:

@@ -107,3 +107,14 @@ def test_the_command_ends_with_4_in_one_line(cli, whole, tmp_path):
     assert said.code == 4
     assert said.err.count("\n") == 1
     assert "cannot be loaded" in said.err
+
+
+@pytest.mark.parametrize(("kind", "token"), [("clip", "bos_token"), ("clip", "eos_token"), ("llava", "bos_token")])
+def test_a_tokenizer_whose_ids_the_model_has_no_row_for_is_refused_when_it_is_loaded(whole, tmp_path, kind, token):
+    folder = tmp_path / kind
+    shutil.copytree(whole / kind, folder)
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        if (folder / name).is_file():
+            told = json.loads((folder / name).read_text())
+            (folder / name).write_text(json.dumps(told | {token: "a token that is new"}))
+    assert "tokenizer" in refused(kind, folder)
