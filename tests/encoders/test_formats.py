@@ -214,7 +214,7 @@ def test_an_open_clip_model_that_is_no_standard_clip_is_computed_by_open_clip(ti
         encoder.tower()
 
 
-def test_siglip_of_transformers_is_an_encoder_whose_tower_fits_no_llava(tiny, tmp_path):
+def test_siglip_of_transformers_is_an_encoder_whose_tower_fits_no_llava_with_a_clip(tiny, tmp_path):
     from transformers import SiglipConfig, SiglipModel, SiglipProcessor
     from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
@@ -232,8 +232,9 @@ def test_siglip_of_transformers_is_an_encoder_whose_tower_fits_no_llava(tiny, tm
     encoder = load(f"clip:{tmp_path}")
     assert encoder.encode_images(tiny.pictures()).shape == (3, 32)
     assert encoder.encode_texts(["a dog", "a cat"]).shape == (2, 32)
-    with pytest.raises(ModelError, match="siglip"):
-        encoder.tower()
+    llava = registry.make_lvlm(f"llava:{tiny.save_llava(tiny.llava_model(), tmp_path / 'llava')}", PLACE)
+    with pytest.raises(ModelError, match="does not fit behind the same projector; ohd-bench align trains a new one"):
+        llava(encoder)
 
 
 def test_hashing_needs_no_weights_and_gives_unit_rows_that_depend_on_every_word(tiny):
