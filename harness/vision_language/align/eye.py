@@ -6,6 +6,7 @@ What LLaVA's class can carry: a tower whose hidden states are its patch tokens, 
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,7 +144,9 @@ def put(model: Any, processor: Any, eye: Eye, new_projector: bool) -> None:
     config.vision_config = eye.config
     config.vision_feature_layer, config.vision_feature_select_strategy = eye.layer, eye.strategy
     config.image_seq_length = eye.tokens
-    model.model.vision_tower = eye.tower.to(weight.device, model.dtype).eval().requires_grad_(False)
+    # A copy: the encoder's own tower keeps its precision.
+    tower = copy.deepcopy(eye.tower).to(weight.device, model.dtype)
+    model.model.vision_tower = tower.eval().requires_grad_(False)
     if new_projector:
         model.model.multi_modal_projector = projector(config).to(weight.device, model.dtype)
     processor.image_processor = eye.processor

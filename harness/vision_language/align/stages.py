@@ -173,11 +173,7 @@ class _Stage:
     def run(self, n: int, folder: Path) -> dict[str, Any]:
         """Trains, writes the folder, and tells what was done."""
         stage = self.stage
-        host = self._host()
-        random.seed(stage.seed)
-        np.random.seed(stage.seed)
-        torch.manual_seed(stage.seed)
-        base = {"base": host.part_digests["language_model"], **self._look(host)}
+        host, base = self._seeing()
         asked = {"template": host.spec.options.get("template", "vicuna-v1"), "pad": host.spec.options.get("pad", "pad")}
         reader, chat = self._reader(host, asked), chat_template.of_host(host)
         path, images = self.plan.rows_of(n)
@@ -185,7 +181,12 @@ class _Stage:
         learn, held = batches.held_out(len(found), stage.validation, stage.seed)
         examples = batches.Examples(found, learn, reader), batches.Examples(found, held, reader)
         model = trained.opened(host.model, stage)
-        log = trainer.train(model, stage, examples, self.out / CHECKPOINTS / stage.name)
+        work = self.out / CHECKPOINTS / stage.name
+        log = trainer.train(model, stage, examples, work)
+        if trainer.is_sharded(stage):
+            host, _ = self._seeing()
+            model = trained.opened(host.model, stage)
+            trained.restore(model, work)
         told = {
             "recipe": asdict(stage),
             "spec": merge.spec_of(host.spec, folder),
@@ -204,6 +205,14 @@ class _Stage:
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
         return told
+
+    def _seeing(self) -> tuple[Host, dict[str, Any]]:
+        """The LVLM as the stage begins, the encoder's eye put in; and the digests of its parts."""
+        host, seed = self._host(), self.stage.seed
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        return host, {"base": host.part_digests["language_model"], **self._look(host)}
 
     def _host(self) -> Host:
         """The LVLM, loaded; around a bare language model, one whose eye is still to come."""

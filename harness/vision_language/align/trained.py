@@ -6,7 +6,7 @@ Source of the groups and of the search for LoRA's targets: haotian-liu/LLaVA@c12
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,12 @@ def state(model: Any) -> dict[str, Tensor]:
 
 def save(model: Any, folder: Path) -> None:
     """Writes the weights that are being trained, and no others."""
-    save_file(state(model), folder / FILE, metadata={"format": "pt"})
+    write(state(model), folder)
+
+
+def write(tensors: Mapping[str, Tensor], folder: Path) -> None:
+    """Writes these weights where ``restore`` reads them."""
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / FILE, metadata={"format": "pt"})
 
 
 def restore(model: Any, folder: Path) -> None:

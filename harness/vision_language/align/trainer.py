@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
+from harness import registry
 from harness.errors import DegenerateError, Stopped
 from harness.stepping import stepping
 from harness.stopping import Stopping
@@ -152,6 +154,11 @@ def plan_rows(stage: Stage, lengths: Sequence[int]) -> tuple[list[int], int]:
 
 def arguments(stage: Stage, work: Path, updates: int, held: int, device: torch.device) -> TrainingArguments:
     """What transformers' Trainer is told."""
+    for name in stage.report_to:
+        if not importlib.util.find_spec(name):
+            raise registry.needs(name, name)
+    if "tensorboard" in stage.report_to:  # beside the checkpoints, which go when the stage is done
+        os.environ["TENSORBOARD_LOGGING_DIR"] = str(work.parent.parent / "tensorboard" / stage.name)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     gpu = device.type == "cuda"
     every = stage.evaluate_every or max(1, updates // 20)
@@ -218,6 +225,7 @@ def train(model: Any, stage: Stage, examples: tuple[Examples, Examples], work: P
     """
     learn, held = examples
     rows, updates = plan_rows(stage, learn.lengths)
+    names = set(trained.state(model))
     with Stopping() as stopping:
         heeding = Heeding(stopping)
         trainer = AlignTrainer(
@@ -235,4 +243,14 @@ def train(model: Any, stage: Stage, examples: tuple[Examples, Examples], work: P
         if heeding.heeded:
             done = f"{stage.name}: update {trainer.state.global_step} of {updates} is done and saved in {work}"
             raise Stopped(f"{done}; the same command goes on from there", stopping.asked or signal.SIGTERM)
+    if is_sharded(stage):
+        whole = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+        if trainer.is_world_process_zero():
+            trained.write({name: tensor for name, tensor in whole.items() if name in names}, work)
+        trainer.accelerator.wait_for_everyone()
     return [dict(line) for line in trainer.state.log_history]
+
+
+def is_sharded(stage: Stage) -> bool:
+    """Whether no process may hold all the weights when the stage is done; they are then in ``work``."""
+    return bool(stage.fsdp or stage.deepspeed)

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from harness.digest import of_file
 
@@ -89,3 +91,22 @@ def test_two_processes_train_what_one_trains(words, tmp_path, environment, cli):
     for (update, single), (again, double) in zip(told[0]["loss"], told[1]["loss"], strict=True):
         assert update == again
         assert double == pytest.approx(single, abs=1e-5)
+
+
+def test_sharded_weights_are_gathered_before_they_are_written(words, tmp_path, environment, cli):
+    """FSDP on two processes of a CPU: the folder holds the whole language model that one process trains."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    settings = {"updates": 3, "rate": 2e-4}
+    assert cli(*words(one, "full", "base", **settings)).code == 0
+    script = tmp_path / "run.py"
+    script.write_text(RUN)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    done = subprocess.run(
+        [*launch, *map(str, words(two, "full", "base", **settings, fsdp="full_shard"))],
+        env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    whole, gathered = (load_file(out / "model.safetensors") for out in (one, two))
+    assert whole.keys() == gathered.keys()
+    for name, tensor in whole.items():
+        torch.testing.assert_close(gathered[name], tensor, atol=1e-5, rtol=1e-4, msg=name)
