@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -25,15 +26,18 @@ WIDE = 200
 
 
 def out() -> Console:
-    """The console for results; as wide as a table needs where nobody looks at a terminal."""
-    wide = None if sys.stdout.isatty() else WIDE
-    return WordsOnly(width=wide, highlight=False, markup=False, emoji=False)
+    """The console for results; as wide as a table needs where nobody looks at a terminal and COLUMNS is not set."""
+    return WordsOnly(width=_width(sys.stdout), highlight=False, markup=False, emoji=False)
 
 
 def err() -> Console:
     """The console for everything that is not the result."""
-    wide = None if sys.stderr.isatty() else WIDE
-    return WordsOnly(stderr=True, width=wide, highlight=False, markup=False, emoji=False)
+    return WordsOnly(stderr=True, width=_width(sys.stderr), highlight=False, markup=False, emoji=False)
+
+
+def _width(stream: TextIO) -> int | None:
+    """None where rich finds it out: from the terminal, or from COLUMNS."""
+    return None if stream.isatty() or os.environ.get("COLUMNS", "").isdigit() else WIDE
 
 
 def tell(thing: object) -> None:

@@ -175,7 +175,7 @@ def _show(found: Mapping[str, Any], as_json: bool, following: str = "") -> None:
         print_json(_plain(found))
     else:
         for name, value in _flat(found):
-            out().print(f"{name:<44} {value}")
+            out().print(f"{name:<44} {value}", soft_wrap=True)
     if following:
         say(f"now: {following}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,31 +16,42 @@ def register(app: typer.Typer) -> None:
     app.command()(export)
 
 
+class Format(StrEnum):
+    """What ``--to`` names."""
+
+    INSPECT = "inspect"
+    INSPECT_JSON = "inspect-json"
+    LM_EVAL = "lm-eval"
+
+
 def export(
     runs: Annotated[list[str], typer.Argument(help="Runs, by id or encoder.")],
-    to: Annotated[str, typer.Option("--to", help="inspect or lm-eval.")] = "inspect",
+    to: Annotated[Format, typer.Option("--to", help="The format; inspect is inspect_ai's .eval.")] = Format.INSPECT,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write to.")] = Path("logs"),
     data: DataDir = "micro",
     results: Results = Path("results"),
-    images: Annotated[bool, typer.Option("--images", help="inspect: put the pictures inside the log.")] = False,
+    images: Annotated[bool, typer.Option("--images", help="inspect: put all pictures inside the log.")] = False,
+    image_of: Annotated[
+        list[str] | None, typer.Option(help="inspect: put this sample's picture inside; repeat for more.")
+    ] = None,
     include: Include = None,
     allow_outside: AllowOutside = False,
 ) -> None:
-    """Write kept runs as logs that inspect_ai's viewer or lm-eval's tools open."""
+    """Write kept runs in the formats that other tools read: inspect_ai's viewer and data frames, lm-eval's tools."""
     from harness import registry
     from harness.comparison.answer_sets import find_run
     from harness.console import tell
     from harness.data import resolve
-    from harness.errors import UsageError
     from harness.export import inspect, lm_eval
 
     registry.load(include or ())
-    if to not in ("inspect", "lm-eval"):
-        raise UsageError(f"--to {to}: there is inspect and lm-eval")
     root = resolve(data).root
+    pictures = inspect.Pictures(None if images else frozenset(image_of or ()), None if allow_outside else root)
     for run in [find_run(results, name) for name in runs]:
-        paths = (
-            inspect.write(run, root, out, images, allow_outside) if to == "inspect" else lm_eval.write(run, root, out)
-        )
+        match to:
+            case Format.LM_EVAL:
+                paths = lm_eval.write(run, root, out)
+            case _:
+                paths = inspect.write(run, root, out, to.value, pictures)
         for path in paths:
             tell(path)

@@ -61,7 +61,7 @@ def sweep(
             print_json(rows)
         else:
             result().print(_over_seeds(folded))
-            result().print(f"kept in {out}: sweep.csv, seeds.csv, sweep.json, sweep.png, sweep.pdf")
+            result().print(f"kept in {out}: sweep.csv, seeds.csv, sweep.json, sweep.png, sweep.pdf", soft_wrap=True)
 
 
 def _over_seeds(folded: list[dict[str, Any]]) -> Any:

@@ -1,54 +1,78 @@
-"""A run as logs of inspect_ai (format 2), one for each task, that ``inspect view`` opens; made without the package."""
+"""A run as logs of inspect_ai, one for each task, written by its own ``write_eval_log``."""
 
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from harness import digest
+from harness.errors import UsageError
 from harness.export.rows import Asked, TaskRows, model_name, of_run, stamp, values
 from harness.images import ImageError, lies_inside, media_type
-from harness.store import Run, slug, write_json
+from harness.store import Run, slug
+
+SUFFIXES = {"inspect": ".eval", "inspect-json": ".json"}
+"""By ``--to``: how a log's name ends, which is what inspect_ai tells its format by."""
 
 
-def write(run: Run, data: Path | None, out: Path, images: bool = False, outside: bool = False) -> list[Path]:
-    """Write one log for each task; with ``images`` the pictures are put inside.
+@dataclass(frozen=True)
+class Pictures:
+    """Which pictures are put into a log: of these samples, or of all; none from outside the ``fence``."""
 
-    A file that does not decode as a picture is named and never put inside, nor, unless ``outside``, one that lies
-    outside the data folder.
-    """
-    picture = partial(_picture, fence=None if outside else data) if images else _name
+    samples: frozenset[str] | None = frozenset()
+    fence: Path | None = None
+
+    def of(self, row: Asked) -> str:
+        """The picture as a data address; "" where it is not asked for, is none, or lies outside."""
+        path = row.sample.image if row.sample else None
+        if path is None or (self.samples is not None and row.record.id not in self.samples):
+            return ""
+        if self.fence is not None and not lies_inside(path, self.fence):
+            return ""
+        try:
+            kind = media_type(path)
+        except (ImageError, FileNotFoundError):
+            return ""
+        return f"data:{kind};base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+
+
+def write(run: Run, data: Path | None, out: Path, to: str = "inspect", pictures: Pictures | None = None) -> list[Path]:
+    """Write one log for each task, by inspect_ai's own writer; UsageError where that is not installed."""
+    try:
+        from inspect_ai.log import EvalLog, write_eval_log
+    except ImportError as error:
+        raise UsageError(
+            "logs for inspect are written by inspect_ai: pip install 'ohd-bench[inspect]', "
+            "or --to lm-eval, csv or parquet"
+        ) from error
+    out.mkdir(parents=True, exist_ok=True)
     paths = []
     for one in of_run(run, data):
-        path = out / f"{stamp(run)}_{one.task.name}_{slug(run.id)}.json"
-        write_json(path, log(run, one, picture))
+        path = out / f"{stamp(run)}_{one.task.name}_{slug(run.id)}{SUFFIXES[to]}"
+        write_eval_log(EvalLog.model_validate(log(run, one, pictures or Pictures())), str(path))
         paths.append(path)
     return paths
 
 
-def _name(path: Path) -> str:
-    return path.name
-
-
-def log(run: Run, one: TaskRows, picture: Callable[[Path], str] = _name) -> dict[str, Any]:
-    """The log of one task."""
+def log(run: Run, one: TaskRows, pictures: Pictures) -> dict[str, Any]:
+    """The log of one task, as inspect_ai's ``EvalLog`` reads it."""
     manifest = run.manifest()
-    created = str(manifest.get("created", "1970-01-01T00:00:00+00:00"))
+    created = _when(manifest.get("created"))
     name = model_name(run)
+    own = digest.of_json([run.id, one.task.name])[:22]
     failed = sum(not row.record.scored for row in one.rows)
     return {
         "version": 2,
         "status": "success" if manifest.get("status") == "complete" else "cancelled",
         "eval": {
-            "eval_id": digest.of_json([run.id, one.task.name])[:22],
+            "eval_id": own,
             "run_id": run.id,
             "created": created,
             "task": one.task.name,
-            "task_id": f"{one.task.name}-{one.entry.get('samples_digest', '')[:12]}",
+            "task_id": own,  # the viewer takes two logs of one task_id for a retry, and shows the later alone
             "task_version": str(one.task.version),
             "task_args": {str(key): str(value) for key, value in one.task.rules().items()},
             "dataset": {
@@ -59,33 +83,48 @@ def log(run: Run, one: TaskRows, picture: Callable[[Path], str] = _name) -> dict
             "model": f"ohd-bench/{name}",
             "config": {"epochs": 1},
             "packages": {"ohd-bench": str(manifest.get("versions", {}).get("ohd-bench", ""))},
-            "metadata": json.loads(json.dumps({key: manifest.get(key) for key in ("encoder", "lvlm", "control")})),
+            "metadata": {key: manifest.get(key) for key in ("encoder", "lvlm", "control")}
+            | {"samples_digest": one.entry.get("samples_digest", "")},
         },
+        "plan": {"name": "ohd-bench run", "steps": [{"solver": one.task.mode}]},
         "results": {
             "total_samples": len(one.rows),
             "completed_samples": len(one.rows) - failed,
             "scores": [{"name": one.task.name, "scorer": one.task.name, "metrics": _metrics(one)}],
         },
-        "stats": {"started_at": created, "completed_at": str(manifest.get("finished", created))},
-        "samples": [_sample(row, one.task.name, name, picture) for row in one.rows],
+        "stats": {"started_at": created, "completed_at": _when(manifest.get("finished"), created)},
+        "samples": [_sample(row, one.task.name, name, pictures.of(row)) for row in one.rows],
     }
 
 
+def _when(said: Any, otherwise: str = "1970-01-01T00:00:00+00:00") -> str:
+    """A time as the manifest says it, where it is one."""
+    try:
+        return datetime.fromisoformat(str(said)).isoformat()
+    except ValueError:
+        return otherwise
+
+
 def _metrics(one: TaskRows) -> dict[str, Any]:
+    """Every metric, the task's headline first: it is the one that the viewer's list shows."""
     found = {}
-    for name, estimate in values(one).items():
+    for name, estimate in sorted(values(one).items(), key=lambda pair: pair[0] != one.task.headline):
         ends = {"low": estimate.low, "high": estimate.high} if estimate.low == estimate.low else {}
         found[name] = {"name": name, "value": estimate.value, "metadata": ends}
     return found
 
 
-def _sample(row: Asked, task: str, model: str, picture: Callable[[Path], str]) -> dict[str, Any]:
+def _sample(row: Asked, task: str, model: str, picture: str) -> dict[str, Any]:
+    """One sample; a picture is kept once, as an attachment to which the question refers wherever it stands."""
     content: list[dict[str, Any]] = [{"type": "text", "text": row.prompt or row.record.id}]
+    attached = {digest.of_json(picture)[:32]: picture} if picture else {}
     if row.sample is not None and row.sample.image is not None:
-        content.insert(0, {"type": "image", "image": picture(row.sample.image), "detail": "auto"})
+        shown = f"attachment://{next(iter(attached))}" if attached else row.sample.image.name
+        content.insert(0, {"type": "image", "image": shown, "detail": "auto"})
     verdict = {True: "C", False: "I", None: "N"}[row.right]
     sample: dict[str, Any] = {
         "id": row.record.id,
+        "uuid": digest.of_json([model, task, row.record.id])[:22],
         "epoch": 1,
         "input": [{"role": "user", "content": content}],
         "target": row.target,
@@ -100,18 +139,8 @@ def _sample(row: Asked, task: str, model: str, picture: Callable[[Path], str]) -
         },
         "scores": {task: {"value": verdict, "answer": row.said, "metadata": dict(row.record.counts)}},
         "metadata": {"group": row.record.group, "image": row.record.image, "p_yes": row.p_yes},
+        "attachments": attached,
     }
     if not row.record.scored:
         sample |= {"scores": None, "error": {"message": row.said, "traceback": "", "traceback_ansi": ""}}
     return sample
-
-
-def _picture(path: Path, fence: Path | None) -> str:
-    """The picture as a data address; its name where it is none, or lies outside."""
-    if fence is not None and not lies_inside(path, fence):
-        return path.name
-    try:
-        kind = media_type(path)
-    except (ImageError, FileNotFoundError):
-        return path.name
-    return f"data:{kind};base64," + base64.b64encode(path.read_bytes()).decode("ascii")

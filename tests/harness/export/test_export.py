@@ -17,10 +17,13 @@ from typer.testing import CliRunner
 
 from harness.cli import export as command
 from harness.errors import UsageError
+from harness.export import inspect
+from harness.export.rows import of_run
 from harness.store import Journal, Record, Run
 from harness.types import Failure
 
 MakeRun = Callable[..., Run]
+TASKS = ("amber", "pope", "ohd-caps")
 
 
 def export(run: Run, world: Path, out: Path, *words: str) -> list[Path]:
@@ -50,10 +53,14 @@ def told(python: str, script: str, *words: Path) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_an_inspect_log_holds_every_question_answer_and_verdict(make_run: MakeRun, world: Path, tmp_path: Path) -> None:
+def log_of(run: Run, world: Path, task: str, pictures: inspect.Pictures | None = None) -> dict[str, Any]:
+    (one,) = [one for one in of_run(run, world) if one.task.name == task]
+    return inspect.log(run, one, pictures or inspect.Pictures())
+
+
+def test_an_inspect_log_holds_every_question_answer_and_verdict(make_run: MakeRun, world: Path) -> None:
     run = make_run("a@1", tasks=("pope",))
-    log = json.loads(export(run, world, tmp_path)[0].read_text())
-    assert log["version"] == 2
+    log = log_of(run, world, "pope")
     assert len(log["samples"]) == len(run.records("pope"))
     sample, record = log["samples"][0], run.records("pope")[0]
     assert sample["scores"]["pope"]["value"] == ("C" if record.counts["right"] else "I")
@@ -69,7 +76,7 @@ def test_a_failed_sample_is_an_error_and_no_answer(make_run: MakeRun, world: Pat
     one = run.records("pope")[0]
     with Journal(run.records_path("pope")) as journal:
         journal.append([Record(one.id, one.image, one.group, "", "", Failure("it <broke>"))])
-    log = json.loads(export(run, world, tmp_path / "i")[0].read_text())
+    log = log_of(run, world, "pope")
     broken = [sample for sample in log["samples"] if sample.get("error")]
     assert [sample["error"]["message"] for sample in broken] == ["(failed: it <broke>)"]
     assert log["results"]["completed_samples"] == log["results"]["total_samples"] - 1
@@ -78,26 +85,67 @@ def test_a_failed_sample_is_an_error_and_no_answer(make_run: MakeRun, world: Pat
 
 
 def test_an_unknown_format_is_refused(make_run: MakeRun, world: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="there is inspect and lm-eval"):
-        export(make_run("a@1", tasks=("pope",)), world, tmp_path, "--to", "helm")
+    app = typer.Typer(pretty_exceptions_enable=False)
+    command.register(app)
+    run = make_run("a@1", tasks=("pope",))
+    done = CliRunner().invoke(app, [run.id, "--results", str(run.folder.parent), "--to", "helm"])
+    assert done.exit_code == 2
+    assert "'inspect', 'inspect-json', 'lm-eval'" in " ".join(done.output.replace("│", " ").split())
 
 
-def test_inspect_ai_reads_its_logs(make_run: MakeRun, world: Path, tmp_path: Path) -> None:
+@pytest.mark.skipif(importlib.util.find_spec("inspect_ai") is not None, reason="inspect_ai is installed")
+def test_without_inspect_ai_it_is_said_what_to_install(make_run: MakeRun, world: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"pip install 'ohd-bench\[inspect\]', or --to lm-eval"):
+        export(make_run("a@1", tasks=("pope",)), world, tmp_path)
+
+
+def test_a_picture_stands_once_in_a_log_and_only_where_it_is_asked_for(make_run: MakeRun, world: Path) -> None:
+    run = make_run("a@1", tasks=("pope",))
+    asked = run.records("pope")[0].id
+    samples = log_of(run, world, "pope", inspect.Pictures(frozenset([asked]), world))["samples"]
+    for sample in samples:
+        (picture,) = sample["attachments"].values() or [""]
+        assert picture.startswith("data:image/") == (sample["id"] == asked)
+        assert json.dumps(sample).count("base64,") == (sample["id"] == asked)
+
+
+@pytest.mark.parametrize("to", ["inspect", "inspect-json"])
+def test_inspect_ai_reads_its_logs(make_run: MakeRun, world: Path, tmp_path: Path, to: str) -> None:
     python = reader("inspect_ai")
-    run = make_run("a@1")
-    export(run, world, tmp_path, "--images")
+    runs = [make_run("a@1"), make_run("b@1", sight=2.0)]
+    asked = runs[0].records("pope")[0].id
+    words = [*(run.id for run in runs), "--results", runs[0].folder.parent, "--data", world, "-o", tmp_path / "logs"]
+    written = subprocess.run(
+        [python, "-m", "ohd_bench", "export", *map(str, words), "--to", to, "--image-of", asked],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert written.returncode == 0, written.stderr
     script = """
 import json, sys
+from inspect_ai.analysis import evals_df, samples_df
 from inspect_ai.log import list_eval_logs, read_eval_log
-logs = [read_eval_log(found) for found in list_eval_logs(sys.argv[1])]
-print(json.dumps({log.eval.task: [log.status, len(log.samples), log.samples[0].input[0].content[0].type,
-    log.results.scores[0].metrics[sys.argv[2]].value if log.eval.task == "pope" else 0] for log in logs}))
+names = list_eval_logs(sys.argv[1])
+heads = [read_eval_log(name, header_only=True) for name in names]
+logs = [read_eval_log(name, resolve_attachments=True) for name in names]
+evals, samples = evals_df(sys.argv[1], quiet=True), samples_df(sys.argv[1], quiet=True)
+print(json.dumps({
+    "tasks": sorted([log.eval.task, log.status, len(log.samples)] for log in logs),
+    "ids": [head.eval.task_id for head in heads],
+    "plan": sorted({head.plan.steps[0].solver for head in heads}),
+    "pictures": sum(s.input[0].content[0].image.startswith("data:") for log in logs for s in log.samples),
+    "headline": {row.task_name: row.score_headline_metric for row in evals.itertuples()},
+    "values": {row.log + "": row.score_headline_value for row in evals.itertuples()},
+    "first": {head.eval.task: next(iter(head.results.scores[0].metrics)) for head in heads},
+    "rows": len(samples), "verdicts": sorted(set(samples["score_pope"].dropna())),
+}))
 """
-    found = told(python, script, tmp_path, Path("accuracy"))
-    assert set(found) == {"amber", "pope", "ohd-caps"}
-    for task, (status, samples, kind, _) in found.items():
-        assert (status, samples, kind) == ("success", len(run.records(task)), "image")
-    assert found["pope"][3] > 50
+    found = told(python, script, tmp_path / "logs")
+    assert found["tasks"] == sorted([t, "success", len(run.records(t))] for run in runs for t in TASKS)
+    assert len(set(found["ids"])) == 6
+    assert found["headline"] == found["first"] == {"amber": "AMBER", "pope": "f1", "ohd-caps": "top1"}
+    assert found["rows"] == sum(len(run.records(t)) for run in runs for t in TASKS)
+    assert found["pictures"] == 2
+    assert found["verdicts"] == ["C", "I"]
 
 
 def test_lm_eval_reads_its_files(make_run: MakeRun, world: Path, tmp_path: Path) -> None:
