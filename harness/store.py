@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+from harness import locks
 from harness import manifest as manifests
 from harness.digest import of_json
 from harness.errors import DataError, OhdBenchError, UsageError
 from harness.types import Answer, Failure
 
 ENDED = ("complete", "partial")
+RECORDS = "records.jsonl"
 LARGEST = 1e15
 """The most that one answer may add to a total."""
 
@@ -228,9 +230,22 @@ class Run:
         write_json(self.folder / "run.json", manifest)
         return manifest
 
+    def sources(self) -> list[Path]:
+        """The folders whose records are this run's."""
+        return [self.folder]
+
+    def known(self, task: str, keys: Mapping[str, str]) -> dict[str, Record]:
+        """The last record of each sample of this task, by id; an answer under its key of ``keys`` before any other."""
+        found: dict[str, Record] = {}
+        for folder in self.sources():
+            for id, record in latest(folder / task / RECORDS).items():
+                if id not in found or (record.key == keys.get(id) and record.scored):
+                    found[id] = record
+        return found
+
     def records_path(self, task: str) -> Path:
         """Where this task's records lie."""
-        return self.folder / task / "records.jsonl"
+        return self.folder / task / RECORDS
 
     def records(self, task: str) -> list[Record]:
         """The last record of each sample of this task, by id: not as they came, which hangs on batches and workers.
@@ -246,29 +261,22 @@ class Run:
         return found
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
-        """Hold the run for this process alone; UsageError where another one writes it, or the folder is read-only."""
+    def writing(self, patience: float = 0.0) -> Iterator[None]:
+        """Hold the run for this process alone; UsageError where another one writes it, or the folder is read-only.
+
+        ``patience`` is for how many seconds to wait for the other.
+        """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self.folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
+            lock = locks.taken(self.folder / ".lock", patience)
+        except locks.Held as error:
+            raise UsageError(
+                f"another process is writing {self.folder}; wait for it, or name another --results"
+            ) from error
         except OSError as error:
             raise UsageError(f"cannot write to {self.folder}: {error.strerror}; name another --results") from error
-        try:
-            _lock(lock, self.folder)
+        with lock:
             yield
-        finally:
-            os.close(lock)
-
-
-def _lock(handle: int, folder: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows: no advisory locks, appends are still whole lines
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise UsageError(f"another process is writing {folder}; wait for it, or name another --results") from error
 
 
 def runs(results: Path) -> list[Run]:

@@ -23,16 +23,17 @@ def dealt(
     ``size`` is how many images are in a batch; 0 where each answer stands alone, so that only what is due is asked.
     ``lanes`` batches are dealt in turn, image by image, so that so many workers can each be at one of their own.
     """
-    images = by_image(samples if size else [sample for sample in samples if sample.id in due])
-    wanted = [batch for batch in _cut(images, max(1, size)) if any(s.id in due for image in batch for s in image)]
+    every = cut(samples if size else [sample for sample in samples if sample.id in due], size)
+    wanted = [batch for batch in every if any(s.id in due for image in batch for s in image)]
     for first in range(0, len(wanted), lanes):
         for row in zip_longest(*wanted[first : first + lanes]):
             yield from ((first + n, image) for n, image in enumerate(row) if image is not None)
 
 
-def _cut(images: Images, size: int) -> list[Images]:
-    """Batches of equal size, or one less, so that no worker has a long one left at the end."""
-    count = -(-len(images) // size)
+def cut(samples: Sequence[Sample], size: int) -> list[Images]:
+    """Batches of equal size, or one less, so that no worker has a long one left at the end; an image each for 0."""
+    images = by_image(samples)
+    count = -(-len(images) // max(1, size))
     ends = [len(images) * n // count for n in range(count + 1)] if count else [0]
     return [images[start:end] for start, end in pairwise(ends)]
 

@@ -18,10 +18,11 @@ from PIL import Image
 from harness import digest
 from harness.asking import ask as asking
 from harness.asking import batches
+from harness.asking.shards import Shard
 from harness.errors import DegenerateError
 from harness.images import ImageError, image_digest, open_image
 from harness.prefetch import prefetched
-from harness.store import Journal, Record, Run, latest
+from harness.store import RECORDS, Journal, Record, Run, latest
 from harness.types import Answer, Asked, Failure, Reply, Sample, Task
 
 See = Callable[[Path], Image.Image | None]
@@ -39,6 +40,10 @@ class Questions:
     digest: str
     rules: str
     labels: Mapping[Path, str]
+    shard: Shard | None = None
+    """The share of the batches that is to be asked; None is all."""
+    lent: frozenset[str] = frozenset()
+    """Samples that a shard leaves to another task of the run, which asks the very same."""
 
     def counted_by(self, sample: Sample) -> str:
         """The digest of how this sample's answer is counted: the task's rules and the right answer."""
@@ -67,6 +72,28 @@ def questions(task: Task, samples: Iterable[Sample]) -> Questions:
     ]
     labels = _labels({sample.image for sample in chosen if sample.image is not None})
     return Questions(task, chosen, digest.of_json(asked), digest.of_json([task.name, task.rules()])[:12], labels)
+
+
+def sharded(every: Sequence[Questions], shard: Shard) -> list[Questions]:
+    """The same of this shard. What a task before asks as well is left to the run, which lends the answer it has then.
+
+    Asked here, in other company, it could come out with other last digits than lent.
+    """
+    seen: set[str] = set()
+    found = []
+    for one in every:
+        said = {sample.id: _said(sample) for sample in one.samples}
+        lent = frozenset(id for id, what in said.items() if what in seen)
+        seen |= set(said.values())
+        found.append(replace(one, shard=shard, lent=lent))
+    return found
+
+
+def _said(sample: Sample) -> str:
+    """All that two samples must have in common for one answer to do for both."""
+    image = image_digest(sample.image) if sample.image and sample.image.is_file() else str(sample.image)
+    told = [sample.prompt, sample.texts, sample.tokens, sample.until, sample.parts, sample.mean, sample.templates]
+    return digest.of_json([image, *told])
 
 
 def _labels(images: Iterable[Path]) -> dict[Path, str]:
@@ -123,14 +150,16 @@ def answer(
     """
     path = run.records_path(asked.task.name)
     keys = {sample.id: model.key(sample) if _there(sample) else "" for sample in asked.samples}
-    before = latest(path)
+    before = run.known(asked.task.name, keys)
     by_id = {sample.id: sample for sample in asked.samples}
     kept = {id: r for id, r in before.items() if keys.get(id) == r.key and _answers(by_id[id], r.reply)}
     gone = [replace(r, reply=GONE) for id, r in before.items() if id not in keys and r.reply != GONE]
     with Journal(path) as journal:
-        journal.append([*_recounted(asked, kept), *gone])
-        tick(len(kept))
-        due = {sample.id for sample in asked.samples if sample.id not in kept}
+        if asked.shard is None:  # what a shard did not answer is not its own to write
+            journal.append([*_recounted(asked, kept), *gone])
+        ours = _share(asked, keys, ask.batch)
+        due = ours - kept.keys()
+        tick(len(asked.samples) - len(due))
         if due:
             lent = _lent(run, asked, keys, due)
             journal.append(lent)
@@ -140,13 +169,30 @@ def answer(
             journal.append(records)
             tick(len(records))
     _refuse_constant(asked, path)
-    return standing(run, asked, keys)
+    return standing(run, asked, keys, ours)
+
+
+def _share(asked: Questions, keys: Mapping[str, str], size: int) -> set[str]:
+    """The ids of all samples, or of those that the shard is to answer."""
+    same = _same(asked, keys)
+    first = [samples[0] for samples in same]
+    mine = {sample.id for sample in first} if asked.shard is None else asked.shard.share(first, keys, size)
+    return {sample.id for samples in same if samples[0].id in mine for sample in samples} - asked.lent
+
+
+def _same(asked: Questions, keys: Mapping[str, str]) -> list[list[Sample]]:
+    """The samples that ask the very same together, in the order of the first of each."""
+    found: dict[str, list[Sample]] = {}
+    for sample in asked.samples:
+        found.setdefault(keys[sample.id] or f"missing {sample.id}", []).append(sample)
+    return list(found.values())
 
 
 def _lent(run: Run, asked: Questions, keys: Mapping[str, str], due: set[str]) -> list[Record]:
     """Answers that another task of this run has to the very same question: nothing is asked twice of one model."""
-    others = {path.parent.name for path in run.folder.glob("*/records.jsonl")} - {asked.task.name}
-    known = {r.key: r.reply for name in sorted(others) for r in latest(run.records_path(name)).values() if r.scored}
+    paths = [path for folder in run.sources() for path in sorted(folder.glob(f"*/{RECORDS}"))]
+    others = [path for path in paths if path.parent.name != asked.task.name]
+    known = {r.key: r.reply for path in others for r in latest(path).values() if r.scored}
     return [
         _record(asked, sample, known[keys[sample.id]], keys[sample.id])
         for sample in asked.samples
@@ -154,12 +200,13 @@ def _lent(run: Run, asked: Questions, keys: Mapping[str, str], due: set[str]) ->
     ]
 
 
-def standing(run: Run, asked: Questions, keys: Mapping[str, str]) -> Progressed:
+def standing(run: Run, asked: Questions, keys: Mapping[str, str], expected: set[str]) -> Progressed:
     """How many of the expected samples have an answer under these keys, and how many failed."""
-    ours = [r for id, r in latest(run.records_path(asked.task.name)).items() if keys.get(id) == r.key]
+    known = run.known(asked.task.name, keys)
+    ours = [r for id, r in known.items() if id in expected and keys.get(id) == r.key]
     failures = [record.reply.reason for record in ours if isinstance(record.reply, Failure)]
     scored = sum(record.scored for record in ours)
-    return Progressed(len(asked.samples), scored, len(failures), failures[0][:300] if failures else "")
+    return Progressed(len(expected), scored, len(failures), failures[0][:300] if failures else "")
 
 
 def _answers(sample: Sample, reply: Answer | Failure) -> bool:
@@ -200,11 +247,9 @@ def _asked(
     due: set[str], asked: Questions, keys: Mapping[str, str], ask: asking.Ask, see: See
 ) -> Iterator[list[Record]]:
     """The records of each reply, as they come: one for every sample that asks the same and is due."""
-    same: dict[str, list[Sample]] = {}
-    for sample in asked.samples:
-        same.setdefault(keys[sample.id] or f"missing {sample.id}", []).append(sample)
-    first = {samples[0].id: [twin for twin in samples if twin.id in due] for samples in same.values()}
-    questions = [samples[0] for samples in same.values()]
+    same = _same(asked, keys)
+    first = {samples[0].id: [twin for twin in samples if twin.id in due] for samples in same}
+    questions = [samples[0] for samples in same]
     broken: list[Reply] = []
     dealt = batches.dealt(questions, {id for id, twins in first.items() if twins}, ask.batch, ask.workers)
     replies = asking.finite(ask(_opened(list(dealt), see, broken)), asked.task.name)

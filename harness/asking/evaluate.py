@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from harness import digest, images, registry
-from harness.asking import available, controls, engine, provenance
+from harness.asking import available, controls, engine, provenance, shard_runs
 from harness.asking.estimate import TimeEstimate
 from harness.asking.first_prompt import first_prompt
 from harness.asking.models import Models
 from harness.asking.retrieve import gallery_digest
 from harness.asking.run_options import RunOptions
+from harness.asking.shards import Shard
 from harness.data import Data
 from harness.errors import BrokenDataError, DataError, UsageError
 from harness.stats import tally
@@ -106,6 +107,8 @@ def plan(options: RunOptions, tasks: Sequence[Task], data: Data) -> RunPlan:
         questions.append(found)
     if not questions:
         raise DataError(f"{data.root} holds no image of any task; docs/data.md says where they belong")
+    if options.shard:
+        questions = engine.sharded(questions, Shard.parse(options.shard))
     return RunPlan(options, data, tuple(questions), tuple(parts))
 
 
@@ -127,13 +130,14 @@ def perform(plan: RunPlan, encoder: Encoder | None, host: LvlmHost | None, ticki
     with registry.loading(encoder.spec if encoder else "the LVLM"):
         lvlm = host(encoder) if host else None
         identity = _identity(plan, encoder, lvlm)
-    run = Run(_folder(plan, encoder, lvlm, identity))
-    with run.writing():
+    about = identity | {"training": provenance.training(encoder), "alignment": provenance.alignment(lvlm)}
+    unasked = {one.task.name: _entry(one, engine.Progressed(len(one.samples), 0, 0)) for one in plan.questions}
+    whole, shard = Run(_folder(plan, encoder, lvlm, identity)), plan.options.shard
+    begun = {**about, **_circumstances(plan, {}), "tasks": unasked}
+    with shard_runs.written(whole, Shard.parse(shard) if shard else None, begun) as run:
         known = run.manifest()
-        unasked = {one.task.name: _entry(one, engine.Progressed(len(one.samples), 0, 0)) for one in plan.questions}
         known_tasks = unasked | known.get("tasks", {})
-        made = {"training": provenance.training(encoder), "alignment": provenance.alignment(lvlm)}
-        run.update(status="running", **identity, **made, **_circumstances(plan, known), tasks=known_tasks)
+        run.update(status="running", **about, **_circumstances(plan, known), tasks=known_tasks)
         standings: dict[str, engine.Progressed] = {}
         status = "interrupted"
         try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from harness.asking.shards import Shard
 from harness.errors import UsageError
 from harness.types import Place
 
@@ -18,7 +19,8 @@ class RunOptions:
     """Which models are asked which tasks over which data, and how. ``ohd-bench run --help`` has a word on each.
 
     Models and tasks are specs, ``NAME[:LOCATION][?key=value]``; the first encoder is the base of the comparison.
-    ``limit`` is in images a task (0: all), ``verify`` a share from 0 to 1, ``batch_size`` in images (0: what fits).
+    ``limit`` is in images a task (0: all), ``verify`` a share from 0 to 1, ``batch_size`` in images (0: what fits),
+    ``shard`` a share of the batches, I/N from 1/N to N/N, that is kept apart until a command without it reads it back.
     ``available`` asks about the images that are there, and marks the run as that part of its tasks.
     """
 
@@ -35,6 +37,7 @@ class RunOptions:
     dtype: str = "auto"
     device: str = "auto"
     workers: int = 1
+    shard: str = ""
     verify: float = 0.0
     include: tuple[Path, ...] = ()
     allow_outside: bool = False
@@ -45,6 +48,10 @@ class RunOptions:
         for name, lowest in least.items():
             if not getattr(self, name) >= lowest:
                 raise UsageError(f"{name} is {getattr(self, name)}; it starts at {lowest}")
+        if self.shard:
+            Shard.parse(self.shard)
+        if self.shard and self.verify:
+            raise UsageError("verify asks answers of the whole run again: give it to the command that reads the shards")
         if self.verify > 1:
             raise UsageError(f"verify is {self.verify}; it is a share, from 0 to 1")
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import typer
 
 COMMANDS = (
-    "run", "list", "show", "score", "compare", "attribute", "effects", "objects", "report", "encoder", "train", "sweep",
-    "study", "export", "leaderboard", "data", "new", "check", "doctor",
+    "run", "merge", "list", "show", "score", "compare", "attribute", "effects", "objects", "report", "encoder", "train",
+    "sweep", "study", "export", "leaderboard", "data", "new", "check", "doctor",
 )  # fmt: skip
 """The files that have commands, in the order of ``--help``. They import what is heavy inside their commands."""
 

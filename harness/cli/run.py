@@ -70,6 +70,10 @@ def run(
             min=1, max=1024, help="Processes, each with its own copy of the models.", envvar="OHD_BENCH_WORKERS"
         ),
     ] = DEFAULT.workers,
+    shard: Annotated[
+        str,
+        typer.Option(help="Ask the share I/N, 1/N to N/N; 'merge' reads all back.", envvar="OHD_BENCH_SHARD"),
+    ] = DEFAULT.shard,
     verify: Annotated[
         float,
         typer.Option(min=0.0, max=1.0, help="Ask this share again one by one, count flips.", envvar="OHD_BENCH_VERIFY"),
@@ -95,18 +99,23 @@ def run(
     """
     from harness import console
     from harness.verbs import run as verb
+    from harness.verbs import shards
 
     if not verbose:
         console.quiet()
     options = RunOptions.of(
         encoders=encoder, lvlm=lvlm, tasks=task, data=data, results=results, align=align, control=control, limit=limit,
-        seed=seed, batch_size=batch_size, dtype=dtype, device=device, workers=workers, verify=verify, include=include,
-        allow_outside=allow_outside, available=available,
+        seed=seed, batch_size=batch_size, dtype=dtype, device=device, workers=workers, shard=shard, verify=verify,
+        include=include, allow_outside=allow_outside, available=available,
     )  # fmt: skip
     if estimate:
         expected = verb.estimate(options, console)
         console.print_json(expected.json()) if as_json else console.show(expected)
         return
+    if options.shard:
+        part = shards.run_shard(options, console)
+        console.print_json(part.json()) if as_json else console.show(part)
+        raise typer.Exit(0 if part.complete else 1)
     asked = replace(verb.run(options, console), full=full)
     console.print_json(asked.json()) if as_json else console.show(asked)
     _say_standings(asked, options, as_json)

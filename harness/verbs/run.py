@@ -93,10 +93,18 @@ class Estimated(Result):
 
 def run(options: RunOptions, watcher: Watcher) -> Asked:
     """One run for each encoder (or one of the LVLM as it came), each kept in its folder below ``options.results``."""
-    plan, host = _planned(options, watcher)
-    outcomes = [evaluate.perform(plan, encoder, host, watcher.ticking) for _, encoder in _encoders(options, watcher)]
+    if options.shard:
+        raise UsageError("a shard has no table of its own: ask it by harness.verbs.shards.run_shard")
+    plan, outcomes = performed(options, watcher)
     tasks = [questions.task for questions in plan.questions]
     return Asked([one.run for one in outcomes], tasks, outcomes=outcomes)
+
+
+def performed(options: RunOptions, watcher: Watcher) -> tuple[evaluate.RunPlan, list[evaluate.Outcome]]:
+    """What is asked, and how each run, or the share of it that ``options.shard`` names, stands after."""
+    plan, host = _planned(options, watcher)
+    every = _encoders(options, watcher)
+    return plan, [evaluate.perform(plan, encoder, host, watcher.ticking) for _, encoder in every]
 
 
 def estimate(options: RunOptions, watcher: Watcher) -> Estimated:

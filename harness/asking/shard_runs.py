@@ -1,0 +1,120 @@
+"""What shards of a run have answered: each in a folder of its own below the run's, read back into the run by one."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness.asking.shards import Shard
+from harness.store import Journal, Record, Run, latest
+
+FOLDER = "shards"
+PATIENCE = 30.0
+"""Seconds that a shard waits for others to begin: each holds the run while it begins, and no longer."""
+OWN = ("expected", "scored", "failed", "first_failure", "seconds")
+"""What a shard's entry of a task says of the shard alone."""
+
+
+@dataclass(frozen=True)
+class ShardRun(Run):
+    """A shard of a run: it knows the answers of all, and writes to a folder of its own."""
+
+    @property
+    def whole(self) -> Run:
+        """The run it is a shard of."""
+        return Run(self.folder.parents[1])
+
+    @property
+    def id(self) -> str:
+        """The run's name and the shard's."""
+        return f"{self.whole.id}/{FOLDER}/{self.folder.name}"
+
+    def sources(self) -> list[Path]:
+        """The run's own folder, and those of all shards, whoever writes them."""
+        return [self.whole.folder, *(part.folder for part in shard_runs(self.whole))]
+
+
+def shard_runs(run: Run) -> list[ShardRun]:
+    """Every shard of this run that was not read back yet, by name."""
+    return [ShardRun(path.parent) for path in sorted(run.folder.glob(f"{FOLDER}/*/run.json"))]
+
+
+@contextlib.contextmanager
+def written(run: Run, shard: Shard | None, begun: Mapping[str, Any], patience: float = PATIENCE) -> Iterator[Run]:
+    """Where to keep what is answered: the run, its shards read back first, or with a ``shard`` that shard's folder.
+
+    The run is held by the one, a shard by the other; UsageError where another process holds it, and where either is to
+    begin while the other is being written. ``begun`` is what the manifest of a run says that only shards have begun.
+    """
+    if shard is None:
+        with run.writing():
+            merge(run)
+            yield run
+        return
+    part = ShardRun(run.folder / FOLDER / str(shard))
+    with contextlib.ExitStack() as held:
+        with run.writing(patience):
+            if not run.manifest():
+                run.update(status="sharded", **begun)
+            held.enter_context(part.writing())
+            part.update(**part.manifest())  # so that it is one of the run's shards from now on
+        yield part
+
+
+def merge(run: Run) -> int:
+    """Read every shard back into the run, which the caller holds; how many records came. UsageError where one is held.
+
+    A kill amid it loses nothing: a shard goes when the run's records, its own among them, are on the disk.
+    """
+    found = shard_runs(run)
+    with contextlib.ExitStack() as held:
+        for part in found:
+            held.enter_context(part.writing())
+        came = sum(_read_back(run, part) for part in found)
+    if found:
+        entries = {name: _stands(run, name, entry) for name, entry in run.manifest()["tasks"].items()}
+        done = all(entry["scored"] == entry["expected"] for entry in entries.values())
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        run.update(tasks=entries, status="complete" if done else "partial", finished=now)
+        for part in found:  # no longer held, as an open file cannot be taken away on Windows; the run still is
+            shutil.rmtree(part.folder)
+        with contextlib.suppress(OSError):
+            (run.folder / FOLDER).rmdir()
+    return came
+
+
+def _read_back(run: Run, part: ShardRun) -> int:
+    """The shard's records that say something new, added to the run's; and what its manifest says, to the run's."""
+    came = 0
+    entries = run.manifest().get("tasks", {})
+    for name, told in part.manifest().get("tasks", {}).items():
+        there = latest(run.records_path(name))
+        new = [record for record in latest(part.records_path(name)).values() if _adds(record, there.get(record.id))]
+        with Journal(run.records_path(name)) as journal:
+            journal.append(new)
+        came += len(new)
+        entry = {key: value for key, value in told.items() if key not in OWN} | entries.get(name, {})
+        if new:
+            entry["seconds"] = round(entry.get("seconds", 0.0) + told.get("seconds", 0.0), 1)
+        entries[name] = entry
+    run.update(tasks=entries)
+    return came
+
+
+def _adds(record: Record, there: Record | None) -> bool:
+    """Whether a shard's record is to be kept beside what the run has: a failure never stands over an answer."""
+    if there is None or (record.scored and not there.scored):
+        return True
+    return record != there and (record.scored or not there.scored)
+
+
+def _stands(run: Run, name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The task's entry with how it stands now."""
+    kept = list(latest(run.records_path(name)).values())
+    scored = sum(record.scored for record in kept)
+    return {**entry, "scored": scored, "failed": len(kept) - scored, "expected": entry.get("expected", len(kept))}
