@@ -45,27 +45,42 @@ def text_only(samples: Sequence[Sample], seed: int = 0) -> Scores:
     TF-IDF of one and two tokens, with length; logistic regression; cross-validated so that all rows of an image are
     held out together. Two texts that read the same score the same, so that ties can count against it.
     """
+    fold = folds([str(s.image) for s in samples], seed)
+    found: Scores = [(0.0,) * len(s.texts) for s in samples]
+    for k in range(FOLDS):
+        seen = [s for s, own in zip(samples, fold, strict=True) if own != k]
+        held = [n for n, own in enumerate(fold) if own == k]
+        if not held or not seen:  # of a single image there is nothing to learn from
+            continue
+        score = reader(seen)([text for n in held for text in samples[n].texts])
+        for n, own in zip(held, _by_sample([samples[n] for n in held], score), strict=True):
+            found[n] = own
+    return found
+
+
+Reader = Callable[[Sequence[str]], NDArray[np.float64]]
+"""What scores texts without a picture: the higher, the more like a true caption."""
+
+
+def reader(samples: Sequence[Sample]) -> Reader:
+    """The linear scorer that these samples teach."""
     from scipy.sparse import csr_matrix, hstack
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    texts = [text for sample in samples for text in sample.texts]
+    seen = [text for sample in samples for text in sample.texts]
     true = np.array([text == s.texts[int(s.target)] for s in samples for text in s.texts])
-    row = np.repeat(np.arange(len(samples)), [len(s.texts) for s in samples])
-    fold = _folds([str(s.image) for s in samples], seed)[row]
-    length = lengths(texts)
-    score = np.zeros(len(texts))
-    for k in range(FOLDS):
-        seen, held = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
-        if not len(held) or not len(seen):  # of a single image there is nothing to learn from
-            continue
-        words = TfidfVectorizer(token_pattern=TOKEN, ngram_range=(1, 2))
-        mean, spread = length[seen].mean(0), length[seen].std(0) + 1e-9
-        parts = [words.fit_transform([texts[i] for i in seen]), csr_matrix((length[seen] - mean) / spread)]
-        model = LogisticRegression(C=STRENGTH, max_iter=1000).fit(hstack(parts).tocsr(), true[seen])
-        rest = [words.transform([texts[i] for i in held]), csr_matrix((length[held] - mean) / spread)]
-        score[held] = model.decision_function(hstack(rest).tocsr())
-    return _by_sample(samples, score)
+    length = lengths(seen)
+    mean, spread = length.mean(0), length.std(0) + 1e-9
+    words = TfidfVectorizer(token_pattern=TOKEN, ngram_range=(1, 2))
+    parts = [words.fit_transform(seen), csr_matrix((length - mean) / spread)]
+    model = LogisticRegression(C=STRENGTH, max_iter=1000).fit(hstack(parts).tocsr(), true)
+
+    def score(texts: Sequence[str]) -> NDArray[np.float64]:
+        rest = [words.transform(texts), csr_matrix((lengths(texts) - mean) / spread)]
+        return np.asarray(model.decision_function(hstack(rest).tocsr()))
+
+    return score
 
 
 def lengths(texts: Sequence[str]) -> NDArray[np.float64]:
@@ -73,7 +88,7 @@ def lengths(texts: Sequence[str]) -> NDArray[np.float64]:
     return np.array([[len(text.split()), len(text)] for text in texts], float)
 
 
-def _folds(images: Sequence[str], seed: int) -> NDArray[np.int64]:
+def folds(images: Sequence[str], seed: int) -> NDArray[np.int64]:
     """A fold for each sample, the same for all of one image."""
     distinct = sorted(set(images))
     order = np.random.default_rng(seed).permutation(len(distinct))

@@ -26,11 +26,11 @@ def alone(out: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise UsageError(f"{out} is being trained in by another command") from error
+            raise UsageError(f"{out} is being filled by another command") from error
         yield
 
 
-def claim(path: Path, identity: Mapping[str, Any]) -> None:
+def claim(path: Path, identity: Mapping[str, Any], what: str = "training") -> None:
     """Notes in this file what its folder is filled with; UsageError where it is something else."""
     told = json.loads(json.dumps(identity))
     if not path.is_file():
@@ -41,7 +41,7 @@ def claim(path: Path, identity: Mapping[str, Any]) -> None:
     there = json.loads(path.read_text(encoding="utf-8"))
     for part, value in told.items():
         if there.get(part) != value:
-            raise UsageError(f"{path.parent} holds another training: {_where(part, there.get(part), value)}")
+            raise UsageError(f"{path.parent} holds another {what}: {_where(part, there.get(part), value)}")
 
 
 def _where(part: str, there: Any, asked: Any) -> str:

@@ -37,7 +37,8 @@ class OhdCaps(Task):
     tie is right, as in the authors' script. ``scorer`` is plain, f-clipscore
     (arXiv 2502.20034: the mean of a caption's logit and those of its nouns) or f-clipscore-gm (the geometric mean);
     ``nouns`` is the tagger that finds them, nltk or spacy:MODEL. ``ohd_caps/reading.json`` may list the nouns.
-    ``source`` is coco, flickr, nocaps, or several with commas between; all that are there by default.
+    ``source`` is coco, flickr, nocaps, one that was built (``data build-ohd``), or several with commas between; all
+    that are there by default.
     """
 
     mode, headline = "rank", "top1"
@@ -61,9 +62,7 @@ class OhdCaps(Task):
         source: str = "",
     ) -> None:
         super().__init__(data)
-        self.sources = tuple(one for one in source.split(",") if one) or SOURCES
-        if odd := next((one for one in self.sources if one not in SOURCES), None):
-            raise UsageError(f"ohd-caps has the sources {', '.join(SOURCES)}, not '{odd}'")
+        self._asked_sources = tuple(one for one in source.split(",") if one)
         if rules not in ("strict", "official"):
             raise UsageError(f"ohd-caps has the rules strict and official, not '{rules}'")
         self._rules = rules
@@ -93,14 +92,22 @@ class OhdCaps(Task):
 
     def _every(self) -> Iterator[Sample]:
         folder = self.data / "ohd_caps" / self.split
-        files = {source: path for source in self.sources if (path := self._labels(folder, source)).is_file()}
-        if not files:
-            raise DataError(
-                f"{folder} holds no OHD-Caps file; {self._labels(folder, self.sources[0]).name} belongs there"
-            )
+        files = {source: self._labels(folder, source) for source in self._sources(folder)}
+        absent = sorted(path for path in files.values() if not path.is_file())
+        if absent or not files:
+            name = absent[0].name if absent else self._labels(folder, "coco").name
+            raise DataError(f"{folder} holds no OHD-Caps file {name}; docs/data.md says where it comes from")
         for source, path in files.items():
             for number, row in enumerate(rows(path)):
                 yield self._sample(source, number, labelled(row))
+
+    def _sources(self, folder: Path) -> list[str]:
+        """Those asked for, or all that are there: the official ones first, then those built by the user."""
+        if self._asked_sources:
+            return list(self._asked_sources)
+        ends = "dev_data.json" if self.split == "dev" else "_out_label.json"
+        there = {path.name.removesuffix(ends).rstrip("_") or "coco" for path in folder.glob(f"*{ends}")}
+        return [*(one for one in SOURCES if one in there), *sorted(there - {*SOURCES})]
 
     def _labels(self, folder: Path, source: str) -> Path:
         if self.split == "dev":
@@ -109,7 +116,8 @@ class OhdCaps(Task):
 
     def _sample(self, source: str, number: int, found: Captions) -> Sample:
         root = self.data / "ohd_caps" / "images"
-        folders = [root, *(root / name for name in FOLDERS[source]), *(self.data / name for name in FOLDERS[source])]
+        own = FOLDERS.get(source, (source,))
+        folders = [root, *(root / name for name in own), *(self.data / name for name in own)]
         image = find(found.image, *folders, self.data / "images")
         sample = Sample(f"{source}-{number}", image, str(found.true), texts=found.texts, group=source)
         if self.scorer == "plain":

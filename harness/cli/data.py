@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
     data = typer.Typer(help="Prepare and examine data.", no_args_is_help=True)
     data.command()(prepare)
     data.command("classes")(classes)
-    for name in ("score", "artefacts", "datasets"):
+    for name in ("score", "artefacts", "datasets", "build_ohd"):
         if importlib.util.find_spec(f"harness.cli.{name}"):
             module = importlib.import_module(f"harness.cli.{name}")
             if hasattr(module, "register_data"):

@@ -76,7 +76,7 @@ def test_ties_count_against_and_equal_captions_are_no_rivals() -> None:
 
 def test_rows_of_one_image_are_held_out_together() -> None:
     images = ["a", "b", "a", "c", "b"] * 7
-    folds = artefacts._folds(images, 0)
+    folds = artefacts.folds(images, 0)
     assert all(len({f for f, i in zip(folds, images, strict=True) if i == name}) == 1 for name in "abc")
 
 

@@ -25,7 +25,7 @@ READING = {
 """What to read first in a folder; what is not named here follows by its name."""
 ROOMS = (
     *("", "asking", "scoring", "comparison", "report", "export", "lvlms", "vision_language"),
-    *("vision_language/packed", "vision_language/layouts", "compute", "words", "datasets", "micro", "cli"),
+    *("vision_language/packed", "vision_language/layouts", "compute", "words", "datasets", "building", "micro", "cli"),
 )
 """The folders of the harness as one reads them: from a question asked to a table printed, then what that stands on."""
 

@@ -1,0 +1,1 @@
+"""Building OHD-Caps rows for any pictures: objects found, absent ones sampled, captions written, checked, de-leaked."""

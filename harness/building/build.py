@@ -1,0 +1,237 @@
+"""Build an OHD-Caps data set from pictures and captions: block by block, in processes, going on where it was killed."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness import claim
+from harness.building import card, finders, output, sampler
+from harness.building.deleak import Leak, choose
+from harness.building.drafts import Draft, Picture, Unwritable, annotation, draft
+from harness.building.lexicon import Lexicon, read_words
+from harness.building.llm import LlmWriter, Replies, Server
+from harness.building.writer import RuleWriter, Writer
+from harness.errors import DataError, UsageError
+from harness.images import PICTURES
+from harness.store import write_json
+
+BLOCK = 500
+"""Images written, checked and de-leaked together: one unit of work, kept whole or not at all."""
+
+REQUESTS = 30
+"""Captions asked for an image: 27 negatives, and up to three true ones."""
+TOKENS = (130, 60)
+"""About how many tokens a request has, and its reply."""
+
+Ticking = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What is built of what. ``objects`` are ``FINDER:LOCATION``, ``splits`` their shares by name."""
+
+    images: Path
+    captions: tuple[Path, ...]
+    objects: tuple[str, ...]
+    out: Path
+    name: str = "own"
+    words: Path | None = None
+    splits: Mapping[str, float] = field(default_factory=lambda: {"test": 1.0})
+    least_objects: int = 3
+    seed: int = 0
+    workers: int = 1
+    link: bool = False
+    server: Server | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """What a build that was begun may go on with."""
+        told = {key: value for key, value in asdict(self).items() if key not in ("workers", "link", "server", "out")}
+        told |= {"images": str(self.images), "captions": [str(path) for path in self.captions]}
+        told["words"] = str(self.words or "")
+        told["writer"] = self.server.identity() if self.server else "rules"
+        return told
+
+
+@dataclass(frozen=True)
+class Block:
+    """One unit of work."""
+
+    number: int
+    pictures: tuple[tuple[Picture, sampler.Absent], ...]
+
+
+@dataclass(frozen=True)
+class Built:
+    """What came of it."""
+
+    out: Path
+    rows: Mapping[str, int]
+    left_out: Mapping[str, int]
+    leak: Leak
+    statistics: Mapping[str, Mapping[str, int]]
+    seconds: float
+
+
+def build(options: BuildOptions, ticking: Ticking) -> Built:
+    """Writes ``OUT/ohd_caps`` and a card; DataError where nothing can be written, UsageError where OUT is another's."""
+    began = time.monotonic()
+    with claim.alone(options.out):
+        claim.claim(options.out / "build.json", options.identity(), "build")
+        lexicon, pictures, left_out = _gather(options)
+        blocks = _blocks(options, lexicon, pictures)
+        kept, failed = _written(options, lexicon, blocks, ticking)
+        left_out.update(failed)
+        if not kept:
+            raise DataError(f"no row could be written: {_told(left_out)}")
+        rows = _put(options, kept)
+        leak = _leak(kept, options.seed)
+        built = Built(options.out, rows, dict(left_out), leak, sampler.statistics(kept), time.monotonic() - began)
+        card.write(options, built)
+        return built
+
+
+def expected(options: BuildOptions, price: tuple[float, float] | None) -> str:
+    """How many requests an LLM will get at most, in how many tokens, and at what cost where its price is known."""
+    _, pictures, _ = _gather(options)
+    calls = len(pictures) * REQUESTS
+    asked, said = calls * TOKENS[0], calls * TOKENS[1]
+    cost = f", about {(asked * price[0] + said * price[1]) / 1e6:,.2f} by --price" if price else ""
+    at_once = options.server.concurrency if options.server else 1
+    return (
+        f"about {calls:,} requests for {len(pictures):,} pictures ({asked:,} tokens asked, {said:,} written{cost}), "
+        f"{at_once} at once: {calls / at_once / 60:,.0f} minutes at a second each; replies kept are not asked for again"
+    )
+
+
+def _told(left_out: Mapping[str, int]) -> str:
+    return "; ".join(f"{number} {why}" for why, number in left_out.items()) or "there are no pictures"
+
+
+def _gather(options: BuildOptions) -> tuple[Lexicon, list[Picture], Counter[str]]:
+    """The words, and the pictures that have captions and enough objects; why the others have no row, counted."""
+    if not options.images.is_dir():
+        raise DataError(f"--images {options.images} is not a folder")
+    files = sorted(path for path in options.images.rglob("*") if path.suffix.lower() in PICTURES)
+    said = finders.captions(options.captions)
+    found = finders.find(options.objects, files)
+    words = read_words(options.words) if options.words else {}
+    lexicon = Lexicon({name: words.get(name, ()) for name in found.names}, found.kin)
+    pictures, left_out = [], Counter[str]()
+    for path in files:
+        captions = tuple(dict.fromkeys(said.get(path.name, ())))
+        named = {name for text in captions for name in lexicon.named(text)}
+        present = list(found.objects.get(path.name, ()))
+        present += sorted(named - set(present))
+        if not captions:
+            left_out["without a caption"] += 1
+        elif len(present) < options.least_objects:
+            left_out[f"with fewer than {options.least_objects} objects"] += 1
+        elif len(lexicon.names) - len(present) < sampler.LEADS:
+            left_out["with too few objects absent"] += 1
+        else:
+            pictures.append(Picture(path.name, captions, tuple(present)))
+    if twice := [name for name, times in Counter(path.name for path in files).items() if times > 1]:
+        raise UsageError(f"{len(twice)} names stand twice below {options.images}, {twice[0]} the first")
+    return lexicon, pictures, left_out
+
+
+def _blocks(options: BuildOptions, lexicon: Lexicon, pictures: Sequence[Picture]) -> list[Block]:
+    absent = sampler.sample([one.present for one in pictures], lexicon.names, options.seed)
+    pairs = list(zip(pictures, absent, strict=True))
+    return [Block(n // BLOCK, tuple(pairs[n : n + BLOCK])) for n in range(0, len(pairs), BLOCK)]
+
+
+def _written(
+    options: BuildOptions, lexicon: Lexicon, blocks: Sequence[Block], ticking: Ticking
+) -> tuple[list[dict[str, Any]], Counter[str]]:
+    """Every row of every block, those of an earlier command read back; and why pictures have none."""
+    todo = [block for block in blocks if not _place(options, block.number).is_file()]
+    with ticking("write captions", sum(len(block.pictures) for block in todo)) as tick:
+        for number in _each(options, lexicon, todo):
+            tick(number)
+    rows: list[dict[str, Any]] = []
+    failed: Counter[str] = Counter()
+    for block in blocks:
+        kept = json.loads(_place(options, block.number).read_text(encoding="utf-8"))
+        rows += kept["rows"]
+        failed.update(kept["left_out"])
+    return rows, failed
+
+
+def _each(options: BuildOptions, lexicon: Lexicon, blocks: Sequence[Block]) -> Iterator[int]:
+    work = [(options, lexicon, block) for block in blocks]
+    if options.workers == 1 or len(work) < 2 or options.server:  # threads ask a server
+        yield from map(_write_block, work)
+        return
+    with multiprocessing.get_context("spawn").Pool(min(options.workers, len(work))) as pool:
+        yield from pool.imap_unordered(_write_block, work)
+
+
+def _place(options: BuildOptions, number: int) -> Path:
+    return options.out / "blocks" / f"{number:06d}.json"
+
+
+def _write_block(work: tuple[BuildOptions, Lexicon, Block]) -> int:
+    options, lexicon, block = work
+    server = options.server
+    writer: Writer = LlmWriter(server, Replies.of(options.out)) if server else RuleWriter(lexicon)
+
+    def drafted(pair: tuple[Picture, sampler.Absent]) -> Draft | Unwritable:
+        return draft(*pair, lexicon, writer, options.seed)
+
+    drafts: list[Draft] = []
+    left_out: Counter[str] = Counter()
+    with ThreadPoolExecutor(server.concurrency if server else 1) as threads:
+        every = list(threads.map(drafted, block.pictures))
+    for made in every:
+        if isinstance(made, Draft):
+            drafts.append(made)
+        else:
+            left_out[f"of which {made.why.split(' that ')[0]}"] += 1
+    chosen = choose(drafts, options.seed + block.number)[0] if drafts else []
+    rows = [annotation(one.draft, one.positive, one.negatives) for one in chosen]
+    write_json(_place(options, block.number), {"rows": rows, "left_out": dict(left_out)})
+    return len(block.pictures)
+
+
+def _put(options: BuildOptions, rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """The files of each split with the pictures they name; how many rows each has."""
+    where = {path.name: path for path in options.images.rglob("*") if path.suffix.lower() in PICTURES}
+    looks = {str(row["file_path"]): output.look(where[str(row["file_path"])]) for row in rows}
+    group = output.groups({name: look for name, look in looks.items() if look is not None})
+    place = output.picture_placer(options.link)
+    splits: dict[str, list[Mapping[str, Any]]] = {name: [] for name in options.splits}
+    for row in rows:
+        name = str(row["file_path"])
+        if name in group:  # a picture that cannot be read has no row
+            splits[output.split_of(group[name], options.splits, options.seed)].append(row)
+            place(where[name], options.out / "ohd_caps" / "images" / name)
+    for split, own in splits.items():
+        if own:
+            output.write_split(options.out / "ohd_caps", split, options.name, own)
+    return {split: len(own) for split, own in splits.items()}
+
+
+def _leak(rows: Sequence[Mapping[str, Any]], seed: int, most: int = 2000) -> Leak:
+    """What the whole tells a reader of texts alone, measured on at most 2,000 of its rows."""
+    from random import Random
+
+    from harness.building.deleak import Choice, measure
+
+    some = Random(f"leak/{seed}").sample(list(rows), min(most, len(rows)))
+    return measure([Choice(*_read_back(row)) for row in some])
+
+
+def _read_back(row: Mapping[str, Any]) -> tuple[Draft, str, list[str]]:
+    name, absent = str(row["file_path"]), sampler.Absent((), {})
+    negatives = [text for kind in (*sampler.INSERTED, "delete") for text in row[f"{kind}_samples"].values()]
+    return Draft(Picture(name, (), ()), absent, (), ()), str(row["positive_sample"]), negatives

@@ -1,0 +1,182 @@
+"""Which words name which object, where a caption names one, and how a caption would name it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from harness.errors import BrokenDataError
+from harness.rows import object_of, shown
+
+_WORD = re.compile(r"[A-Za-z]+(?:['-][A-Za-z]+)*")
+_SPACED = re.compile(r"\S+")
+_ONE = frozenset(_SPACED.findall("a an the another one this that each every his her its their"))
+_MANY = frozenset(_SPACED.findall("two three four five six several many some few these those both various multiple"))
+_BREAKS = frozenset(
+    _SPACED.findall(
+        "of in on at by with near next to and or is are was were be being that which who while as from into over under "
+        "for has have had behind beside through along up down out off it they there sits stands eats holds rides"
+    )
+)
+"""Words that no noun phrase goes across, to its article."""
+_FOLLOWS = _BREAKS | frozenset(
+    _SPACED.findall("inside outside around across against during sitting standing lying laying")
+)
+"""What may follow a whole noun phrase: after anything else the noun may be part of a longer one."""
+_IRREGULAR = {
+    "person": "people", "man": "men", "woman": "women", "child": "children", "mouse": "mice", "sheep": "sheep",
+    "fish": "fish", "skis": "skis", "scissors": "scissors", "goose": "geese", "foot": "feet", "tooth": "teeth",
+    "broccoli": "broccoli",
+}  # fmt: skip
+_PAIRS = frozenset(("skis", "scissors", "glasses", "jeans", "pants"))
+_MASS = frozenset(("broccoli",))
+
+
+def plural(word: str) -> str:
+    """The word for several: by English rule, or one of the few exceptions that pictures are full of."""
+    head, _, last = word.rpartition(" ")
+    if last in _IRREGULAR:
+        made = _IRREGULAR[last]
+    elif last.endswith("man") and last != "human":
+        made = f"{last[:-3]}men"
+    elif last.endswith(("s", "x", "ch", "sh")):
+        made = f"{last}es"
+    elif re.search(r"[^aeiou]y$", last):
+        made = f"{last[:-1]}ies"
+    elif last.endswith("fe"):
+        made = f"{last[:-2]}ves"
+    else:
+        made = f"{last}s"
+    return f"{head} {made}" if head else made
+
+
+def with_article(word: str) -> str:
+    """The word as a caption brings it in: a cup, an oven, a pair of skis, some broccoli."""
+    last = word.rpartition(" ")[2]
+    if last in _MASS:
+        return f"some {word}"
+    if last in _PAIRS:
+        return f"a pair of {word}"
+    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """Where a text names an object: the words, the noun phrase around them, and whether another can stand there."""
+
+    name: str
+    start: int
+    end: int
+    phrase: int
+    """Where its phrase begins: at its article or number, or else at its first word."""
+    determiner: str
+    many: bool
+    free: bool
+    """Whether what follows lets another noun stand in its place ("a car", but not "a car door")."""
+
+
+class Lexicon:
+    """The objects that there are, each with the words that name it; its own name is one of them."""
+
+    def __init__(self, words: Mapping[str, Iterable[str]], kin: Mapping[str, str] | None = None) -> None:
+        self.words = {name: tuple(dict.fromkeys((name, *more))) for name, more in words.items()}
+        self.kin = dict(kin or {})
+        """A wider class of each object, where it is known: what may stand in for what."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every object, in the order given."""
+        return tuple(self.words)
+
+    @cached_property
+    def _forms(self) -> dict[tuple[str, ...], tuple[str, bool]]:
+        """Words in a row → the object they name, and whether several of it."""
+        found: dict[tuple[str, ...], tuple[str, bool]] = {}
+        for name, words in self.words.items():
+            for word in words:
+                found.setdefault(tuple(plural(word.lower()).split()), (name, True))
+        for name, words in self.words.items():
+            for word in words:
+                singular = tuple(word.lower().split())
+                if found.get(singular, (name, True))[1]:
+                    found[singular] = (name, word in ("people", "men", "women", "children"))
+        return found
+
+    @cached_property
+    def _longest(self) -> int:
+        return max(map(len, self._forms), default=1)
+
+    def named(self, text: str) -> set[str]:
+        """The objects that this text names."""
+        return {mention.name for mention in self.mentions(text)}
+
+    def mentions(self, text: str) -> list[Mention]:
+        """Every place where the text names an object, the longest name first ("dining table" is no "table")."""
+        tokens = [(found[0], found.start(), found.end()) for found in _WORD.finditer(text)]
+        lower = [word.lower() for word, _, _ in tokens]
+        found, at = [], 0
+        while at < len(tokens):
+            for size in range(min(self._longest, len(tokens) - at), 0, -1):
+                hit = self._forms.get(tuple(lower[at : at + size]))
+                if hit:
+                    found.append(self._mention(text, tokens, (at, at + size), hit))
+                    at += size - 1
+                    break
+            at += 1
+        return found
+
+    def _mention(
+        self, text: str, tokens: Sequence[tuple[str, int, int]], place: tuple[int, int], hit: tuple[str, bool]
+    ) -> Mention:
+        first, after = place
+        begin, determiner = first, ""
+        for back in range(first - 1, max(-1, first - 4), -1):
+            word = tokens[back][0].lower()
+            between = text[tokens[back][2] : tokens[back + 1][1]]
+            if between.strip() or word in _BREAKS or word.endswith("ing") or (word,) in self._forms:
+                break
+            if word in _ONE or word in _MANY:
+                begin, determiner = back, word
+                break
+        start, end = tokens[first][1], tokens[after - 1][2]
+        return Mention(hit[0], start, end, tokens[begin][1], determiner, hit[1], self._free(text, tokens, after, end))
+
+    def _free(self, text: str, tokens: Sequence[tuple[str, int, int]], after: int, end: int) -> bool:
+        if after == len(tokens):
+            return True
+        word = tokens[after][0].lower()
+        return bool(text[end : tokens[after][1]].strip()) or word in _FOLLOWS or word.endswith("ing")
+
+    def standing_in(self, mention: Mention, name: str) -> str:
+        """The phrase with which another object stands where this one did: its number and article kept."""
+        word = self.words[name][0]
+        if mention.many:
+            number = f"{mention.determiner} " if mention.determiner in (_MANY | {"the"}) else ""
+            return f"{number}{plural(word)}"
+        if mention.determiner in ("", "a", "an", "another", "one", "each", "every"):
+            return with_article(word)
+        return f"{mention.determiner} {word}"
+
+
+def listed(phrases: Sequence[str]) -> str:
+    """``a cup``, ``a cup and a car``, ``a cup, a car and a dog``."""
+    return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"
+
+
+def read_words(path: Path) -> dict[str, list[str]]:
+    """Object → words from a file: an object of lists, or CHAIR's vocabulary (``inverse_synonym_dict``)."""
+    table = object_of(path)
+    inverse = table.get("inverse_synonym_dict", None)
+    if isinstance(inverse, dict):
+        found: dict[str, list[str]] = {}
+        for word, name in inverse.items():
+            if word and isinstance(name, str):
+                found.setdefault(name, []).append(word)
+        return found
+    for name, words in table.items():
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise BrokenDataError(f"{path}: '{name}' is {shown(words)}; right would be a list of words")
+    return table
