@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness import durable, locks
 from harness.errors import UsageError
 
 LOCK = ".lock"
@@ -16,17 +17,14 @@ LOCK = ".lock"
 @contextlib.contextmanager
 def alone(out: Path) -> Iterator[None]:
     """Holds the folder while it is filled; UsageError where another command holds it. A killed one lets go."""
-    import fcntl
-
     try:
         out.mkdir(parents=True, exist_ok=True)
+        lock = locks.taken(out / LOCK)
+    except locks.Held as error:
+        raise UsageError(f"{out} is being filled by another command") from error
     except OSError as error:
         raise UsageError(f"--out {out} cannot be written: {error.strerror}") from error
-    with (out / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UsageError(f"{out} is being filled by another command") from error
+    with lock:
         yield
 
 
@@ -58,6 +56,4 @@ def _where(part: str, there: Any, asked: Any) -> str:
 
 def write(path: Path, thing: Any) -> None:
     """The object as a JSON file, whole or not at all."""
-    draft = path.with_name(f".{path.name}")
-    draft.write_text(json.dumps(thing, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    draft.replace(path)
+    durable.replace(path, json.dumps(thing, indent=1, ensure_ascii=False) + "\n")

@@ -16,6 +16,7 @@ from typing import Any
 from accelerate import Accelerator
 from safetensors import SafetensorError
 
+from harness import locks
 from harness.errors import DataError, OhdBenchError, UsageError
 from harness.rows import object_of
 from harness.store import write_json
@@ -106,18 +107,14 @@ def clear(folder: Path) -> None:
 @contextlib.contextmanager
 def alone(out: Path) -> Iterator[None]:
     """Holds the folder while it is trained in; UsageError where another command holds it. A killed one lets go."""
-    import fcntl
-
     try:
         out.mkdir(parents=True, exist_ok=True)
-        file = (out / LOCK).open("w")
+        lock = locks.taken(out / LOCK)
+    except locks.Held as error:
+        raise UsageError(f"{out} is being trained in by another command") from error
     except OSError as error:
         raise UsageError(f"--out {out} cannot be written: {error.strerror}") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UsageError(f"{out} is being trained in by another command") from error
+    with lock:
         yield
 
 

@@ -165,8 +165,8 @@ def answer(
             journal.append(lent)
             tick(len(lent))
             due -= {record.id for record in lent}
-        for records in _asked(due, asked, keys, ask, see):
-            journal.append(records)
+        for records, batch_ends in _asked(due, asked, keys, ask, see):
+            journal.append(records, batch_ends)
             tick(len(records))
     _refuse_constant(asked, path)
     return standing(run, asked, keys, ours)
@@ -245,17 +245,25 @@ def _brief(reply: Answer) -> Answer:
 
 def _asked(
     due: set[str], asked: Questions, keys: Mapping[str, str], ask: asking.Ask, see: See
-) -> Iterator[list[Record]]:
-    """The records of each reply, as they come: one for every sample that asks the same and is due."""
+) -> Iterator[tuple[list[Record], bool]]:
+    """The records of each reply, as they come: one for every sample that asks the same and is due.
+
+    With them whether they are the last of their batch.
+    """
     same = _same(asked, keys)
     first = {samples[0].id: [twin for twin in samples if twin.id in due] for samples in same}
     questions = [samples[0] for samples in same]
     broken: list[Reply] = []
-    dealt = batches.dealt(questions, {id for id, twins in first.items() if twins}, ask.batch, ask.workers)
-    replies = asking.finite(ask(_opened(list(dealt), see, broken)), asked.task.name)
+    dealt = list(batches.dealt(questions, {id for id, twins in first.items() if twins}, ask.batch, ask.workers))
+    batch_of = {sample.id: batch for batch, samples in dealt for sample in samples}
+    open_samples = Counter(batch_of.values())
+    replies = asking.finite(ask(_opened(dealt, see, broken)), asked.task.name)
     for sample, reply in _chained(replies, broken):
-        if twins := first[sample.id]:
-            yield [_record(asked, twin, reply, keys[twin.id]) for twin in twins]
+        open_samples[batch_of[sample.id]] -= 1
+        yield (
+            [_record(asked, twin, reply, keys[twin.id]) for twin in first[sample.id]],
+            not open_samples[batch_of[sample.id]],
+        )
 
 
 def _chained(replies: Iterator[Reply], broken: list[Reply]) -> Iterator[Reply]:

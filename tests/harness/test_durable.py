@@ -1,0 +1,105 @@
+"""What was answered survives a power cut, a full disk and a lock that was left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import durable, locks
+from harness.store import Journal, Record
+from harness.types import Answer
+
+resource = pytest.importorskip("resource", reason="limits of a process are POSIX's")
+ROOT = Path(__file__).parents[2]
+
+
+@contextlib.contextmanager
+def full_after(size: int) -> Iterator[None]:
+    """No file may grow beyond this: what is written past it fails as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("size", [1000, 2000, 2500, 2999])
+def test_a_disk_that_fills_ends_the_command_in_a_line_and_the_same_command_ends_as_an_undisturbed_one(cli, bench, size):
+    with full_after(size):
+        said = cli(*bench.words())
+    assert said.code == 1
+    assert re.search(r"(run\.json|records\.jsonl): File too large; what was answered is kept", said.err), said.err
+    assert not list(bench.results.glob("*/.*.tmp"))
+    assert cli(*bench.words()).code == 0
+    kept = [json.loads(line)["id"] for line in bench.records().read_text().splitlines()]
+    assert len(kept) == len(set(kept)) == 18
+
+
+def test_results_below_a_file_are_refused_before_anything_is_asked(cli, bench):
+    bench.results.touch()
+    said = cli(*bench.words())
+    assert said.code == 2 and "name another --results" in said.err
+    assert bench.asked() == []
+
+
+def test_a_journal_is_on_the_disk_when_a_batch_ends_and_not_at_every_record(tmp_path, monkeypatch):
+    flushed, now = [], iter(range(1000))
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: (flushed.append(os.fstat(file).st_size), real(file)))
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    with Journal(tmp_path / "records.jsonl") as journal:
+        flushed.clear()
+        for n in range(6):
+            journal.append([Record(str(n), "i", "", "k", "r", Answer("yes"))], batch_ends=n % 3 == 2)
+        sizes = (tmp_path / "records.jsonl").stat().st_size
+        assert flushed == [sizes // 2, sizes]
+
+
+def test_batches_that_end_at_once_are_flushed_together_and_all_when_the_task_ends(tmp_path, monkeypatch):
+    flushed = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: (flushed.append(os.fstat(file).st_size), real(file)))
+    monkeypatch.setattr("time.monotonic", lambda: 0.0)
+    with Journal(tmp_path / "records.jsonl") as journal:
+        flushed.clear()
+        for n in range(50):
+            journal.append([Record(str(n), "i", "", "k", "r", Answer("yes"))], batch_ends=True)
+        assert flushed == []
+    assert flushed == [(tmp_path / "records.jsonl").stat().st_size]
+
+
+def test_a_file_is_replaced_whole_or_left_as_it_was(tmp_path):
+    path = tmp_path / "run.json"
+    durable.replace(path, "old")
+    with full_after(10), pytest.raises(OSError, match=r"File too large: .*run\.json"):
+        durable.replace(path, "n" * 100)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_lock_left_behind_by_a_killed_process_is_in_nobodys_way_and_a_living_ones_is(tmp_path):
+    path = tmp_path / ".lock"
+    code = f"import sys; sys.path[:0] = [{str(ROOT)!r}]\nfrom pathlib import Path\nfrom harness import locks\n"
+    code += f"held = locks.taken(Path({str(path)!r}))\nprint('held', flush=True)\nsys.stdin.read()\n"
+    other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert other.stdout and other.stdout.readline() == "held\n"
+    with pytest.raises(locks.Held):
+        locks.taken(path)
+    other.kill()
+    other.communicate()
+    with locks.taken(path, patience=5), pytest.raises(locks.Held):
+        locks.taken(path)
+
+
+def test_nothing_is_decided_by_a_clock_that_can_be_set():
+    for path in [*ROOT.glob("harness/**/*.py"), *ROOT.glob("encoders/**/*.py")]:
+        assert "time.time(" not in path.read_text(encoding="utf-8"), path
