@@ -151,7 +151,9 @@ def make_encoder(text: str, place: Place) -> Encoder:
     spec = parse_spec(text)
     make = find(encoders, spec.name, "encoder")
     with loading(text):
-        return make(spec, place)
+        made = make(spec, place)
+        made.describe()  # reads what the files say of the pixels
+    return made
 
 
 def make_lvlm(text: str, place: Place) -> LvlmHost:

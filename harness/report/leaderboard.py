@@ -55,8 +55,11 @@ def unreadable(results: Path) -> dict[str, str]:
 
 
 def _read(run: Run) -> None:
-    for task in evaluate.kept_tasks([run]):
-        run.records(task.name)
+    names = {task.name for task in evaluate.kept_tasks([run])}
+    for name in run.manifest().get("tasks", {}):
+        if name not in names:
+            raise UsageError(f"{run.folder}/run.json calls a task '{name}' whose spec gives {', '.join(sorted(names))}")
+        run.records(name)
 
 
 def render(results: Path, without: Collection[str] = ()) -> str:

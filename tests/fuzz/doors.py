@@ -235,7 +235,7 @@ def _answers_are_wrong(said: Said, path: Path, sound: Path) -> str:
     where = [(row.get("category"), row.get("image"), row.get("question")) for row in every]
     if not all(isinstance(part, str) for key in where for part in key) or not all(key in truths for key in where):
         return ""
-    said_ = [row.get("answer") for row in every]
+    said_ = [_alone(row.get("answer")) for row in every]
     if not all(isinstance(text, str) for text in said_):
         return f"scored although an answer is no text: {said_}"[:200]
     right = sum(_official(text) == truths[key] for text, key in zip(said_, where, strict=True))
@@ -243,6 +243,13 @@ def _answers_are_wrong(said: Said, path: Path, sound: Path) -> str:
     found = (told["n_scored"], told["metrics"]["pooled"]["accuracy"])
     due = (len(every), round(100 * right / len(every), 1))
     return "" if found[0] == due[0] and abs(found[1] - due[1]) < 0.051 else f"{due} was scored as {found}"
+
+
+def _alone(said: Any) -> Any:
+    """A list of one answer is that answer, as lmms-eval writes it."""
+    while isinstance(said, list) and len(said) == 1:
+        said = said[0]
+    return said
 
 
 @cache

@@ -183,6 +183,18 @@ def test_the_leaderboard_names_what_it_leaves_out_and_writes_the_rest(cli, bench
     assert cli(*words).code == 0
 
 
+def test_a_task_under_another_name_than_its_spec_gives_is_odd(cli, bench):
+    cli(*bench.words())
+    cli(*bench.words(decoding="beam"))
+    path = next(bench.results.glob("*/run.json"))
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps(told | {"tasks": {"red ": told["tasks"]["red"]}}))
+    page = bench.root / "page.md"
+    said = cli("leaderboard", "--results", bench.results, "--include", bench.plugin, "--out", page)
+    assert (said.code, "calls a task 'red '" in said.err) == (1, True)
+    assert page.read_text().count("| `eye") == 1
+
+
 def test_a_newer_manifest_and_an_odd_one_are_told_apart(tmp_path):
     write_json(tmp_path / "run.json", {"format": manifest.FORMAT + 1})
     with pytest.raises(UsageError, match="newer ohd-bench"):

@@ -118,3 +118,12 @@ def test_a_tokenizer_whose_ids_the_model_has_no_row_for_is_refused_when_it_is_lo
             told = json.loads((folder / name).read_text())
             (folder / name).write_text(json.dumps(told | {token: "a token that is new"}))
     assert "tokenizer" in refused(kind, folder)
+
+
+@pytest.mark.parametrize("mean", [0.5, True, "0.5", {}])
+def test_a_mean_that_is_no_list_of_channels_is_refused_when_a_tower_is_loaded(whole, tmp_path, mean):
+    folder = tmp_path / "clip"
+    shutil.copytree(whole / "clip", folder)
+    told = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").write_text(json.dumps(told | {"image_mean": mean}))
+    assert "clip" in refused("clip", folder)
