@@ -9,7 +9,9 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -152,9 +154,17 @@ def _changed(path: Path, number: int, what: str) -> DataError:
     return DataError(f"{path}, line {number}: {what}; remove the line to ask it again")
 
 
-def latest(path: Path) -> dict[str, Record]:
-    """The last record of each sample id."""
-    return {record.id: record for record in read_records(path)}
+def latest(path: Path) -> Mapping[str, Record]:
+    """The last record of each sample id; a file that has not changed since is not read again."""
+    if not path.exists():
+        return {}
+    told = path.stat()
+    return _latest(path, told.st_ino, told.st_mtime_ns, told.st_size)
+
+
+@lru_cache(maxsize=16)
+def _latest(path: Path, inode: int, changed: int, size: int) -> Mapping[str, Record]:
+    return MappingProxyType({record.id: record for record in read_records(path)})
 
 
 class Journal:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,28 @@ class AnswerSet:
 def of_run(run: Run, name: str = "") -> AnswerSet:
     """A kept run as a side."""
     manifest = run.manifest()
-    records = {task: run.records(task) for task in manifest.get("tasks", {})}
-    return AnswerSet(name or title(manifest) or run.id, records, manifest, run)
+    return AnswerSet(name or title(manifest) or run.id, _Kept(run, tuple(manifest.get("tasks", {}))), manifest, run)
+
+
+class _Kept(Mapping[str, list[Record]]):
+    """A run's records by task, each task's read when it is first asked for: to group runs needs none."""
+
+    def __init__(self, run: Run, tasks: tuple[str, ...]) -> None:
+        self._run, self._tasks = run, tasks
+        self._read: dict[str, list[Record]] = {}
+
+    def __getitem__(self, task: str) -> list[Record]:
+        if task not in self._tasks:
+            raise KeyError(task)
+        if task not in self._read:
+            self._read[task] = self._run.records(task)
+        return self._read[task]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
 
 
 def title(manifest: Mapping[str, Any]) -> str:
