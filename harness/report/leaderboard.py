@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from harness.asking import available, controls, evaluate
-from harness.comparison import groups, metric_table, over_seeds
-from harness.comparison.groups import Group
-from harness.comparison.methods import Figures
+from harness.asking import controls, evaluate
+from harness.comparison import metric_table
 from harness.errors import UsageError
-from harness.metrics import Metric
 from harness.report import published_tables
 from harness.report.markdown import table as markdown
+from harness.report.standings import Standing, Standings, standings
 from harness.shown import code_span
 from harness.shown import markdown as as_markdown
-from harness.stats import Estimate
 from harness.store import Run, fault, odd, runs
 from harness.types import Task
 
@@ -28,6 +26,8 @@ HEAD = """# Leaderboard
 
 Written by `ohd-bench leaderboard` from the answers kept in `results/`; do not edit. CI fails when it is stale.
 Values are followed by their 95 % interval over resampled images. ↑ higher is better, ↓ lower is better.
+A table a task, best first by its headline (bold); ★ only where the first is better than the second beyond chance.
+`ohd-bench leaderboard --html --csv` writes the same as a page that sorts and filters, and unrounded.
 Runs that differ by training seed alone are one row: the mean over so many seeds, ± half a 95 % interval over trainings
 and images (docs/validity.md). A row of one seed is about those weights, not about the method that made them.
 """
@@ -62,46 +62,68 @@ def _read(run: Run) -> None:
         run.records(name)
 
 
-def render(results: Path, without: Collection[str] = ()) -> str:
-    """The whole page as Markdown, the same for the same results; runs of these names are left out."""
-    kept = [(run, run.manifest()) for run in runs(results) if run.id not in without]
+def by_world(
+    results: Path, without: Collection[str] = (), names: Mapping[str, str] | None = None
+) -> dict[str, list[Standings]]:
+    """The tables by the title of their world; worlds of which nothing is kept have none."""
+    kept = _kept(results, without)
+    ours = {title: [one for one in kept if one[1].get("world") == world] for world, (title, _) in SECTIONS.items()}
+    return {title: standings(found, names) for title, found in ours.items() if found}
+
+
+def _kept(results: Path, without: Collection[str]) -> list[Kept]:
+    return [(run, run.manifest()) for run in runs(results) if run.id not in without]
+
+
+def render(results: Path, without: Collection[str] = (), names: Mapping[str, str] | None = None) -> str:
+    """The whole page as Markdown, the same for the same results; runs of the names in ``without`` are left out."""
+    kept, tables = _kept(results, without), by_world(results, without, names)
     parts = [HEAD]
     for world, (title, note) in SECTIONS.items():
         ours = [(run, manifest) for run, manifest in kept if manifest.get("world") == world]
-        body = _table(ours) + _pictures(ours, results) if ours else "Nothing kept yet.\n"
+        body = "Nothing kept yet.\n"
+        if ours:
+            shown = _columns(evaluate.kept_tasks(run for run, _ in ours))
+            body = "\n".join(_table(one, results.name) for one in tables[title])
+            body += _floors(ours, shown) + _pictures(ours, results)
         parts.append(f"## {title}\n\n{note}\n\n{body}")
     parts.append(published_tables.render())
     return "\n".join(parts)
 
 
-def _table(kept: Sequence[Kept]) -> str:
-    """A row for each run, a column for each summary metric of each task that any of them answered."""
-    tasks = evaluate.kept_tasks(run for run, _ in kept)
-    columns = _columns(tasks)
-    head = ["encoder", "LVLM", "data", "seeds", *(_column(*column) for column in columns)]
-    found = groups.together(run for run, _ in sorted(kept, key=lambda pair: _order(pair[1])))
-    return markdown(head, [_row(one, tasks, columns) for one in found]) + _floors(kept, columns)
+def _table(one: Standings, folder: str) -> str:
+    """A task's tables in Markdown: the headline bold, a star at what is better than the next beyond chance."""
+    heads = [_column(one.task, *column).removeprefix(as_markdown(one.task.name)).strip() for column in one.columns]
+    head = ["encoder", "LVLM", "data", "seeds", f"**{heads[0]}**", *heads[1:], "date", "runs"]
+    parts = [f"### {as_markdown(one.task.name)}\n"]
+    for title, rows in one.parts().items():
+        if rows:
+            parts += [f"{title}:\n"] if title else []
+            parts.append(markdown(head, [_row(one, row, folder) for row in rows]))
+    return "\n".join(parts)
 
 
-def _row(one: Group, tasks: Sequence[Task], columns: Sequence[Column]) -> list[str]:
-    """One run with intervals over images, or the mean of several trainings with intervals over both."""
-    manifest = one.sides[0].manifest
-    if len(one.sides) == 1 and one.sides[0].run:
-        cells = _cells(one.sides[0].run, tasks, columns)
-        return [_model(manifest, "encoder"), _model(manifest, "lvlm"), _data(manifest), "1", *cells]
-    models = [f"`{name}`" if (name := groups.model(one.sides, part)) else "–" for part in ("encoder", "lvlm")]
-    cells = [_mean(over_seeds.mean(one, task, group, name), task, group, name) for task, group, name in columns]
-    return [*models, _data(manifest), str(len(set(one.units()[0]))), *cells]
+def _row(one: Standings, row: Standing, folder: str) -> list[str]:
+    cells = [_value(one.task, row, column) for column in one.columns]
+    return [
+        *(code_span(model) if model else "–" for model in row.models),
+        as_markdown(", ".join([row.data, *row.marks])),
+        str(row.seeds),
+        f"**{cells[0]}**" + (" ★" if row.best else ""),
+        *cells[1:],
+        row.date,
+        " ".join(f"[{as_markdown(run.rpartition('-')[2])}]({quote(f'{folder}/{run}')})" for run in row.runs),
+    ]
 
 
-def _mean(found: Figures | None, task: Task, group: str, name: str) -> str:
-    """``mean ± half``; – where not every training was asked."""
-    if found is None or found.value != found.value:
-        return "–"
-    digits = task.metrics_of(group)[name].digits
+def _value(task: Task, row: Standing, column: tuple[str, str]) -> str:
+    """A run's value with its interval over images; of several trainings ``mean ± half``."""
+    found, digits = row.values[column], task.metrics_of(column[0])[column[1]].digits
+    if len(row.runs) == 1 or found.value != found.value:
+        return metric_table.cell(found, digits)
     half = found.high - found.value
     return metric_table.number(found.value, digits) + (
-        "" if half != half else f" ± {metric_table.number(half, digits)}"
+        f" ± {metric_table.number(half, digits)}" if half == half else ""
     )
 
 
@@ -120,33 +142,10 @@ def _model(manifest: Mapping[str, Any], part: str) -> str:
     return code_span(str(manifest[part]["spec"])) if manifest.get(part) else "–"
 
 
-def _data(manifest: Mapping[str, Any]) -> str:
-    marks = [as_markdown(str(manifest.get("data", "?")))]
-    if manifest.get("control", "none") != "none":
-        marks.append(as_markdown(f"control: {manifest['control']}"))
-    if manifest.get("limit"):
-        marks.append(f"{manifest['limit']} images only")
-    marks += map(as_markdown, available.marks(manifest))
-    if manifest.get("status") != "complete":
-        marks.append(f"**{as_markdown(str(manifest.get('status', 'unknown')))}**")
-    return ", ".join(marks)
-
-
 def _column(task: Task, group: str, name: str) -> str:
     metric = task.metrics_of(group)[name]
     arrow = {"higher": " ↑", "lower": " ↓", "neither": ""}[metric.better]
     return as_markdown(f"{task.name} {group.split('/')[-1]} {name}{arrow}")
-
-
-def _cells(run: Run, tasks: Sequence[Task], columns: Iterable[Column]) -> list[str]:
-    values = {task.name: metric_table.scores(task, run.records(task.name)) for task in tasks}
-    return [
-        _cell(values[task.name].get(group, {}).get(name), task.metrics_of(group)[name]) for task, group, name in columns
-    ]
-
-
-def _cell(value: Estimate | None, metric: Metric) -> str:
-    return metric_table.cell(value, metric.digits)
 
 
 def _pictures(kept: Sequence[Kept], results: Path) -> str:

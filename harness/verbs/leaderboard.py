@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.asking import evaluate
 from harness.errors import UsageError
+from harness.report import board
 from harness.report import leaderboard as page
 from harness.report.side_by_side import SideBySide
+from harness.report.standings import Standings
 from harness.result import Result, plain
 from harness.store import runs
 
@@ -25,6 +28,20 @@ class Leaderboard(Result):
     results: Path
     markdown: str
     left_out: Mapping[str, str]
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def standings(self) -> dict[str, list[Standings]]:
+        """The tables by the title of their world."""
+        return page.by_world(self.results, self.left_out, self.names)
+
+    def html(self) -> str:
+        """The page that sorts and filters itself."""
+        return board.html(self.standings, self.results.name)
+
+    def csv(self) -> str:
+        """A row for each task, model and metric, unrounded."""
+        return board.as_csv(self.standings)
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for each run, task, group and metric."""
@@ -44,9 +61,12 @@ class Leaderboard(Result):
         yield Markdown(self.markdown)
 
 
-def leaderboard(results: Path) -> Leaderboard:
-    """The leaderboard that these kept results give; UsageError where there is no such folder."""
+def leaderboard(results: Path, names: Mapping[str, str] | None = None) -> Leaderboard:
+    """The leaderboard that these kept results give; UsageError where there is no such folder.
+
+    ``names`` are shown instead of specs, or for the runs of these names.
+    """
     if not results.is_dir():
         raise UsageError(f"{results} is not a folder of runs; 'ohd-bench run' makes one")
     left_out = page.unreadable(results)
-    return Leaderboard(results, page.render(results, left_out), left_out)
+    return Leaderboard(results, page.render(results, left_out, names), left_out, names or {})

@@ -14,7 +14,7 @@ READING = {
     "harness/asking": "engine ask evaluate controls estimate verify features pool",
     "harness/scoring": "score answers formats fields matching evidence spelling reply scoreboard published",
     "harness/comparison": "answer_sets compare bias probabilities significance metric_table existence attribution",
-    "harness/report": "page plots gallery leaderboard published_tables markdown",
+    "harness/report": "page plots gallery leaderboard standings board published_tables markdown",
     "harness/vision_language": "host speaker template preprocess yes_no_tokens fits swap align",
     "harness/vision_language/packed": "requests prefix_tree decode forward kv_cache",
     "harness/vision_language/layouts": "checkpoint original weight_names folder overlay lora merge",

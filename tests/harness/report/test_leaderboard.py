@@ -1,0 +1,106 @@
+"""The leaderboard: sorted tables, what does not compare apart, and a page of fifty towers that sorts itself."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.store import Run
+from harness.verbs.leaderboard import leaderboard
+
+MakeRun = Callable[..., Run]
+
+
+def rows(page: str, title: str) -> list[list[str]]:
+    section = page.partition(f"### {title}\n")[2].partition("\n### ")[0].partition("What needs no picture")[0]
+    return [line.split(" | ") for line in section.splitlines() if line.startswith("| `")]
+
+
+@pytest.fixture
+def results(make_run: MakeRun, tmp_path: Path) -> Path:
+    make_run("blind@1", tasks=("pope",), sight=0.2)
+    make_run("keen@1", tasks=("pope",), sight=4.0)
+    make_run("fair@1", tasks=("pope",), sight=1.5)
+    make_run("keen@shuffled", tasks=("pope",), sight=4.0, control="shuffle-image")
+    make_run("keen@part", tasks=("pope",), sight=4.0).update(limit=5, seed=0)
+    return tmp_path / "results"
+
+
+def test_the_best_comes_first_and_is_marked_where_it_is_better_beyond_chance(results: Path, make_run: MakeRun) -> None:
+    found = rows(leaderboard(results).markdown, "pope")
+    assert [row[0].strip("| `") for row in found[:3]] == ["keen", "fair", "blind"]
+    assert [("★" in " ".join(row)) for row in found] == [True, False, False, False, False]
+    make_run("keen@2", tasks=("pope",), sight=4.0, digests={"tower": "another"})
+    assert "★ " not in leaderboard(results).markdown.partition("### pope")[2]
+
+
+def test_controls_and_limited_runs_stand_apart(results: Path) -> None:
+    page = leaderboard(results).markdown
+    whole, apart = page.partition("### pope")[2].split("Controls, and runs on a part of the data:")[:2]
+    assert "shuffle" not in whole and "images only" not in whole
+    assert "control: shuffle-image" in apart and "5 images only" in apart
+
+
+def test_a_lower_rate_of_invention_comes_first(make_run: MakeRun, tmp_path: Path) -> None:
+    for name, invent in (("a", 0.9), ("b", 0.1)):
+        make_run(f"{name}@1", tasks=("amber",), invent=invent)
+    assert [row[0].strip("| `") for row in rows(leaderboard(tmp_path / "results").markdown, "amber")] == ["b", "a"]
+
+
+def test_a_run_is_shown_by_the_name_it_is_given_and_linked(results: Path) -> None:
+    page = leaderboard(results, {"keen": "Keen <b>Eye</b>", "fair@1": "Fair"})
+    assert "`Keen &lt;b>Eye&lt;/b>`" in page.markdown and "`Fair`" in page.markdown
+    assert "(results/keen%401)" in page.markdown
+    assert "Keen &lt;b&gt;Eye&lt;/b&gt;" in page.html() and "<b>Eye" not in page.html()
+
+
+def test_the_csv_holds_every_value_unrounded(results: Path) -> None:
+    board = leaderboard(results)
+    found = list(csv.DictReader(io.StringIO(board.csv())))
+    by_run = {(row["run"], row["metric"]): row["value"] for row in board.rows() if row["group"] == "pooled"}
+    assert {row["rank"] for row in found} == {"1", "2", "3", ""}
+    for row in found:
+        if row["group"] == "pooled" and row["value"]:
+            assert float(row["value"]) == by_run[(row["runs"], row["metric"])]
+
+
+@pytest.fixture
+def fifty(make_run: MakeRun, tmp_path: Path) -> Path:
+    for n in range(50):
+        make_run(f"tower-{n:02}@{n}", tasks=("pope",), sight=0.2 + n / 20, digests={"tower": str(n)})
+    page = tmp_path / "leaderboard.html"
+    page.write_text(leaderboard(tmp_path / "results").html(), encoding="utf-8")
+    return page
+
+
+@pytest.mark.slow
+def test_fifty_towers_are_sorted_and_filtered_in_a_browser_without_network(fifty: Path) -> None:
+    assert not re.search(r"(?:src|href)=\"(?:https?:)?//", fifty.read_text(encoding="utf-8"))
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    browser_path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser_path is None:
+        pytest.skip("no Chromium is installed")
+    with api.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(fifty.as_uri())
+        accuracy = "thead th:has-text('accuracy') >> nth=0"
+        values = f"[...document.querySelectorAll('tbody tr')].map(row => +row.cells[{4 + 1}].dataset.by)"
+        page.click(f"{accuracy} >> button")
+        falling = page.evaluate(values)
+        page.click(f"{accuracy} >> button")
+        assert falling == sorted(falling, reverse=True) and page.evaluate(values) == sorted(falling)
+        page.fill("#filter", "tower-07 micro")
+        assert page.locator("tbody tr:visible").count() == 1
+        assert page.inner_text("#count") == "1 of 50 rows"
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert asked == [fifty.as_uri()]
+        browser.close()
