@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -48,6 +49,7 @@ def find(specs: Iterable[str], pictures: Sequence[Path]) -> Found:
     objects: dict[str, list[str]] = defaultdict(list)
     kin: dict[str, str] = {}
     names: dict[str, None] = {}
+    importlib.import_module("harness.building.networks")  # which registers its own
     for spec in specs:
         name, _, location = spec.partition(":")
         if name not in FINDERS:
