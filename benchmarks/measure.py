@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from harness.compute import memory
 from harness.compute.onednn import fast_linear
 
 Measurement = dict[str, Any]
@@ -111,15 +110,7 @@ def ceilings() -> Ceilings:
 
 def peak_bytes() -> int:
     """The most memory this process ever had: on the GPU where there is one."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    status = Path("/proc/self/status")
-    if status.is_file():  # ru_maxrss would count the parent's memory as well
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return memory.peak_bytes(torch.cuda.is_available())
 
 
 def row(name: str, reference: float, product: float, equal: bool, **detail: Any) -> Measurement:

@@ -15,7 +15,9 @@ DEEPEST = 32
 """How far lists and objects of a manifest may be nested."""
 
 _RUN: Mapping[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("tasks", "part", "encoder", "lvlm", "training", "alignment", "versions", "git", "place"), dict),
+    **dict.fromkeys(
+        ("tasks", "part", "encoder", "lvlm", "training", "alignment", "versions", "git", "place", "cost"), dict
+    ),
     **dict.fromkeys(("id", "data", "world", "control", "status", "created", "finished"), str),
     **dict.fromkeys(("format", "limit", "seed"), int),
 }

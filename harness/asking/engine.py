@@ -315,7 +315,7 @@ def versions() -> dict[str, str]:
 def git_state(folder: Path) -> dict[str, Any]:
     """The commit of the code that ran and whether it had changes; empty outside a checkout."""
     try:
-        here = ["git", "-C", str(folder)]
+        here = ["git", "--no-optional-locks", "-C", str(folder)]  # a kill leaves no lock in the user's checkout
         subprocess.run([*here, "ls-files", "--error-unmatch", Path(__file__).name], capture_output=True, check=True)  # noqa: S603
         commit = subprocess.run([*here, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)  # noqa: S603
         dirt = subprocess.run([*here, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)  # noqa: S603

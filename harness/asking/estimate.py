@@ -25,11 +25,23 @@ class TimeEstimate:
     images: int
     of_samples: int
     of_images: int
+    read_bytes: int = 0
+    """Size of all images' files."""
+    device: str = "cpu"
+    chips: int = 1
+    """GPUs, or threads of a CPU, that were busy."""
+    peak_bytes: int = 0
+    """The most memory the process has taken so far: torch's on a GPU, else all of it."""
 
     @property
     def seconds(self) -> float:
         """For all samples. The images asked are spread evenly, so they hold as many samples each as the others."""
         return self.measured_s / self.samples * self.of_samples if self.samples else math.nan
+
+    @property
+    def hours(self) -> float:
+        """Chip-hours for all samples: GPU-hours, or core-hours on a CPU."""
+        return self.seconds * self.chips / 3600
 
     def record(self) -> dict[str, Any]:
         """The numbers, for ``--json``."""
@@ -40,13 +52,20 @@ class TimeEstimate:
             "images": self.images,
             "of_samples": self.of_samples,
             "of_images": self.of_images,
+            "chip_hours": self.hours if self.samples else None,
+            "chips": self.chips,
+            "device": self.device,
+            "peak_bytes": self.peak_bytes,
+            "read_bytes": self.read_bytes,
         }
 
     def said(self) -> str:
         """One line for the user."""
         return (
             f"about {_duration(self.seconds)} for {self.of_samples} samples on {self.of_images} images "
-            f"(measured: {self.samples} samples on {self.images} images in {self.measured_s:.1f} s)"
+            f"(measured: {self.samples} samples on {self.images} images in {self.measured_s:.1f} s); "
+            f"{self.hours:.2g} {'core' if self.device == 'cpu' else 'GPU'}-hours, "
+            f"peak {self.peak_bytes / 1e9:.1f} GB on {self.device}, {self.read_bytes / 1e6:.0f} MB of images to read"
         )
 
 
@@ -70,7 +89,9 @@ def estimate(
     asked = sum(1 for _ in ask(opened(group) for group in groups))
     took = time.perf_counter() - began
     images = len({sample.image or sample.id for sample in samples})
-    return TimeEstimate(took, asked, len({s.image or s.id for s in chain(*groups)}), len(samples), images)
+    files = {sample.image for sample in samples if sample.image}
+    read = sum(path.stat().st_size for path in files if path.is_file())
+    return TimeEstimate(took, asked, len({s.image or s.id for s in chain(*groups)}), len(samples), images, read)
 
 
 def _duration(seconds: float) -> str:

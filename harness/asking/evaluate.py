@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import digest, images, registry
-from harness.asking import available, controls, engine, provenance, shard_runs
+from harness.asking import available, controls, cost, engine, provenance, shard_runs
 from harness.asking.estimate import TimeEstimate
 from harness.asking.first_prompt import first_prompt
 from harness.asking.models import Models
@@ -146,7 +146,7 @@ def perform(plan: RunPlan, encoder: Encoder | None, host: LvlmHost | None, ticki
             done = all(one["scored"] == one["expected"] for one in run.manifest()["tasks"].values())
             status = "complete" if done else "partial"
         finally:
-            run.update(status=status, finished=_now())
+            run.update(status=status, finished=_now(), cost=cost.costs(run, plan.options.place))
     return Outcome(run, standings)
 
 
@@ -185,10 +185,16 @@ def _ask(
 
 
 def estimates(plan: RunPlan, encoder: Encoder | None, host: LvlmHost | None) -> dict[str, TimeEstimate]:
-    """How long each task of the plan will take this pair of models, from asking a few images; nothing is kept."""
-    pair = Models(encoder, host(encoder) if host else None, plan.options.place, plan.options.include)
+    """What each task of the plan will cost with this pair of models, from asking a few images; no answer is kept.
+
+    The estimate itself is, in the cache: the run's manifest says it beside what the run then took.
+    """
+    lvlm = host(encoder) if host else None
+    pair = Models(encoder, lvlm, plan.options.place, plan.options.include)
     view = controls.view(plan.options.control)
-    return {asked.task.name: pair.estimated(asked.task.mode, asked.samples, view) for asked in plan.questions}
+    found = {asked.task.name: pair.estimated(asked.task.mode, asked.samples, view) for asked in plan.questions}
+    cost.note(Run(_folder(plan, encoder, lvlm, _identity(plan, encoder, lvlm))), found)
+    return found
 
 
 def floor_values(asked: engine.Questions) -> dict[str, dict[str, dict[str, float]]]:

@@ -14,6 +14,7 @@ from harness.asking.estimate import TimeEstimate, estimate
 from harness.asking.features import features_of
 from harness.asking.retrieve import retriever
 from harness.asking.verify import Verdict, alone, drawn, verify
+from harness.compute.memory import spent
 from harness.errors import DataError
 from harness.images import ImageError
 from harness.types import LVLM, OF_ENCODERS, Answer, Asked, Encoder, Place, Sample
@@ -66,8 +67,9 @@ class Models:
         return verify(ask, kept, _opened(again, see), *drawing, way)
 
     def estimated(self, mode: str, samples: Sequence[Sample], see: See) -> TimeEstimate:
-        """How long these samples will take in this process."""
-        return estimate(self.asker(mode), samples, lambda group: next(_opened(group, see)))
+        """How long these samples will take in this process, and what of the machine."""
+        found = estimate(self.asker(mode), samples, lambda group: next(_opened(group, see)))
+        return replace(found, **spent(self.place))
 
 
 def _opened(samples: Sequence[Sample], see: See) -> Iterator[Asked]:

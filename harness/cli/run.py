@@ -80,7 +80,7 @@ def run(
     ] = DEFAULT.verify,
     estimate: Annotated[
         bool,
-        typer.Option("--estimate", help="Ask 32 samples, say how long one process takes for all, keep none."),
+        typer.Option("--estimate", help="Ask 32 samples, say what all cost one process, keep none."),
     ] = False,
     include: Include = None,
     allow_outside: AllowOutside = DEFAULT.allow_outside,

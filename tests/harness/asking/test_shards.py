@@ -31,7 +31,7 @@ def entries(results: Path) -> dict[str, object]:
     """What the manifest says, times aside."""
     manifest = json.loads(next(results.glob("*/run.json")).read_text())
     tasks = {name: {**entry, "seconds": 0} for name, entry in manifest["tasks"].items()}
-    return {**manifest, "tasks": tasks, "created": "", "finished": ""}
+    return {**manifest, "tasks": tasks, "created": "", "finished": "", "cost": {}}
 
 
 def test_three_and_seven_shards_merged_are_one_process_in_every_record_and_metric(cli, tmp_path):

@@ -53,6 +53,20 @@ def test_an_estimate_as_json_is_one_entry_for_each_encoder_and_task(cli, tmp_pat
         assert one["of_images"] == 6
 
 
+def test_an_estimate_says_hours_memory_and_bytes_and_stands_beside_what_the_run_then_took(cli, tmp_path):
+    words = ("run", "--encoder", "micro", "--task", "ohd-caps", "--limit", "7", "--seed", "3", "--results", tmp_path)
+    one = cli(*words, "--estimate", "--json").json()[0]
+    assert one["chip_hours"] == pytest.approx(one["estimated_s"] * one["chips"] / 3600)
+    assert one["peak_bytes"] > 1e8 and one["device"] == "cpu"
+    assert one["of_images"] == 7 and 7 * 100 < one["read_bytes"] < 7 * 100_000
+    assert cli(*words).code == 0
+    cost = manifest(tmp_path)["cost"]
+    told = {key: value for key, value in one.items() if key not in ("encoder", "lvlm", "task")}
+    assert cost["tasks"]["ohd-caps"]["estimated"] == told and cost["peak_bytes"] > 1e8
+    assert cost["tasks"]["ohd-caps"]["seconds"] >= 0
+    assert "core-hours, peak" in cli(*words, "--estimate").out
+
+
 def test_an_estimate_says_that_it_leaves_workers_out(cli, tmp_path):
     words = ("run", "--lvlm", "parrot", "--task", "amber", "--limit", "3", "--results", tmp_path, "--estimate")
     assert "--estimate measures one process; what --workers 3 gains" in cli(*words, "--workers", "3").err
