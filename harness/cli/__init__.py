@@ -44,7 +44,8 @@ def build() -> typer.Typer:
     app = typer.Typer(
         name="ohd-bench",
         help="Does a better eye make a more honest vision-language model?",
-        epilog="Every command takes -v (--verbose): show tracebacks and what libraries say.",
+        epilog="Every command takes -v (--verbose): show tracebacks and what libraries say; "
+        "and --config FILE.toml: its options from a file (docs/outputs.md).",
         no_args_is_help=True,
         rich_markup_mode="markdown",
         pretty_exceptions_enable=False,
@@ -66,7 +67,7 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         _speak_every_encoding()
         _require_printable(words, os.environ)
         with _heeding(verbose):
-            build()(args=[word for word in words if word not in ("-v", "--verbose")], standalone_mode=True)
+            _run([word for word in words if word not in ("-v", "--verbose")])
     except SystemExit as end:  # typer ends every command so, Ctrl-C with 130
         if end.code != 130:
             raise
@@ -75,6 +76,25 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         # A signal that is heard amid the import of an extension comes out of it as whatever error that makes of it.
         sys.exit(_told(_SIGNALS[heard[0]]() if heard else error, verbose))
     sys.exit(0)
+
+
+def _run(words: Sequence[str]) -> None:
+    """The command, with what ``--config`` names as its options' defaults."""
+    from harness.cli import config
+
+    if words[:1] == ["--version"]:
+        from importlib.metadata import version
+
+        print(f"ohd-bench {version('ohd-bench')}")
+        return
+    words, path = config.taken(words)
+    app = build()
+    if path is None:
+        app(args=words, standalone_mode=True)
+        return
+    import typer
+
+    app(args=words, standalone_mode=True, default_map=config.defaults(path, typer.main.get_command(app)))
 
 
 @contextmanager

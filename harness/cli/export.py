@@ -22,6 +22,8 @@ class Format(StrEnum):
     INSPECT = "inspect"
     INSPECT_JSON = "inspect-json"
     LM_EVAL = "lm-eval"
+    CSV = "csv"
+    PARQUET = "parquet"
 
 
 def export(
@@ -37,12 +39,15 @@ def export(
     include: Include = None,
     allow_outside: AllowOutside = False,
 ) -> None:
-    """Write kept runs in the formats that other tools read: inspect_ai's viewer and data frames, lm-eval's tools."""
+    """Write kept runs in the formats that other tools read: inspect_ai's, lm-eval's, or flat tables.
+
+    csv and parquet are a row a sample, and a row a metric with its interval (docs/outputs.md).
+    """
     from harness import registry
     from harness.comparison.answer_sets import find_run
     from harness.console import tell
     from harness.data import resolve
-    from harness.export import inspect, lm_eval
+    from harness.export import flat, inspect, lm_eval
 
     registry.load(include or ())
     root = resolve(data).root
@@ -51,6 +56,8 @@ def export(
         match to:
             case Format.LM_EVAL:
                 paths = lm_eval.write(run, root, out)
+            case Format.CSV | Format.PARQUET:
+                paths = flat.write(run, root, out, to.value)
             case _:
                 paths = inspect.write(run, root, out, to.value, pictures)
         for path in paths:

@@ -26,9 +26,7 @@ def score(
         list[str],
         typer.Argument(help="Answers, compared with the first; NAME=A+B joins one model's files."),
     ],
-    data: Annotated[
-        str, typer.Option("--data", "-d", help="The data folder, or micro.", envvar="OHD_BENCH_DATA")
-    ] = "data",
+    data: DataFolder = "micro",
     rules: Annotated[
         str, typer.Option(help="official: as the papers count. strict: without its accidents.")
     ] = "official",
@@ -67,7 +65,7 @@ def score(
 def synonyms(
     model: Annotated[str, typer.Option(help="An installed spaCy model with word vectors, e.g. en_core_web_lg.")],
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path("synonyms.json"),
-    data: DataFolder = "data",
+    data: DataFolder = "micro",
 ) -> None:
     """Build AMBER's table of synonyms from a spaCy model's vectors."""
     from harness.console import tell

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from harness.cli import export as command
 from harness.errors import UsageError
-from harness.export import inspect
+from harness.export import flat, inspect
 from harness.export.rows import of_run
 from harness.store import Journal, Record, Run
 from harness.types import Failure
@@ -90,7 +90,7 @@ def test_an_unknown_format_is_refused(make_run: MakeRun, world: Path, tmp_path: 
     run = make_run("a@1", tasks=("pope",))
     done = CliRunner().invoke(app, [run.id, "--results", str(run.folder.parent), "--to", "helm"])
     assert done.exit_code == 2
-    assert "'inspect', 'inspect-json', 'lm-eval'" in " ".join(done.output.replace("│", " ").split())
+    assert "'inspect', 'inspect-json', 'lm-eval', 'csv', 'parquet'" in " ".join(done.output.replace("│", " ").split())
 
 
 @pytest.mark.skipif(importlib.util.find_spec("inspect_ai") is not None, reason="inspect_ai is installed")
@@ -169,3 +169,35 @@ print(json.dumps({"tasks": tasks, "table": make_table(results)}))
     found = told(python, script, tmp_path)
     assert found["tasks"] == {name: [len(run.records(name)), True] for name in ("amber", "pope", "ohd-caps")}
     assert "balanced_accuracy" in found["table"]
+
+
+@pytest.mark.parametrize("to", ["csv", "parquet"])
+def test_flat_tables_hold_every_sample_and_every_metric(
+    make_run: MakeRun, world: Path, tmp_path: Path, to: str
+) -> None:
+    import pandas as pd
+
+    run = make_run("a@1", wrong_texts={"1": '=HYPERLINK("x")'})
+    samples, metrics = (
+        pd.read_csv(path) if to == "csv" else pd.read_parquet(path) for path in export(run, world, tmp_path, "--to", to)
+    )
+    assert list(samples.columns[: len(flat.SAMPLES)]) == list(flat.SAMPLES)
+    assert list(metrics.columns) == list(flat.METRICS)
+    for task in TASKS:
+        ours, records = samples[samples["task"] == task], run.records(task)
+        assert [str(id) for id in ours["id"]] == [record.id for record in records]
+        counted = records[0].counts
+        assert ours.iloc[0][[f"count.{name}" for name in counted]].tolist() == list(counted.values())
+    assert all(samples.loc[samples["task"] == "pope", "question"].str.startswith("Is there"))
+    every = {(one.task.name, group or one.task.whole, name): e.value
+             for one in of_run(run, world) for group, values in one.scores.items() for name, e in values.items()
+             if e.value == e.value}  # fmt: skip
+    found = {(row.task, row.group, row.metric): row.value for row in metrics.itertuples()}
+    assert found == pytest.approx(every)
+    said = samples.loc[(samples["task"] == "amber") & (samples["id"].astype(str) == "1"), "answer"].item()
+    assert said == ("'" if to == "csv" else "") + '=HYPERLINK("x")'
+
+
+def test_the_page_of_outputs_names_every_column() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "outputs.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in page for name in (*flat.SAMPLES, *flat.METRICS))
