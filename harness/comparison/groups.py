@@ -169,14 +169,20 @@ def called(sides: Sequence[AnswerSet]) -> str:
     """``encoder+lvlm@data`` of what the specs have in common; of a single run its id."""
     if len(sides) == 1:
         return sides[0].run.id if sides[0].run else sides[0].name
-    models = filter(None, (model(sides, part) for part in ("encoder", "lvlm")))
+    models = [
+        _common([side.manifest[part]["spec"] for side in sides])
+        for part in ("encoder", "lvlm")
+        if sides[0].manifest.get(part)
+    ]
     return "+".join(models) + f"@{slug(str(sides[0].manifest.get('data', '')))}"
 
 
 def model(sides: Sequence[AnswerSet], part: str) -> str:
-    """What the specs of these runs' encoders (or LVLMs) have in common; empty where they have none."""
+    """The spec of these runs' encoders (or LVLMs), or what their specs share: ``clip:micro-ohd-*``."""
     specs = [side.manifest[part]["spec"] for side in sides if side.manifest.get(part)]
-    return _common(specs) if specs else ""
+    if len(set(specs)) < 2:
+        return "".join(specs[:1])
+    return f"{parse_spec(specs[0]).name}:{_common(specs)}-*"
 
 
 def _common(specs: Sequence[str]) -> str:

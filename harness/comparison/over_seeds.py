@@ -188,16 +188,24 @@ def _line(place: tuple[str, str, str], metric: Metric, found: Figures, n: int) -
     return MetricChange(*place, metric.better, metric.digits, arms[0], arms[1], gap(found), figures=found)
 
 
+def totals(one: Group, task: Task) -> dict[str, dict[str, np.ndarray]]:
+    """By group of samples, the totals of all the group's runs [runs, images]; empty where not all were asked."""
+    if not all(task.name in side.records for side in one.sides):
+        return {}
+    runs = common((one,), task.name)[0]
+    return tables(runs, sorted({record.image for record in runs[0]}))
+
+
 def mean(one: Group, task: Task, group: str, name: str) -> Figures | None:
     """The mean of this metric over the group's trainings; None where not all of its runs have answers there."""
-    if not all(task.name in side.records for side in one.sides):
+    return mean_of(one, totals(one, task), (group, name), task.metrics_of(group)[name])
+
+
+def mean_of(one: Group, found: Mapping[str, Totals], place: tuple[str, str], metric: Metric) -> Figures | None:
+    """The same from totals that were read before."""
+    if place[0] not in found:
         return None
-    runs = common((one,), task.name)[0]
-    found = tables(runs, sorted({record.image for record in runs[0]}))
-    if group not in found:
-        return None
-    metric = task.metrics_of(group)[name]
-    return methods.crossed([methods.mean(found[group], metric, units) for units in one.units()])
+    return methods.crossed([methods.mean(found[place[0]], metric, units) for units in one.units()])
 
 
 def gap(found: Figures) -> Difference:

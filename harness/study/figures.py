@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from harness.comparison import compare
 from harness.report.plots import FAINT, INK, SERIES, Plot, axes_of, short
-from harness.study.findings import Findings, Row, headlines, named
+from harness.study.findings import Findings, Row, headlines, named, place_of
 from harness.study.schema import BASE
 
 
@@ -61,8 +61,19 @@ def by_share(findings: Findings, task: str) -> Plot:
 
 
 def forest(findings: Findings) -> Plot:
-    """Every contrast's headlines with their intervals."""
-    rows = [(one, line) for one in findings.contrasts for line in headlines(one)]
+    """Every contrast with its intervals, in each task's headline and the first column of its table."""
+    first = {(name, *place_of(task, column_of(findings, name))) for name, task in findings.tasks.items()}
+    first |= {
+        (name, *place_of(task, column))
+        for name, task in findings.tasks.items()
+        for column in _shown(findings, name)[:1]
+    }
+    rows = [
+        (one, line)
+        for one in findings.contrasts
+        for line in headlines(one)
+        if (line.task, line.group, line.metric) in first
+    ]
 
     def draw() -> Figure:
         heads = len({id(one) for one, _ in rows})

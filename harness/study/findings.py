@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from harness.comparison import answer_sets, groups, over_seeds, significance
 from harness.comparison.compare import Comparison, MetricChange
@@ -45,6 +45,7 @@ class Findings:
     cells: Mapping[Cell, Group]
     tasks: Mapping[str, Task]
     contrasts: tuple[Told, ...]
+    _totals: dict[tuple[Cell, str], Mapping[str, over_seeds.Totals]] = field(default_factory=dict)
 
     def title(self, cell: Cell) -> str:
         """What a cell is called in tables."""
@@ -65,7 +66,11 @@ class Findings:
 
     def mean(self, cell: Cell, task: str, column: str) -> Figures | None:
         """The mean of a column over the cell's trainings; None where it has none."""
-        return over_seeds.mean(self.cells[cell], self.tasks[task], *place_of(self.tasks[task], column))
+        one, group = self.tasks[task], self.cells[cell]
+        if (cell, task) not in self._totals:
+            self._totals[cell, task] = over_seeds.totals(group, one)
+        place = place_of(one, column)
+        return over_seeds.mean_of(group, self._totals[cell, task], place, one.metrics_of(place[0])[place[1]])
 
 
 def place_of(task: Task, column: str) -> tuple[str, str]:

@@ -244,8 +244,8 @@ def test_the_leaderboard_has_one_row_a_group_with_its_number_of_seeds(
     make_run("released+drawn@micro-0", tasks=("pope",))
     rows = [line for line in leaderboard.render(tmp_path / "results").splitlines() if "`drawn`" in line]
     found = {row.split(" | ")[0].strip("| ") + row.split(" | ")[3]: row for row in rows}
-    assert sorted(found) == ["`a`3", "`b`3", "`released`1"]
-    assert "±" in found["`a`3"] and "±" not in found["`released`1"] and " [" in found["`released`1"]
+    assert sorted(found) == ["`clip:a-*`3", "`clip:b-*`3", "`released`1"]
+    assert "±" in found["`clip:a-*`3"] and "±" not in found["`released`1"] and " [" in found["`released`1"]
 
 
 def test_a_task_that_only_some_seeds_were_asked_does_not_part_them(trained: MakeRun) -> None:

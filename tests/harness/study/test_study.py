@@ -205,24 +205,6 @@ def trained(out: Path) -> list[Path]:
 
 
 @pytest.mark.slow
-def test_a_killed_study_goes_on_and_grows_by_seeds_without_repeating_a_training(
-    done: tuple[Path, Path], world: Path, cli: Any
-) -> None:
-    file, out = done
-    times = {path: path.stat().st_mtime_ns for path in [*trained(out), *out.glob("results/*/run.json")]}
-    assert len(trained(out)) == 3
-    words = ("study", str(file), "--data", str(world), "--out", str(out))
-    grown = cli(*words, "--seeds", "2")
-    assert grown.code == 0, grown.err
-    assert len(trained(out)) == 6
-    assert all(path.stat().st_mtime_ns == at for path, at in times.items())
-    again = cli(*words, "--seeds", "2")
-    assert again.code == 0 and "1 of" not in again.err.replace("1 of them", "")
-    plan = cli("study", "plan", str(file), "--data", str(world), "--out", str(out), "--seeds", "3", "--json").json()
-    assert plan["left"]["train"] == 3 and plan["seconds"]["train"] > 0
-
-
-@pytest.mark.slow
 def test_the_page_tells_what_is_shown_and_everything_lies_beside_it(done: tuple[Path, Path]) -> None:
     _, out = done
     page = (out / "small" / "index.html").read_text()
@@ -239,3 +221,21 @@ def test_the_page_tells_what_is_shown_and_everything_lies_beside_it(done: tuple[
     for name in ("by-share-ohd-caps", "ladder"):
         assert (out / "small" / f"{name}.svg").stat().st_size and (out / "small" / f"{name}.pdf").stat().st_size
     assert os.environ.get("HOME", "") not in page or str(out) not in page
+
+
+@pytest.mark.slow
+def test_a_killed_study_goes_on_and_grows_by_seeds_without_repeating_a_training(
+    done: tuple[Path, Path], world: Path, cli: Any
+) -> None:
+    file, out = done
+    times = {path: path.stat().st_mtime_ns for path in [*trained(out), *out.glob("results/*/run.json")]}
+    assert len(trained(out)) == 3
+    words = ("study", str(file), "--data", str(world), "--out", str(out))
+    grown = cli(*words, "--seeds", "2")
+    assert grown.code == 0, grown.err
+    assert len(trained(out)) == 6
+    assert all(path.stat().st_mtime_ns == at for path, at in times.items())
+    again = cli(*words, "--seeds", "2")
+    assert again.code == 0 and "1 of" not in again.err.replace("1 of them", "")
+    plan = cli("study", "plan", str(file), "--data", str(world), "--out", str(out), "--seeds", "3", "--json").json()
+    assert plan["left"]["train"] == 3 and plan["seconds"]["train"] > 0
