@@ -16,7 +16,20 @@ DEEPEST = 32
 
 _RUN: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(
-        ("tasks", "part", "encoder", "lvlm", "training", "alignment", "versions", "git", "place", "cost"), dict
+        (
+            "tasks",
+            "part",
+            "data_versions",
+            "encoder",
+            "lvlm",
+            "training",
+            "alignment",
+            "versions",
+            "git",
+            "place",
+            "cost",
+        ),
+        dict,
     ),
     **dict.fromkeys(("id", "data", "world", "control", "status", "created", "finished"), str),
     **dict.fromkeys(("format", "limit", "seed"), int),

@@ -20,6 +20,8 @@ from harness.asking.retrieve import gallery_digest
 from harness.asking.run_options import RunOptions
 from harness.asking.shards import Shard
 from harness.data import Data
+from harness.datasets import checking
+from harness.datasets.manifests import manifests
 from harness.errors import BrokenDataError, DataError, UsageError
 from harness.stats import tally
 from harness.store import Record, Run, slug
@@ -267,9 +269,17 @@ def _circumstances(plan: RunPlan, known: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "created": known.get("created", _now()),
         "versions": engine.versions(),
+        "data_versions": _data_versions(plan),
         "git": engine.git_state(Path(__file__).parent),
         "place": {"device": plan.options.place.device, "batch_size": plan.options.place.batch_size or "auto"},
     }
+
+
+def _data_versions(plan: RunPlan) -> dict[str, str]:
+    """The version of each published data set whose files lie here and that these tasks read."""
+    asked = {registry.parse_spec(one.task.spec).name for one in plan.questions}
+    read = [one for one in manifests().values() if asked & {registry.parse_spec(spec).name for spec in one.tasks}]
+    return checking.versions(plan.data.root, read)
 
 
 def _now() -> str:

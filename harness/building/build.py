@@ -49,6 +49,7 @@ class BuildOptions:
     least_objects: int = 3
     seed: int = 0
     workers: int = 1
+    block: int = BLOCK
     link: bool = False
     server: Server | None = None
 
@@ -147,7 +148,8 @@ def _gather(options: BuildOptions) -> tuple[Lexicon, list[Picture], Counter[str]
 def _blocks(options: BuildOptions, lexicon: Lexicon, pictures: Sequence[Picture]) -> list[Block]:
     absent = sampler.sample([one.present for one in pictures], lexicon.names, options.seed)
     pairs = list(zip(pictures, absent, strict=True))
-    return [Block(n // BLOCK, tuple(pairs[n : n + BLOCK])) for n in range(0, len(pairs), BLOCK)]
+    size = options.block
+    return [Block(n // size, tuple(pairs[n : n + size])) for n in range(0, len(pairs), size)]
 
 
 def _written(

@@ -30,6 +30,7 @@ def build_ohd(
     least_objects: Annotated[int, typer.Option(min=1, help="Pictures with fewer objects are left out.")] = 3,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn by lot.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that write captions by rule.")] = 1,
+    block: Annotated[int, typer.Option(min=1, help="Pictures written and de-leaked together, and kept.")] = 500,
     link: Annotated[bool, typer.Option("--link", help="Hard links to the pictures instead of copies.")] = False,
     llm: Annotated[str, typer.Option(help="An OpenAI-compatible server (…/v1) that writes instead of rules.")] = "",
     model: Annotated[str, typer.Option(help="Its model; the key is $OHD_BENCH_LLM_KEY or $OPENAI_API_KEY.")] = "",
@@ -50,7 +51,7 @@ def build_ohd(
     server = Server(llm, model, concurrency, timeout) if llm else None
     options = verb.options(
         images=images, captions=tuple(captions), objects=tuple(objects), out=out, name=name, words=words, splits=splits,
-        least_objects=least_objects, seed=seed, workers=workers, link=link, server=server,
+        least_objects=least_objects, seed=seed, workers=workers, block=block, link=link, server=server,
     )  # fmt: skip
     built = verb.build(options, console, include or (), price)
     console.tell(f"{built.out}: {', '.join(f'{split} {number} rows' for split, number in built.rows.items())}")

@@ -197,6 +197,22 @@ def test_a_built_benchmark_is_asked_by_ohd_caps_and_every_negative_is_false(
     assert refused.code == 2 and "seed" in refused.err
 
 
+def test_blocks_that_are_done_are_not_done_again_and_processes_change_nothing(
+    cli: Callable[..., Any], world: Path, tmp_path: Path
+) -> None:
+    one, two, small = tmp_path / "one", tmp_path / "two", ("--block", 30)
+    assert cli(*_words(world, one, *small)).code == 0
+    assert cli(*_words(world, two, *small, "--workers", 2)).code == 0
+    name = Path("ohd_caps") / "test" / "drawn_annotations.json"
+    assert (one / name).read_bytes() == (two / name).read_bytes()
+    kept = (one / "blocks" / "000000.json").stat().st_mtime_ns
+    (one / "blocks" / "000001.json").unlink()
+    (one / "ohd_caps" / "test" / "drawn_annotations.json").unlink()
+    assert cli(*_words(world, one, *small)).code == 0
+    assert (one / "blocks" / "000000.json").stat().st_mtime_ns == kept
+    assert (one / name).read_bytes() == (two / name).read_bytes()
+
+
 def test_odd_words_are_refused_in_a_line(cli: Callable[..., Any], world: Path, tmp_path: Path) -> None:
     for more, told in (
         (("--splits", "exam=1"), "train=0.8"),

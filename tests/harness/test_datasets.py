@@ -211,6 +211,20 @@ def test_links_share_the_file_and_lie_inside(cli: Callable[..., Any], tmp_path: 
     assert (tmp_path / "data" / "dash_b" / name).samefile(source / name)
 
 
+def test_a_run_says_which_version_of_the_published_files_it_asked(
+    cli: Callable[..., Any], tmp_path: Path, shared: Path
+) -> None:
+    root, results = tmp_path / "data", tmp_path / "results"
+    assert cli("data", "prepare", "ohd-caps", "--from", shared / "data", "--data", root).code == 0
+    words = ("run", "-e", "hashing", "-t", "ohd-caps?source=coco", "--data", root, "--results", results)
+    assert cli(*words).code == 3
+    said = cli(*words, "--available")
+    assert said.code == 0 and "1 of 500 images are there" in said.err
+    [run] = results.iterdir()
+    manifest = json.loads((run / "run.json").read_text())
+    assert manifest["data_versions"] == {"ohd-caps": "8a748e6"}
+
+
 def test_every_manifest_says_all_and_names_tasks_that_there_are(cli: Callable[..., Any]) -> None:
     registry.load()
     for name, one in manifests().items():
