@@ -84,11 +84,21 @@ def render(results: Path, without: Collection[str] = (), names: Mapping[str, str
         body = "Nothing kept yet.\n"
         if ours:
             shown = _columns(evaluate.kept_tasks(run for run, _ in ours))
-            body = "\n".join(_table(one, results.name) for one in tables[title])
+            body = "\n".join(_table(one, results.name) for one in tables[title]) + _unanswered(ours)
             body += _floors(ours, shown) + _pictures(ours, results)
         parts.append(f"## {title}\n\n{note}\n\n{body}")
     parts.append(published_tables.render())
     return "\n".join(parts)
+
+
+def _unanswered(kept: Sequence[Kept]) -> str:
+    """The models of runs that have no task yet, which no table holds."""
+    models = [
+        " + ".join(code_span(str(manifest[part]["spec"])) for part in ("encoder", "lvlm") if manifest.get(part))
+        for _, manifest in kept
+        if not manifest.get("tasks")
+    ]
+    return f"\nKept, and not asked a task yet: {', '.join(models)}.\n" if models else ""
 
 
 def _table(one: Standings, folder: str) -> str:
