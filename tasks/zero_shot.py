@@ -28,14 +28,13 @@ class ZeroShot(Task):
     ensemble. ``average`` is over sets, each by its own convention (accuracy, or the mean over classes).
     """
 
-    mode, headline = "rank", "top1"
+    mode, headline, version = "rank", "top1", "2"
     metrics: ClassVar[Mapping[str, Metric]] = {
         "top1": ratio("right", "n"),
         "top5": ratio("right5", "n"),
         "mean_per_class": ratio("class_right", "class_n"),
         "average": Metric(macro),
     }
-    summary = (("", "top1"), ("", "average"))
 
     def __init__(self, data: Path, template: str = "", sets: str = "") -> None:
         super().__init__(data)
@@ -70,15 +69,16 @@ class ZeroShot(Task):
         as_good = sum(score >= own for score in scores)
         right, share = float(as_good == 1), 1 / self._sizes[sample.group, sample.target]
         weight = share if sample.group in PER_CLASS else 1.0
-        return {
+        counts = {
             "n": 1.0,
             "right": right,
             "right5": float(as_good <= 5),
             "class_n": share,
             "class_right": share * right,
-            f"n_{sample.group}": weight,
-            f"right_{sample.group}": weight * right,
         }
+        if sample.group:
+            counts |= {f"n_{sample.group}": weight, f"right_{sample.group}": weight * right}
+        return counts
 
     def rules(self) -> Mapping[str, Any]:
         """The version; the template is part of the texts asked."""
