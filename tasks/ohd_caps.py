@@ -96,7 +96,7 @@ class OhdCaps(Task):
         absent = sorted(path for path in files.values() if not path.is_file())
         if absent or not files:
             name = absent[0].name if absent else self._labels(folder, "coco").name
-            raise DataError(f"{folder} holds no OHD-Caps file {name}; docs/data.md says where it comes from")
+            raise DataError(f"{folder} holds no OHD-Caps file; {name} belongs there")
         for source, path in files.items():
             for number, row in enumerate(rows(path)):
                 yield self._sample(source, number, labelled(row))
