@@ -17,7 +17,7 @@ from harness.errors import DataError, ModelError
 from harness.result import Result
 from harness.stats import tally
 from harness.store import Record
-from harness.types import Answer, Encoder, Place, Sample, Task
+from harness.types import OF_ENCODERS, Answer, Encoder, Place, Sample, Task
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -146,17 +146,22 @@ def _unopened(task: Task, shown: Sequence[Any], data: Data) -> list[str]:
 
 def _unasked(task: Task, sample: Sample) -> Iterator[str]:
     """What of a sample cannot be asked as it stands."""
-    if task.mode == "rank":
-        if len(sample.texts) < 2:
-            yield f"'{sample.id}' has {len(sample.texts)} texts to rank"
-        if sample.target.isdigit() and int(sample.target) >= len(sample.texts):
-            yield f"'{sample.id}' names text {sample.target!r} of {len(sample.texts)} as the true one"
+    if task.mode in OF_ENCODERS:
+        yield from _unranked(task, sample)
         return
     if not sample.prompt.strip():
         yield f"'{sample.id}' has no prompt"
     for mark in MARKS:
         if mark in sample.prompt:
             yield f"the prompt of '{sample.id}' holds {mark!r}"
+
+
+def _unranked(task: Task, sample: Sample) -> Iterator[str]:
+    """What of a sample an encoder cannot be asked."""
+    if len(sample.texts) < (2 if task.mode == "rank" else 1):
+        yield f"'{sample.id}' has {len(sample.texts)} texts to {task.mode}"
+    if sample.target.isdigit() and int(sample.target) >= len(sample.texts):
+        yield f"'{sample.id}' names text {sample.target!r} of {len(sample.texts)} as the true one"
 
 
 def _counted(task: Task, samples: Sequence[Sample]) -> Iterator[Finding]:
@@ -180,6 +185,8 @@ def _gold(task: Task, sample: Sample) -> Answer:
     """The true answer of a sample: its true text first, or its target in words."""
     if task.mode == "rank":
         return Answer(scores=tuple(float(str(n) == sample.target) for n in range(len(sample.texts))))
+    if task.mode == "retrieve":
+        return Answer(scores=(1.0,) * len(sample.texts))  # every text at the first place
     if sample.target in ("yes", "no"):
         return Answer(sample.target.capitalize(), p_yes=float(sample.target == "yes"))
     return Answer(sample.target)

@@ -14,7 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, features
 
+from harness.export import inspect
+from harness.export.rows import of_run
 from harness.images import FORMATS, ImageError, find, lies_inside, media_type, open_image
+from harness.store import Run
 
 BENCHMARKS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "PPM": ".ppm", "BMP": ".bmp", "GIF": ".gif"}
 OTHERS = (*(["AVIF"] if features.check("avif") else []), "BLP", "DDS", "ICO", "JPEG2000", "PCX", "SGI", "TGA", "TIFF")
@@ -118,14 +121,14 @@ def test_a_picture_that_does_not_decode_is_named_in_an_export_and_never_put_insi
     Image.new("RGB", (8, 8), "blue").save(outside, "JPEG")
     (squares / "blue1.png").unlink()
     (squares / "blue1.png").symlink_to(outside)
-    run = next(bench.results.glob("*/run.json")).parent.name
-    words = ["export", run, "--images", "--data", bench.data, "--results", bench.results, "--include", bench.plugin]
-    for more, inside in (([], False), (["--allow-outside"], True)):
-        out = bench.root / f"out{inside}"
-        said = cli(*words, "--out", out, *more)
-        assert said.code == 0
-        log = json.loads(Path(said.out.strip()).read_text())
-        shown = {one["metadata"]["image"]: one["input"][0]["content"][0]["image"] for one in log["samples"]}
+    run = Run(next(bench.results.glob("*/run.json")).parent)
+    (asked,) = of_run(run, bench.data)
+    for fence, inside in ((bench.data, False), (None, True)):  # --allow-outside takes the fence away
+        log = inspect.log(run, asked, inspect.Pictures(None, fence))
+        shown = {}
+        for one in log["samples"]:
+            picture = one["input"][0]["content"][0]["image"]
+            shown[one["metadata"]["image"]] = one["attachments"].get(picture.removeprefix("attachment://"), picture)
         assert shown["red0.png"] == "red0.png" and shown["red2.png"] == "red2.png"
         assert shown["blue3.png"].startswith("data:image/png;base64,")
         assert shown["blue1.png"].startswith("data:image/jpeg;base64,") == inside  # by its bytes, not by its name
