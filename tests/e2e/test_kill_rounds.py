@@ -38,7 +38,10 @@ def kept(results: Path) -> int:
 
 
 def workers_of(driver: psutil.Process) -> list[psutil.Process]:
-    return [child for child in driver.children() if "spawn_main" in " ".join(child.cmdline())]
+    try:
+        return [child for child in driver.children() if "spawn_main" in " ".join(child.cmdline())]
+    except psutil.NoSuchProcess:  # one ended, or is a zombie, while it was looked at
+        return []
 
 
 def killed(process: subprocess.Popen[str], victim: str, draw: random.Random) -> list[psutil.Process]:

@@ -112,7 +112,8 @@ def n_odd(sample):
 
 
 def command(*words: str, **more: str) -> subprocess.CompletedProcess[bytes]:
-    call = [sys.executable, "-c", "from harness.cli import main; main()", *words]
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # a shell's background ignores it
+    call = [sys.executable, "-c", f"{heard}; from harness.cli import main; main()", *words]
     return subprocess.run(call, capture_output=True, env={**os.environ, **more}, timeout=300)
 
 
