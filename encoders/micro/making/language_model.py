@@ -18,9 +18,10 @@ from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from encoders.micro.making.clips import config as clip_config
 from encoders.micro.making.clips import pictures, pixels
-from encoders.micro.making.conversations import LENGTH, SLOTS, Lesson, Turn, lesson, told, turns
+from encoders.micro.making.conversations import LENGTH, Lesson, lesson, told
 from encoders.micro.making.tokenizers import IMAGE, talk_tokenizer
 from harness.micro.scene import Mix, Scene, scene
+from harness.micro.talk import SLOTS, Turn, turns
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from transformers import LlavaForConditionalGeneration
 from encoders.micro.making import __main__ as make
 from encoders.micro.making import clips, conversations, language_model
 from encoders.micro.making.tokenizers import caption_tokenizer, caption_words, talk_tokenizer, talk_words
-from harness.micro import amber, pope
+from harness.micro import amber, pope, talk
 from harness.micro.captions import row, web_caption
 from harness.micro.scene import Mix, Scene, Thing, scene
 from harness.vision_language import tokens
@@ -75,8 +75,8 @@ def test_a_caption_is_read_at_its_end_whatever_the_padding() -> None:
 
 def test_a_turn_sees_the_scene_and_itself_and_nothing_of_the_other_turns(llava: LlavaForConditionalGeneration) -> None:
     words = talk_tokenizer(conversations.LENGTH)
-    turns = conversations.turns(SCENES[0], Random(0), 4)
-    slots = torch.randn(1, conversations.SLOTS, 128)
+    turns = talk.turns(SCENES[0], Random(0), 4)
+    slots = torch.randn(1, talk.SLOTS, 128)
     together = conversations.lesson(words, [turns])
     with torch.no_grad():
         whole = hidden(llava, together, slots)
@@ -103,7 +103,7 @@ def test_a_lesson_has_the_tokens_that_the_shipped_template_gives() -> None:
     content = [{"type": "image"}, {"type": "text", "text": "Is there a cup in this image?"}]
     text = words.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False)
     taught = conversations.lesson(words, [[("Is there a cup in this image?", "Yes")]])
-    picture = [words.convert_tokens_to_ids("<image>")] * conversations.SLOTS
+    picture = [words.convert_tokens_to_ids("<image>")] * talk.SLOTS
     prompt = tokens.through(words, text, picture, "<image>")
     assert taught.ids_BL[0, : len(prompt)].tolist() == prompt
     assert words.decode(taught.ids_BL[0, len(prompt) :]) == "Yes</s>" or taught.ids_BL[0, -1] == words.eos_token_id
@@ -112,14 +112,10 @@ def test_a_lesson_has_the_tokens_that_the_shipped_template_gives() -> None:
 
 def test_answers_are_true_of_the_scene() -> None:
     drawn = Scene("true", "beach", (Thing("cat", "red", "sit", 0), Thing("cat", "red", "sit", 5)))
-    assert conversations.caption(drawn) == "there is a red cat."
-    assert conversations.cells(drawn).split().count("cat") == 2
+    assert talk.caption(drawn) == "there is a red cat."
+    assert talk.cells(drawn).split().count("cat") == 2
     rng = Random(0)
-    asked = {
-        query: answer
-        for _ in range(60)
-        for query, answer in (conversations.count(drawn, rng), conversations.pose(drawn, rng))
-    }
+    asked = {query: answer for _ in range(60) for query, answer in (talk.count(drawn, rng), talk.pose(drawn, rng))}
     assert asked["Are there two cats in this image?"] == "Yes"
     assert asked["Is there one cat in this image?"] == "No"
     assert asked["Does the cat lie in this image?"] == "No"
