@@ -15,13 +15,13 @@ LOCK = ".lock"
 
 
 @contextlib.contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Holds the folder while it is filled; UsageError where another command holds it. A killed one lets go."""
+def alone(out: Path, doing: str = "filled") -> Iterator[None]:
+    """Holds the folder while this is done to it; UsageError where another command holds it. A killed one lets go."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock = locks.taken(out / LOCK)
     except locks.Held as error:
-        raise UsageError(f"{out} is being filled by another command") from error
+        raise UsageError(f"{out} is being {doing} by another command") from error
     except OSError as error:
         raise UsageError(f"--out {out} cannot be written: {error.strerror}") from error
     with lock:

@@ -16,12 +16,11 @@ from typing import Any
 from accelerate import Accelerator
 from safetensors import SafetensorError
 
-from harness import locks
+from harness.claim import LOCK
 from harness.errors import DataError, OhdBenchError, UsageError
 from harness.rows import object_of
 from harness.store import write_json
 
-LOCK = ".lock"
 RECIPE = "recipe.json"
 PROGRESS = "progress.json"
 _LEFT = ("best-*.safetensors", ".best-*.safetensors", ".checkpoint-*", ".*.tmp")
@@ -102,20 +101,6 @@ def clear(folder: Path) -> None:
     """Removes what was only needed to go on, and what a kill left half written."""
     for path in [*checkpoints(folder), *(path for kind in _LEFT for path in folder.glob(kind))]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-@contextlib.contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Holds the folder while it is trained in; UsageError where another command holds it. A killed one lets go."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = locks.taken(out / LOCK)
-    except locks.Held as error:
-        raise UsageError(f"{out} is being trained in by another command") from error
-    except OSError as error:
-        raise UsageError(f"--out {out} cannot be written: {error.strerror}") from error
-    with lock:
-        yield
 
 
 def recipe_of(out: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from encoders.training import best, checkpoint, circumstances, log, material, op
 from encoders.training.evaluation import Looks
 from encoders.training.feed import Feed
 from encoders.training.step import Terms, gradients
-from harness import console, registry
+from harness import claim, console, registry
 from harness.errors import DegenerateError, Stopped
 from harness.stepping import stepping
 from harness.stopping import Broken, Stopping
@@ -92,7 +92,7 @@ class TrainingRun:
     def train(self) -> Path:
         """The folder of the encoder; an interrupted training goes on, a finished one is left as it is."""
         main = self.accelerator.is_main_process
-        with checkpoint.alone(self.out) if main else contextlib.nullcontext(), Stopping() as self.stopping:
+        with claim.alone(self.out, "trained in") if main else contextlib.nullcontext(), Stopping() as self.stopping:
             if main:
                 checkpoint.claim(self.out, self.identity)
             self.accelerator.wait_for_everyone()

@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from encoders.towers.clip_encoder import ClipEncoder
-from encoders.training import checkpoint, loop, towers
+from encoders.training import loop, towers
 from encoders.training.settings import Training
+from harness import claim
 from harness.errors import DataError, DegenerateError, UsageError
 
 
@@ -214,7 +215,7 @@ def test_keeping_the_look_best_on_classes_asks_for_classes(recipe: Training, roo
 
 def test_a_folder_is_trained_in_by_one_command_at_a_time(recipe: Training, root: Path, tmp_path: Path) -> None:
     with (
-        checkpoint.alone(tmp_path / "run"),
+        claim.alone(tmp_path / "run", "trained in"),
         pytest.raises(UsageError, match="is being trained in by another command"),
     ):
         recipe.train(root, tmp_path / "run")
