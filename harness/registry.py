@@ -112,7 +112,8 @@ def find(table: dict[str, T], name: str, kind: str) -> T:
         return table[name]
     near = difflib.get_close_matches(name, table, n=3, cutoff=0.5)
     offer = f"did you mean {' or '.join(near)}?" if near else f"there is {', '.join(sorted(table)) or 'none'}"
-    raise UsageError(f"no {kind} is called '{name}'; {offer}")
+    hint = f"; a path follows such a name, as in NAME:{name}" if "/" in name else ""
+    raise UsageError(f"no {kind} is called '{name}'; {offer}{hint}")
 
 
 def parse_spec(text: str) -> Spec:

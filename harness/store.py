@@ -5,20 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import parse_qsl
 
 from harness import durable, locks
 from harness import manifest as manifests
 from harness.digest import of_json
-from harness.errors import DataError, OhdBenchError, UsageError
+from harness.errors import DataError, UsageError
 from harness.types import Answer, Failure
 
 ENDED = ("complete", "partial")
@@ -306,56 +304,3 @@ class Run:
             raise UsageError(f"cannot write to {self.folder}: {error.strerror}; name another --results") from error
         with lock:
             yield
-
-
-def runs(results: Path) -> list[Run]:
-    """Every run below a results folder whose manifest can be read, by name."""
-    return [run for run in _folders(results) if not fault(run.manifest)]
-
-
-def odd(results: Path) -> dict[str, str]:
-    """What is wrong with every other one, by name."""
-    return {run.id: why for run in _folders(results) if (why := fault(run.manifest))}
-
-
-def _folders(results: Path) -> list[Run]:
-    return [Run(path.parent) for path in sorted(results.glob("*/run.json"))]
-
-
-def fault(read: Callable[[], object]) -> str:
-    """What is wrong with what this reads; nothing where it can be read."""
-    try:
-        read()
-    except OhdBenchError as error:
-        return str(error)
-    return ""
-
-
-def slug(text: str) -> str:
-    """A file name made of a spec: letters, digits, dots, dashes and ``=``; of a path or hub id the last part."""
-    head, _, query = text.partition("?")
-    name, _, location = head.partition(":")
-    named = [f"{key}={_last(value)}" for key, value in parse_qsl(query)]
-    parts = [name, *([_last(location)] if location else []), *named]
-    return re.sub(r"[^A-Za-z0-9.=-]+", "-", "-".join(parts)).strip("-.")[:100] or "model"
-
-
-def _last(path: str) -> str:
-    return path.rstrip("/").split("/")[-1]
-
-
-def pick(results: Path, name: str) -> Run:
-    """The run of this name, or the only one whose name begins so, controls aside; UsageError names all."""
-    every = runs(results)
-    found = [run for run in every if run.id == name] or [run for run in every if run.id.startswith(name)]
-    if len(found) > 1:
-        found = [run for run in found if run.manifest().get("control", "none") == "none"] or found
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise UsageError(f"'{name}' could be {', '.join(run.id for run in found)}")
-    for id, why in odd(results).items():
-        if id.startswith(name):
-            raise UsageError(why)
-    have = ", ".join(run.id for run in every) or "none yet"
-    raise UsageError(f"{results} holds no run '{name}'; there is {have}")

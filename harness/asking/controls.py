@@ -13,8 +13,9 @@ from PIL import Image, ImageStat
 from harness.asking.engine import See
 from harness.errors import UsageError
 from harness.images import open_image
+from harness.kept_runs import runs
 from harness.stats import Difference, Estimate, compared, paired_tallies
-from harness.store import Run, runs
+from harness.store import Run
 from harness.types import Sample, Task
 
 NAMES = ("none", "shuffle-image", "blank-image", "text-only")

@@ -23,8 +23,9 @@ from harness.data import Data
 from harness.datasets import checking
 from harness.datasets.manifests import manifests
 from harness.errors import BrokenDataError, DataError, UsageError
+from harness.kept_runs import slug
 from harness.stats import tally
-from harness.store import Record, Run, slug
+from harness.store import Record, Run
 from harness.types import LVLM, OF_ENCODERS, Answer, Encoder, LvlmHost, Task
 
 Ticking = Callable[[str, int], AbstractContextManager[engine.Progress]]

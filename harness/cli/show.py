@@ -51,8 +51,8 @@ def show_run(
     from harness import registry
     from harness.asking import evaluate
     from harness.console import print_json, show
+    from harness.kept_runs import pick
     from harness.report.side_by_side import SideBySide
-    from harness.store import pick
 
     registry.load(include or ())
     runs = [pick(results, id) for id in ids]

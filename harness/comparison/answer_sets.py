@@ -11,7 +11,8 @@ from harness import digest
 from harness.asking import engine, evaluate
 from harness.data import Data
 from harness.errors import UsageError
-from harness.store import Record, Run, pick, runs
+from harness.kept_runs import pick, runs
+from harness.store import Record, Run
 from harness.types import Task
 
 SETTINGS = (

@@ -11,8 +11,9 @@ from typing import Any
 from harness import digest
 from harness.comparison.answer_sets import AnswerSet, find_run, of_run
 from harness.errors import UsageError
+from harness.kept_runs import runs, slug
 from harness.registry import parse_spec
-from harness.store import Run, runs, slug
+from harness.store import Run
 
 TOWER = ("tower", "tower_asked")
 """The digests of an LVLM's parts that another training of the encoder changes."""

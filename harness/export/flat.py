@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.export.rows import Asked, TaskRows, of_run
+from harness.kept_runs import slug
 from harness.shown import csv_cell
-from harness.store import Run, slug
+from harness.store import Run
 
 if TYPE_CHECKING:
     from pandas import DataFrame

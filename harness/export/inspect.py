@@ -12,7 +12,8 @@ from harness import digest
 from harness.errors import UsageError
 from harness.export.rows import Asked, TaskRows, model_name, of_run, stamp, values
 from harness.images import ImageError, lies_inside, media_type
-from harness.store import Run, slug
+from harness.kept_runs import slug
+from harness.store import Run
 
 SUFFIXES = {"inspect": ".eval", "inspect-json": ".json"}
 """By ``--to``: how a log's name ends, which is what inspect_ai tells its format by."""

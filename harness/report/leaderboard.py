@@ -11,12 +11,13 @@ from urllib.parse import quote
 from harness.asking import controls, evaluate
 from harness.comparison import metric_table
 from harness.errors import UsageError
+from harness.kept_runs import fault, odd, runs
 from harness.report import published_tables
 from harness.report.markdown import table as markdown
 from harness.report.standings import Standing, Standings, standings
 from harness.shown import code_span
 from harness.shown import markdown as as_markdown
-from harness.store import Run, fault, odd, runs
+from harness.store import Run
 from harness.types import Task
 
 Kept = tuple[Run, Mapping[str, Any]]

@@ -42,7 +42,7 @@ def opened(asked: CompareOptions) -> list[Comparison]:
         tasks = answer_sets.tasks_of([side for one in found for side in one.sides], asked.task)
         return [over_seeds.compared(found[0], other, tasks, asked.seeds) for other in found[1:]]
     if len(names) < 2:
-        raise UsageError("compare takes a base and at least one more: runs by id or encoder, or files of answers")
+        raise UsageError("name a base and at least one more: runs by id or encoder, or files of answers")
     where = resolve(asked.data) if any(Path(name).is_file() for name in names) else None
     every, kept = answer_sets.open_answer_sets(names, asked.results, asked.task, where)
     return [over_seeds.of_two(every[0], other, kept) for other in every[1:]]

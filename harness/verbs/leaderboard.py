@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from harness.asking import evaluate
 from harness.errors import UsageError
+from harness.kept_runs import runs
 from harness.report import board
 from harness.report import leaderboard as page
 from harness.report.side_by_side import SideBySide
 from harness.report.standings import Standings
 from harness.result import Result, plain
-from harness.store import runs
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

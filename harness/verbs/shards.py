@@ -11,8 +11,9 @@ from rich.text import Text
 
 from harness.asking import evaluate, shard_runs
 from harness.asking.run_options import RunOptions
+from harness.kept_runs import pick, runs
 from harness.result import Result
-from harness.store import Run, pick, runs
+from harness.store import Run
 from harness.verbs.run import Watcher, performed
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness import manifest
+from harness import kept_runs, manifest
 from harness.errors import DataError, UsageError
 from harness.store import Journal, Record, Run, latest, read_records, write_json
 from harness.types import Answer, Failure
@@ -154,7 +154,6 @@ def test_edited_counts_of_an_older_record_are_counted_anew_when_the_run_goes_on(
     )
 )
 def test_an_odd_run_stops_neither_the_leaderboard_nor_the_other_runs(tmp_path_factory, content):
-    from harness import store
     from harness.report import leaderboard
 
     results = tmp_path_factory.mktemp("results")
@@ -166,7 +165,16 @@ def test_an_odd_run_stops_neither_the_leaderboard_nor_the_other_runs(tmp_path_fa
     (results / "odd" / "run.json").write_bytes(content)
     left_out = leaderboard.unreadable(results)
     assert "`sound`" in leaderboard.render(results, left_out)
-    assert store.pick(results, "sound").manifest()["encoder"]["spec"] == "sound"
+    assert kept_runs.pick(results, "sound").manifest()["encoder"]["spec"] == "sound"
+
+
+def test_a_wrong_name_is_answered_with_the_runs_most_like_it_and_not_with_all(tmp_path):
+    for name in [*(f"tower-{n}@real" for n in range(20)), "micro-ohd@micro", "nothing-alike@micro"]:
+        Run(tmp_path / name).update(data="d")
+    with pytest.raises(UsageError, match=r"no run 'micro-odh'; there is micro-ohd@micro, .* and 16 more$"):
+        kept_runs.pick(tmp_path, "micro-odh")
+    with pytest.raises(UsageError, match=r"there is none yet$"):
+        kept_runs.pick(tmp_path / "nowhere", "micro")
 
 
 def test_the_leaderboard_names_what_it_leaves_out_and_writes_the_rest(cli, bench):

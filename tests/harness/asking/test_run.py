@@ -140,6 +140,7 @@ def test_controls_are_runs_of_their_own(cli, bench):
         (["--data", "nowhere"], 3, "nowhere is not a folder"),
         (["--lvlm", "eie"], 2, "no LVLM is called 'eie'; did you mean eye?"),
         (["--encoder", "hashin"], 2, "did you mean hashing?"),
+        (["--encoder", "my/tower"], 2, "a path follows such a name, as in NAME:my/tower"),
         (["--control", "blind"], 2, "no control is called 'blind'"),
         (["-t", "colour"], 2, "colour needs an --encoder"),
         (["--results", "/dev/null/x"], 2, "cannot write to"),
