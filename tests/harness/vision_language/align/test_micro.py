@@ -12,13 +12,13 @@ from harness import data
 @pytest.fixture(scope="module")
 def rows():
     folder = data.micro_alignment()
-    found = json.loads((folder / "captions.json").read_text())[:800]
+    found = json.loads((folder / "conversations.json").read_text())[:800]
     return folder, found
 
 
 def test_held_out_loss_falls_with_the_pictures_and_not_with_those_of_other_rows(cli, rows, tmp_path):
     folder, found = rows
-    shuffled = [{**row, "image": found[(n + 331) % len(found)]["image"]} for n, row in enumerate(found)]
+    shuffled = [{**row, "image": found[(n + 5 * 67) % len(found)]["image"]} for n, row in enumerate(found)]
     last = {}
     for name, kept in (("own", found), ("shuffled", shuffled)):
         path = tmp_path / f"{name}.json"
@@ -38,6 +38,6 @@ def test_held_out_loss_falls_with_the_pictures_and_not_with_those_of_other_rows(
 def test_the_micro_worlds_own_rows_are_all_usable(rows):
     folder, _ = rows
     talk = json.loads((folder / "conversations.json").read_text())
-    assert len(talk) == 12000
+    assert len(talk) == 15000
     assert all(row["conversations"][0]["value"].startswith("<image>\n") for row in talk)
     assert all(len(row["conversations"]) == 2 and row["conversations"][1]["value"] for row in talk)
