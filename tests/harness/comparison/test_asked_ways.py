@@ -66,7 +66,7 @@ def test_corrected_labels_stand_beside_the_published_ones(cli, results):
     ("sides", "told"),
     [
         (("micro[pope]", "micro[ohd-caps]"), "ohd-caps and pope are several"),
-        (("micro[ohd-caps]", "micro[ohd-caps?scorer=f-clipscore-gm]"), "was not asked ohd-caps?scorer=f-clipscore-gm; it"),
+        (("micro[ohd-caps]", "micro[ohd-caps?scorer=f-clipscore-gm]"), "was not asked ohd-caps?scorer=f-clipscore-gm"),
         (("micro[ohd-caps]", "micro[ohd-caps?scorer=best]"), "has the scorers plain, f-clipscore"),
         (("micro[ohd-caps]",), "name a base and at least one more"),
         (("micro[nothing]", "micro"), "no task is called 'nothing'"),
