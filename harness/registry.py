@@ -14,16 +14,21 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
+from harness import extras
 from harness.errors import ModelError, OhdBenchError, UsageError
 from harness.types import Encoder, LvlmHost, Place, Recipe, Spec, Task
 
 EncoderMaker = Callable[[Spec, Place], Encoder]
 LvlmMaker = Callable[[Spec, Place], LvlmHost]
+Files = Callable[[Spec], Iterable[Path]]
+"""Every file and folder that decides what a spec's model is, there or not."""
 
 tasks: dict[str, type[Task]] = {}
 encoders: dict[str, EncoderMaker] = {}
 lvlms: dict[str, LvlmMaker] = {}
 recipes: dict[str, Callable[[], Recipe]] = {}
+encoder_files: dict[str, Files] = {}
+lvlm_files: dict[str, Files] = {}
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Recipe)
@@ -39,13 +44,20 @@ def task(name: str) -> Callable[[type[Task]], type[Task]]:
     return register
 
 
-def encoder(name: str) -> Callable[[EncoderMaker], EncoderMaker]:
-    """Register a maker of encoders under this name; it imports torch inside."""
+def encoder(name: str, files: Files | None = None) -> Callable[[EncoderMaker], EncoderMaker]:
+    """Register a maker of encoders under this name; it imports torch inside.
+
+    Where ``files`` tells all that a spec's encoder is made of, a finished run is known without loading it.
+    """
+    if files is not None:
+        encoder_files[name] = files
     return lambda maker: _add(encoders, name, maker)
 
 
-def lvlm(name: str) -> Callable[[LvlmMaker], LvlmMaker]:
-    """Register a maker of LVLM hosts under this name; it imports torch inside."""
+def lvlm(name: str, files: Files | None = None) -> Callable[[LvlmMaker], LvlmMaker]:
+    """Register a maker of LVLM hosts under this name; it imports torch inside. ``files`` is as for encoders."""
+    if files is not None:
+        lvlm_files[name] = files
     return lambda maker: _add(lvlms, name, maker)
 
 
@@ -90,6 +102,8 @@ def _named(plugin: str) -> Iterator[None]:
     except OhdBenchError:
         raise
     except Exception as error:
+        if lacking := extras.missing(error):
+            raise lacking from error
         raise UsageError(f"{plugin} cannot be imported: {type(error).__name__}: {error}") from error
 
 
@@ -173,10 +187,7 @@ def loading(text: str) -> Iterator[None]:
     except OhdBenchError:
         raise
     except Exception as error:
+        if lacking := extras.missing(error):
+            raise lacking from error
         told = (str(error).strip().splitlines() or ["no word of why"])[0]
         raise ModelError(f"'{text}' cannot be loaded: {type(error).__name__}: {told}; -v shows where") from error
-
-
-def needs(extra: str, package: str) -> ModelError:
-    """What to raise where an optional package is missing."""
-    return ModelError(f"this needs the package '{package}': pip install 'ohd-bench[{extra}]'")

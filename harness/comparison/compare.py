@@ -138,8 +138,14 @@ def _one_task(task: Task, base: AnswerSet, candidate: AnswerSet) -> OneTask:
     unpaired = len({r.id for one in every for r in one if r.scored}) - len(first)
     images = len({record.image for record in first})
     flips = _flips(first, second)
-    floors = base.manifest.get("tasks", {}).get(task.name, {}).get("floors", {})
+    floors = _floors(task.name, base, candidate)
     return OneTask(task, len(first), images, unpaired, (*lines, *believed), flips, readings, signal, beliefs, floors)
+
+
+def _floors(task: str, base: AnswerSet, candidate: AnswerSet) -> Mapping[str, Mapping[str, Mapping[str, float]]]:
+    """The base's floors, and the candidate's where they are others: a task asked in another way may have its own."""
+    first, second = (side.manifest.get("tasks", {}).get(task, {}).get("floors", {}) for side in (base, candidate))
+    return {**first, **{f"{name} of {candidate.name}": one for name, one in second.items() if one != first.get(name)}}
 
 
 def _finite(metrics: Mapping[str, Metric], *tallies: Tally) -> dict[str, Metric]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.comparison import answer_sets, groups, over_seeds
+from harness.comparison import answer_sets, asked_ways, groups, over_seeds
 from harness.comparison.compare import Comparison, MetricChange
 from harness.comparison.groups import Group
 from harness.comparison.metric_table import gap
@@ -37,15 +37,29 @@ def opened(asked: CompareOptions) -> list[Comparison]:
     if asked.seeds not in over_seeds.WAYS:
         raise UsageError(f"--seeds {asked.seeds}: there is {', '.join(over_seeds.WAYS)}")
     names = [name for words in asked.arms for name in words]
+    if asked_ways.are_named(names):
+        return ways(names, asked.results)
     found = grouped(asked)
     if found is not None:
         tasks = answer_sets.tasks_of([side for one in found for side in one.sides], asked.task)
         return [over_seeds.compared(found[0], other, tasks, asked.seeds) for other in found[1:]]
-    if len(names) < 2:
-        raise UsageError("name a base and at least one more: runs by id or encoder, or files of answers")
+    _require_two(names)
     where = resolve(asked.data) if any(Path(name).is_file() for name in names) else None
     every, kept = answer_sets.open_answer_sets(names, asked.results, asked.task, where)
     return [over_seeds.of_two(every[0], other, kept) for other in every[1:]]
+
+
+def ways(names: Sequence[str], results: Path) -> list[Comparison]:
+    """Each comparison with the first, where sides are named as ``RUN[TASK]``: one task, asked in several ways."""
+    _require_two(names)
+    every, kept = asked_ways.open_sides(names, results)
+    found = [over_seeds.of_two(every[0], other, kept) for other in every[1:]]
+    return [replace(one, about=(asked_ways.about((one.base, one.candidate)), *one.about)) for one in found]
+
+
+def _require_two(names: Sequence[str]) -> None:
+    if len(names) < 2:
+        raise UsageError("name a base and at least one more: runs by id or encoder, or files of answers")
 
 
 def grouped(asked: CompareOptions) -> list[Group] | None:

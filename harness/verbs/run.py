@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rich.text import Text
 
 from harness import registry
-from harness.asking import engine, evaluate
+from harness.asking import engine, evaluate, finished
 from harness.asking.estimate import TimeEstimate
+from harness.asking.run_identity import OfEncoder
 from harness.asking.run_options import RunOptions
 from harness.data import resolve
 from harness.errors import UsageError
@@ -32,7 +34,7 @@ class Watcher(Protocol):
     def ticking(self, title: str, total: int) -> AbstractContextManager[engine.Progress]:
         """Shows progress while it is open."""
 
-    def say_assumed(self, encoder: Encoder) -> None:
+    def say_assumed(self, encoder: OfEncoder) -> None:
         """What had to be assumed about an encoder."""
 
 
@@ -101,23 +103,33 @@ def run(options: RunOptions, watcher: Watcher) -> Asked:
 
 
 def performed(options: RunOptions, watcher: Watcher) -> tuple[evaluate.RunPlan, list[evaluate.Outcome]]:
-    """What is asked, and how each run, or the share of it that ``options.shard`` names, stands after."""
-    plan, host = _planned(options, watcher)
-    every = _encoders(options, watcher)
-    return plan, [evaluate.perform(plan, encoder, host, watcher.ticking) for _, encoder in every]
+    """What is asked, and how each run, or the share of it that ``options.shard`` names, stands after.
+
+    A run of which every answer is kept is found so without loading its models, where these are known from before.
+    """
+    plan = _planned(options, watcher)
+    host = functools.cache(lambda: _host(options))
+    outcomes = []
+    for text in _specs(options):
+        outcome = finished.finished(plan, text, watcher)
+        if outcome is None:
+            loaded = host()  # what names no LVLM is told before an encoder is loaded
+            outcome = evaluate.perform(plan, _encoder(text, options, watcher), loaded, watcher.ticking)
+        outcomes.append(outcome)
+    return plan, outcomes
 
 
 def estimate(options: RunOptions, watcher: Watcher) -> Estimated:
     """How long ``run`` will take, from asking a few images of each task; nothing is kept."""
-    plan, host = _planned(options, watcher)
+    plan, host = _planned(options, watcher), _host(options)
     if options.workers > 1:
         watcher.say(f"--estimate measures one process; what --workers {options.workers} gains is not part of it")
-    every = _encoders(options, watcher)
-    return Estimated(options, {text: evaluate.estimates(plan, encoder, host) for text, encoder in every})
+    found = {text: evaluate.estimates(plan, _encoder(text, options, watcher), host) for text in _specs(options)}
+    return Estimated(options, found)
 
 
-def _planned(options: RunOptions, watcher: Watcher) -> tuple[evaluate.RunPlan, LvlmHost | None]:
-    """What is to be asked, checked before any model is loaded, and the LVLM."""
+def _planned(options: RunOptions, watcher: Watcher) -> evaluate.RunPlan:
+    """What is to be asked, checked before any model is loaded."""
     if not options.encoders and not options.lvlm:
         raise UsageError("nothing to ask: name an --encoder, an --lvlm or both; 'ohd-bench list' says what there is")
     registry.load(options.include)
@@ -130,7 +142,11 @@ def _planned(options: RunOptions, watcher: Watcher) -> tuple[evaluate.RunPlan, L
     plan = evaluate.plan(options, tasks, data)
     for part in plan.parts:
         watcher.say(f"asked in part: {part.said()}")
-    return plan, registry.make_lvlm(options.host, options.place) if options.host else None
+    return plan
+
+
+def _host(options: RunOptions) -> LvlmHost | None:
+    return registry.make_lvlm(options.host, options.place) if options.host else None
 
 
 def _modes(options: RunOptions, watcher: Watcher) -> set[str]:
@@ -146,10 +162,14 @@ def _modes(options: RunOptions, watcher: Watcher) -> set[str]:
     return {"generate"}
 
 
-def _encoders(options: RunOptions, watcher: Watcher) -> Iterator[tuple[str, Encoder | None]]:
-    """Each encoder by its spec, loaded when its turn comes, and what had to be assumed about it said."""
-    for text in dict.fromkeys(options.encoders or ("",)):
-        encoder = registry.make_encoder(text, options.place) if text else None
-        if encoder is not None:
-            watcher.say_assumed(encoder)
-        yield text, encoder
+def _specs(options: RunOptions) -> tuple[str, ...]:
+    """The encoders' specs, none of them twice; one empty spec where the LVLM is asked as it came."""
+    return tuple(dict.fromkeys(options.encoders or ("",)))
+
+
+def _encoder(text: str, options: RunOptions, watcher: Watcher) -> Encoder | None:
+    """The encoder of this spec, and what had to be assumed about it said."""
+    encoder = registry.make_encoder(text, options.place) if text else None
+    if encoder is not None:
+        watcher.say_assumed(encoder)
+    return encoder

@@ -9,14 +9,13 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoImageProcessor, AutoProcessor, LlavaForConditionalGeneration
 
-from harness import registry
+from harness import extras
 from harness.compute import devices, weights
 from harness.errors import ModelError, UsageError
 from harness.types import Place, Spec
 from harness.vision_language.layouts import lora, original, overlay
 from harness.vision_language.layouts.folder import Loaded, first_line, local, read_json, require_in_memory
 
-DEFAULT = "llava-hf/llava-1.5-7b-hf"
 # transformers holds these against the beginning of a module's whole name (or against its end).
 NOT_QUANTISED = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
 
@@ -24,7 +23,7 @@ NOT_QUANTISED = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
 def load(spec: Spec, place: Place) -> Loaded:
     """The LVLM this spec names, overlays applied; ModelError where something is missing or does not belong."""
     weights.quietly()
-    folder = local(spec.location or DEFAULT)
+    folder = local(spec.location)
     base = local(spec.options["base"]) if "base" in spec.options else None
     _refuse_quantised_lora(spec, folder)
     how = loading(spec, place, folder)
@@ -109,12 +108,10 @@ def stored_dtype(folder: Path) -> torch.dtype:
 
 def quantised(bits: str, dtype: torch.dtype) -> Any:
     """What loads the language model in 8 or 4 bits; the tower and the projector stay as they are."""
-    from importlib.util import find_spec
-
     if bits not in ("8bit", "4bit"):
         raise UsageError(f"?quantize={bits}: there is 8bit and 4bit")
-    if find_spec("bitsandbytes") is None:
-        raise registry.needs("quantize", "bitsandbytes")
+    if not extras.there("bitsandbytes"):
+        raise extras.needs("bitsandbytes")
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(
