@@ -17,6 +17,9 @@ from harness.stats import Difference, Estimate, Tally
 from harness.store import Record
 from harness.types import Task
 
+Key = tuple[str, str, str]
+"""Task, group and metric: what names a line."""
+
 
 @dataclass(frozen=True, slots=True)
 class MetricChange:
@@ -33,6 +36,11 @@ class MetricChange:
     adjusted: float = float("nan")
     figures: Figures | None = None
     """Where trainings are compared: what the interval is made of, and each training's value."""
+
+    @property
+    def key(self) -> Key:
+        """Which line it is: task, group and metric."""
+        return self.task, self.group, self.metric
 
     @property
     def detectable(self) -> float:
@@ -104,9 +112,17 @@ class Comparison:
 
     def lines(self, full: bool = False) -> list[MetricChange]:
         """The lines to look at, their p-values adjusted for looking at all of them (Holm)."""
-        shown = [line for one in self.tasks for line in (one.lines if full else one.short())]
-        adjusted = significance.holm({str(i): line.gap.p for i, line in enumerate(shown)})
-        return [replace(line, adjusted=adjusted[str(i)]) for i, line in enumerate(shown)]
+        return _adjusted([line for one in self.tasks for line in (one.lines if full else one.short())])
+
+    def named(self, keys: Sequence[Key]) -> list[MetricChange]:
+        """The lines of these tasks, groups and metrics, in this order, adjusted for looking at all of them."""
+        at = {line.key: line for one in self.tasks for line in one.lines}
+        return _adjusted([at[key] for key in keys if key in at])
+
+
+def _adjusted(shown: Sequence[MetricChange]) -> list[MetricChange]:
+    adjusted = significance.holm({str(i): line.gap.p for i, line in enumerate(shown)})
+    return [replace(line, adjusted=adjusted[str(i)]) for i, line in enumerate(shown)]
 
 
 def compare(base: AnswerSet, candidate: AnswerSet, tasks: Sequence[Task]) -> Comparison:

@@ -80,20 +80,27 @@ def grouped(asked: CompareOptions) -> list[Group] | None:
 
 def gates(found: Sequence[Comparison], wanted: Sequence[str]) -> list[MetricChange]:
     """The lines that --fail-if-worse names; UsageError where it names none."""
-    lines = [line for one in found for line in one.lines(full=True)]
+    return named(found, wanted, "--fail-if-worse")
+
+
+def named(found: Sequence[Comparison], wanted: Sequence[str], option: str) -> list[MetricChange]:
+    """The lines that METRIC, TASK:METRIC or TASK:GROUP:METRIC name; UsageError where one names none."""
+    lines = [line for one in found for line in one.lines(full=True)] if wanted else []
+    wholes = {task.task.name: task.task.whole for one in found for task in one.tasks}
     chosen = []
     for name in wanted:
-        hits = [line for line in lines if _is_called(line, name)]
+        hits = [line for line in lines if _is_called(line, name, wholes[line.task])]
         if not hits:
             known = ", ".join(dict.fromkeys(line.metric for line in lines))
-            raise UsageError(f"--fail-if-worse {name}: no such metric was compared; there is {known}")
+            raise UsageError(f"{option} {name}: no such metric was compared; there is {known}")
         chosen += hits
     return chosen
 
 
-def _is_called(line: MetricChange, name: str) -> bool:
+def _is_called(line: MetricChange, name: str, whole: str) -> bool:
     *where, metric = name.split(":")
-    return metric == line.metric and all(part in (line.task, line.group, line.group.split("/")[-1]) for part in where)
+    known = (line.task, line.group or whole, (line.group or "all").split("/")[-1])
+    return metric == line.metric and all(part in known for part in where)
 
 
 def enforce(lines: Sequence[MetricChange]) -> None:
