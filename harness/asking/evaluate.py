@@ -13,12 +13,15 @@ from typing import Any
 
 from harness import digest, images, registry
 from harness.asking import available, controls, cost, engine, provenance, shard_runs
+from harness.asking.ask import Ask
 from harness.asking.estimate import TimeEstimate
 from harness.asking.first_prompt import first_prompt
-from harness.asking.models import Models
+from harness.asking.models import Models, encoder_identity, lvlm_identity
+from harness.asking.opening import See
 from harness.asking.retrieve import gallery_digest
 from harness.asking.run_options import RunOptions
 from harness.asking.shards import Shard
+from harness.asking.workers import Workers
 from harness.data import Data
 from harness.datasets import checking
 from harness.datasets.manifests import manifests
@@ -41,6 +44,8 @@ class RunPlan:
     questions: tuple[engine.Questions, ...]
     parts: tuple[available.Part, ...] = ()
     """The tasks of which only a part of the pictures is there, where that is to be asked."""
+    workers: Workers | None = None
+    """Who asks; None is this process."""
 
 
 def open_task(text: str, data: Path, outside: bool = False) -> Task:
@@ -162,29 +167,39 @@ def _ask(
     if asked.task.mode in OF_ENCODERS:
         assert encoder is not None
         found = {"gallery": gallery_digest(asked.samples)} if asked.task.mode == "retrieve" else {}
-        model, first = engine.Identity(_encoder_identity(encoder) | found, view=plan.options.control), {}
+        model, first = engine.Identity(encoder_identity(encoder) | found, view=plan.options.control), {}
     else:
         assert lvlm is not None
-        model = engine.Identity(_lvlm_identity(lvlm), lvlm.render, view=plan.options.control)
+        model = engine.Identity(lvlm_identity(lvlm), lvlm.render, view=plan.options.control)
         first = {"first_prompt": first_prompt(lvlm, asked.samples, view)}
-    pair = Models(encoder, lvlm, plan.options.place, plan.options.include)
-    ask = pair.asker(asked.task.mode, plan.options.workers)
-    if asked.task.mode == "retrieve":
-        ask, view = pair.searcher(asked.samples), controls.view("text-only")  # the gallery opens its pictures itself
+    pair = Models(encoder, lvlm, plan.options.place)
+    ask, see = _asker(plan, asked, pair)
     began = time.perf_counter()
     floors = floor_values(asked)
     with ticking(f"{run.id}  {asked.task.name}", len(asked.samples)) as tick:
-        standing = engine.answer(run, asked, model, ask, tick, view)
+        standing = engine.answer(run, asked, model, ask, tick, see)
     kept = run.manifest().get("tasks", {})
     seconds = kept.get(asked.task.name, {}).get("seconds", 0.0) + time.perf_counter() - began
     entry = _entry(asked, standing) | {"floors": floors, "seconds": round(seconds, 1)} | first
     entry |= {"remarks": list(remarks)} if (remarks := asked.task.remarks()) else {}
     if plan.options.verify:
         answers = {r.id: r.reply for r in run.records(asked.task.name) if isinstance(r.reply, Answer)}
-        verdict = pair.verified(asked.task.mode, answers, asked.samples, view, (plan.options.verify, plan.options.seed))
+        shown = see if asked.task.mode == "retrieve" else view
+        verdict = pair.verified(
+            asked.task.mode, answers, asked.samples, shown, (plan.options.verify, plan.options.seed)
+        )
         entry |= {"verify": verdict.record() | {"said": verdict.said()}}
     run.update(tasks=kept | {asked.task.name: entry})
     return standing
+
+
+def _asker(plan: RunPlan, asked: engine.Questions, pair: Models) -> tuple[Ask, See]:
+    """How the task is asked, and what it is to be shown of each picture: nothing where it opens pictures itself."""
+    if asked.task.mode == "retrieve":  # a place is one among all, and so asked here
+        return pair.searcher(asked.samples), controls.view("text-only")
+    if plan.workers is not None:
+        return plan.workers.asker(pair, asked.task.mode, plan.options.control), controls.view("text-only")
+    return pair.asker(asked.task.mode), controls.view(plan.options.control)
 
 
 def estimates(plan: RunPlan, encoder: Encoder | None, host: LvlmHost | None) -> dict[str, TimeEstimate]:
@@ -193,7 +208,7 @@ def estimates(plan: RunPlan, encoder: Encoder | None, host: LvlmHost | None) -> 
     The estimate itself is, in the cache: the run's manifest says it beside what the run then took.
     """
     lvlm = host(encoder) if host else None
-    pair = Models(encoder, lvlm, plan.options.place, plan.options.include)
+    pair = Models(encoder, lvlm, plan.options.place)
     view = controls.view(plan.options.control)
     found = {asked.task.name: pair.estimated(asked.task.mode, asked.samples, view) for asked in plan.questions}
     cost.note(Run(_folder(plan, encoder, lvlm, _identity(plan, encoder, lvlm))), found)
@@ -222,21 +237,13 @@ def floor_values(asked: engine.Questions) -> dict[str, dict[str, dict[str, float
     return found
 
 
-def _encoder_identity(encoder: Encoder) -> dict[str, Any]:
-    return {"digest": encoder.digest(), "describe": dict(encoder.describe())}
-
-
-def _lvlm_identity(lvlm: LVLM) -> dict[str, Any]:
-    return {"digests": dict(lvlm.digests()), "describe": dict(lvlm.describe())}
-
-
 def _identity(plan: RunPlan, encoder: Encoder | None, lvlm: LVLM | None) -> dict[str, Any]:
     """What makes this run this run: the manifest's entries that its name is a digest of, and the specs asked for."""
     digests = {one.task.name: one.digest for one in plan.questions}
     parts = {one.task: one.record() | {"samples_digest": digests.get(one.task, "")} for one in plan.parts}
     return {
-        "encoder": {"spec": encoder.spec, **_encoder_identity(encoder)} if encoder else None,
-        "lvlm": {"spec": lvlm.spec, **_lvlm_identity(lvlm)} if lvlm else None,
+        "encoder": {"spec": encoder.spec, **encoder_identity(encoder)} if encoder else None,
+        "lvlm": {"spec": lvlm.spec, **lvlm_identity(lvlm)} if lvlm else None,
         "data": plan.data.name,
         "world": "micro" if plan.data.name == "micro" else "real",
         "control": plan.options.control,

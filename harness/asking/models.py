@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from harness.asking import ask as asking
-from harness.asking import pool
 from harness.asking.batches import by_image
 from harness.asking.estimate import TimeEstimate, estimate
 from harness.asking.features import features_of
@@ -22,6 +21,16 @@ from harness.types import LVLM, OF_ENCODERS, Answer, Asked, Encoder, Place, Samp
 See = Callable[[Path], Any]
 
 
+def encoder_identity(encoder: Encoder) -> dict[str, Any]:
+    """The digest of its weights, and what else decides what comes out of it."""
+    return {"digest": encoder.digest(), "describe": dict(encoder.describe())}
+
+
+def lvlm_identity(lvlm: LVLM) -> dict[str, Any]:
+    """The digests of its parts, and what else decides its answers."""
+    return {"digests": dict(lvlm.digests()), "describe": dict(lvlm.describe())}
+
+
 @dataclass(frozen=True)
 class Models:
     """The pair of models of a run, and where they compute."""
@@ -29,27 +38,19 @@ class Models:
     encoder: Encoder | None
     lvlm: LVLM | None
     place: Place
-    include: tuple[Path, ...] = ()
 
-    def asker(self, mode: str, workers: int = 1) -> asking.Ask:
-        """How this pair is asked: in this process, or in so many of its own."""
-        here = self._here(mode)
-        if workers == 1:
-            return here
-        specs = (self.encoder.spec if self.encoder else "", self.lvlm.spec if self.lvlm else "")
-        return pool.pooled(pool.Crew(mode, *specs, self.place, self.include), workers, here.batch)
-
-    def searcher(self, samples: Sequence[Sample]) -> asking.Ask:
-        """How the encoder is asked where in the gallery of these samples each is found; always in this process."""
-        assert self.encoder is not None
-        return retriever(self.encoder, self.place, samples, features_of(self.encoder, self.place))
-
-    def _here(self, mode: str) -> asking.Ask:
+    def asker(self, mode: str) -> asking.Ask:
+        """How this pair is asked in this process: the encoder to rank, the LVLM to speak."""
         if mode in OF_ENCODERS:
             assert self.encoder is not None
             return asking.ranker(self.encoder, self.place, features_of(self.encoder, self.place))
         assert self.lvlm is not None
         return asking.speaker(self.lvlm)
+
+    def searcher(self, samples: Sequence[Sample]) -> asking.Ask:
+        """How the encoder is asked where in the gallery of these samples each is found; always in this process."""
+        assert self.encoder is not None
+        return retriever(self.encoder, self.place, samples, features_of(self.encoder, self.place))
 
     def verified(
         self, mode: str, kept: Mapping[str, Answer], samples: Sequence[Sample], see: See, drawing: tuple[float, int]

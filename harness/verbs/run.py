@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.text import Text
@@ -13,6 +13,7 @@ from harness import registry
 from harness.asking import engine, evaluate
 from harness.asking.estimate import TimeEstimate
 from harness.asking.run_options import RunOptions
+from harness.asking.workers import A_MINUTE, Workers
 from harness.data import resolve
 from harness.errors import UsageError
 from harness.report.side_by_side import SideBySide
@@ -102,18 +103,24 @@ def run(options: RunOptions, watcher: Watcher) -> Asked:
 
 def performed(options: RunOptions, watcher: Watcher) -> tuple[evaluate.RunPlan, list[evaluate.Outcome]]:
     """What is asked, and how each run, or the share of it that ``options.shard`` names, stands after."""
-    plan, host = _planned(options, watcher)
-    every = _encoders(options, watcher)
-    return plan, [evaluate.perform(plan, encoder, host, watcher.ticking) for _, encoder in every]
+    with closing(Workers(options, watcher.say)) if options.spread else nullcontext() as workers:
+        plan, host = _planned(options, watcher)
+        plan = replace(plan, workers=workers)
+        every = _encoders(options, watcher)
+        return plan, [evaluate.perform(plan, encoder, host, watcher.ticking) for _, encoder in every]
 
 
 def estimate(options: RunOptions, watcher: Watcher) -> Estimated:
     """How long ``run`` will take, from asking a few images of each task; nothing is kept."""
     plan, host = _planned(options, watcher)
-    if options.workers > 1:
-        watcher.say(f"--estimate measures one process; what --workers {options.workers} gains is not part of it")
     every = _encoders(options, watcher)
-    return Estimated(options, {text: evaluate.estimates(plan, encoder, host) for text, encoder in every})
+    found = {text: evaluate.estimates(plan, encoder, host) for text, encoder in every}
+    if options.spread:
+        asked = "--ray" if options.ray else f"--workers {options.workers}"
+        watcher.say(f"--estimate measures one process; what {asked} gains is not part of it")
+    if options.spread and sum(one.seconds for tasks in found.values() for one in tasks.values()) < A_MINUTE:
+        watcher.say("below a minute of work one process is the faster way: workers take some ten seconds to start")
+    return Estimated(options, found)
 
 
 def _planned(options: RunOptions, watcher: Watcher) -> tuple[evaluate.RunPlan, LvlmHost | None]:
