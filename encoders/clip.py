@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from harness import registry
+from dataclasses import replace
+
+from harness import model_places, registry
 from harness.types import Encoder, Place, Spec
 
+DEFAULT = "openai/clip-vit-base-patch32"
 
-@registry.encoder("clip")
+
+@registry.encoder("clip", files=lambda spec: model_places.named(spec, DEFAULT))
 def clip(spec: Spec, place: Place) -> Encoder:
     """CLIP, MetaCLIP, SigLIP or DINOv2 in transformers' layout, or a bare weights file.
 
@@ -15,4 +19,4 @@ def clip(spec: Spec, place: Place) -> Encoder:
     from encoders.towers import hub
 
     registry.no_more_options(spec, "activation", "text", "revision")
-    return hub.load(spec, place)
+    return hub.load(replace(spec, location=spec.location or DEFAULT), place)

@@ -8,8 +8,8 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TextIO
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -20,9 +20,17 @@ from harness.words_only import WordsOnly
 
 if TYPE_CHECKING:
     from harness.result import Result
-    from harness.types import Encoder
 
 WIDE = 200
+
+
+class Described(Protocol):
+    """An encoder, or what is known of one."""
+
+    spec: str
+
+    def describe(self) -> Mapping[str, Any]:
+        """What belongs to its identity beside the weights."""
 
 
 def out() -> Console:
@@ -50,7 +58,7 @@ def say(text: str) -> None:
     err().print(text, style="dim", soft_wrap=True)
 
 
-def say_assumed(encoder: Encoder) -> None:
+def say_assumed(encoder: Described) -> None:
     """What had to be assumed about this encoder, a remark each."""
     for name, told in encoder.describe().items():
         if isinstance(told, str) and told.startswith("assumed: "):
@@ -111,7 +119,7 @@ class Silent:
     def say(self, text: str) -> None:
         """Nothing."""
 
-    def say_assumed(self, encoder: Encoder) -> None:
+    def say_assumed(self, encoder: Described) -> None:
         """Nothing."""
 
     @contextlib.contextmanager

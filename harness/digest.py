@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,23 @@ def of_file(path: Path) -> str:
 
 def of_json(thing: Any) -> str:
     """SHA-256 of a plain object, the same whatever the order of its keys."""
-    return of_bytes(json.dumps(thing, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode())
+    return of_bytes(_written(thing))
+
+
+def continued(begun: Sequence[Any]) -> Callable[..., str]:
+    """Called with more things, ``of_json([*begun, *more])``; what it begins with is written out once."""
+    start = hashlib.sha256(_written(list(begun))[:-1])
+
+    def of_all(*more: Any) -> str:
+        whole = start.copy()
+        whole.update((b"," if begun else b"") + _written(list(more))[1:])
+        return whole.hexdigest()
+
+    return of_all
+
+
+def _written(thing: Any) -> bytes:
+    return json.dumps(thing, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def of_tensors(tensors: Mapping[str, Tensor]) -> str:

@@ -19,11 +19,15 @@ from harness.types import Encoder, LvlmHost, Place, Recipe, Spec, Task
 
 EncoderMaker = Callable[[Spec, Place], Encoder]
 LvlmMaker = Callable[[Spec, Place], LvlmHost]
+Files = Callable[[Spec], Iterable[Path]]
+"""Every file and folder that decides what a spec's model is, there or not."""
 
 tasks: dict[str, type[Task]] = {}
 encoders: dict[str, EncoderMaker] = {}
 lvlms: dict[str, LvlmMaker] = {}
 recipes: dict[str, Callable[[], Recipe]] = {}
+encoder_files: dict[str, Files] = {}
+lvlm_files: dict[str, Files] = {}
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Recipe)
@@ -39,13 +43,20 @@ def task(name: str) -> Callable[[type[Task]], type[Task]]:
     return register
 
 
-def encoder(name: str) -> Callable[[EncoderMaker], EncoderMaker]:
-    """Register a maker of encoders under this name; it imports torch inside."""
+def encoder(name: str, files: Files | None = None) -> Callable[[EncoderMaker], EncoderMaker]:
+    """Register a maker of encoders under this name; it imports torch inside.
+
+    Where ``files`` tells all that a spec's encoder is made of, a finished run is known without loading it.
+    """
+    if files is not None:
+        encoder_files[name] = files
     return lambda maker: _add(encoders, name, maker)
 
 
-def lvlm(name: str) -> Callable[[LvlmMaker], LvlmMaker]:
-    """Register a maker of LVLM hosts under this name; it imports torch inside."""
+def lvlm(name: str, files: Files | None = None) -> Callable[[LvlmMaker], LvlmMaker]:
+    """Register a maker of LVLM hosts under this name; it imports torch inside. ``files`` is as for encoders."""
+    if files is not None:
+        lvlm_files[name] = files
     return lambda maker: _add(lvlms, name, maker)
 
 

@@ -22,19 +22,23 @@ def _shipped(spec: Spec, place: Place) -> Encoder:
     return clip(replace(spec, location=str(WEIGHTS / spec.name)), place)
 
 
-@registry.encoder("micro")
+def _files(spec: Spec) -> list[Path]:
+    return [WEIGHTS / spec.name]
+
+
+@registry.encoder("micro", files=_files)
 def micro(spec: Spec, place: Place) -> Encoder:
     """A CLIP trained on web-like captions of the micro world: the baseline."""
     return _shipped(spec, place)
 
 
-@registry.encoder("micro-ohd")
+@registry.encoder("micro-ohd", files=_files)
 def micro_ohd(spec: Spec, place: Place) -> Encoder:
     """``micro`` fine-tuned with hallucinated captions as negatives (arXiv 2410.03176)."""
     return _shipped(spec, place)
 
 
-@registry.encoder("micro-plain")
+@registry.encoder("micro-plain", files=_files)
 def micro_plain(spec: Spec, place: Place) -> Encoder:
     """The control: ``micro`` fine-tuned for as many steps on the same images and true captions, without negatives."""
     return _shipped(spec, place)

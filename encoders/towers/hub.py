@@ -32,7 +32,6 @@ from harness.vision_language.layouts import original
 from harness.vision_language.layouts.folder import local
 from harness.vision_language.layouts.weight_names import in_memory, is_computed
 
-DEFAULT = "openai/clip-vit-base-patch32"
 ACTIVATIONS = ("quick_gelu", "gelu")
 
 
@@ -40,7 +39,7 @@ def load(spec: Spec, place: Place) -> Encoder:
     """The encoder at this location; ModelError where it is none or is incomplete."""
     check_activation(spec)
     weights.quietly()
-    location = spec.location or DEFAULT
+    location = spec.location
     if Path(location).is_file():
         return bare.load(spec, weights.read(Path(location)), place)
     where = {"revision": spec.options["revision"]} if "revision" in spec.options else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import random
 import subprocess
@@ -45,12 +46,17 @@ class Questions:
 
     def counted_by(self, sample: Sample) -> str:
         """The digest of how this sample's answer is counted: the task's rules and the right answer."""
-        return digest.of_json([self.rules, sample.target, sample.group])[:12]
+        return _counted_by(self.rules, sample.target, sample.group)
 
     @property
     def images(self) -> set[Path]:
         """Every image that is to be seen."""
         return {sample.image for sample in self.samples if sample.image is not None}
+
+
+@functools.lru_cache(maxsize=10_000)
+def _counted_by(rules: str, target: str, group: str) -> str:
+    return digest.of_json([rules, target, group])[:12]
 
 
 def questions(task: Task, samples: Iterable[Sample]) -> Questions:
@@ -125,7 +131,12 @@ class Identity:
         said = [self.render(sample.prompt) if sample.prompt else "", sample.texts, sample.tokens, sample.until]
         said += [sample.parts, sample.mean] if sample.parts else []
         said += [sample.templates] if sample.templates else []
-        return digest.of_json([self.model, self.view, seen, said])[:24]
+        return self._begun(seen, said)[:24]
+
+    @functools.cached_property
+    def _begun(self) -> Callable[..., str]:
+        """The digest of these and what follows: the model is written out once for all samples."""
+        return digest.continued([self.model, self.view])
 
 
 @dataclass(frozen=True)
@@ -168,6 +179,24 @@ def answer(
             tick(len(records))
     _refuse_constant(asked, path)
     return standing(run, asked, keys, ours)
+
+
+def settled(run: Run, asked: Questions, model: Identity) -> Progressed | None:
+    """How a task of a run stands where every sample has its answer, counted as now; None where anything is left to do.
+
+    It is what ``answer`` would find without asking, and needs the model's identity alone.
+    """
+    keys = {sample.id: model.key(sample) if _there(sample) else "" for sample in asked.samples}
+    known = run.known(asked.task.name, keys)
+    if any(id not in keys and record.reply != GONE for id, record in known.items()):
+        return None
+    for sample in asked.samples:
+        record = known.get(sample.id)
+        if record is None or record.key != keys[sample.id] or not _answers(sample, record.reply):
+            return None
+        if not record.sealed or record.rules != asked.counted_by(sample):
+            return None
+    return Progressed(len(asked.samples), len(asked.samples), 0)
 
 
 def _share(asked: Questions, keys: Mapping[str, str], size: int) -> set[str]:

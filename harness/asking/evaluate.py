@@ -6,19 +6,18 @@ import inspect
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness import digest, images, registry
-from harness.asking import available, controls, cost, engine, provenance, shard_runs
+from harness import images, registry
+from harness.asking import available, controls, cost, engine, provenance, remembered, run_identity, shard_runs
 from harness.asking.ask import Ask
 from harness.asking.estimate import TimeEstimate
 from harness.asking.first_prompt import first_prompt
-from harness.asking.models import Models, encoder_identity, lvlm_identity
+from harness.asking.models import Models
 from harness.asking.opening import See
-from harness.asking.retrieve import gallery_digest
 from harness.asking.run_options import RunOptions
 from harness.asking.shards import Shard
 from harness.asking.workers import Workers
@@ -46,6 +45,8 @@ class RunPlan:
     """The tasks of which only a part of the pictures is there, where that is to be asked."""
     workers: Workers | None = None
     """Who asks; None is this process."""
+    begun: float = field(default_factory=time.time)
+    """When it was made, before any model is loaded."""
 
 
 def open_task(text: str, data: Path, outside: bool = False) -> Task:
@@ -137,10 +138,12 @@ def perform(plan: RunPlan, encoder: Encoder | None, host: LvlmHost | None, ticki
     """Ask this pair of models every question of the plan; what was answered before is not asked again."""
     with registry.loading(encoder.spec if encoder else "the LVLM"):
         lvlm = host(encoder) if host else None
-        identity = _identity(plan, encoder, lvlm)
+        identity = run_identity.identity(plan, encoder, lvlm)
     about = identity | {"training": provenance.training(encoder), "alignment": provenance.alignment(lvlm)}
-    unasked = {one.task.name: _entry(one, engine.Progressed(len(one.samples), 0, 0)) for one in plan.questions}
-    whole, shard = Run(_folder(plan, encoder, lvlm, identity)), plan.options.shard
+    unasked = {
+        one.task.name: run_identity.entry(one, engine.Progressed(len(one.samples), 0, 0)) for one in plan.questions
+    }
+    whole, shard = Run(run_identity.folder(plan, encoder, lvlm, identity)), plan.options.shard
     begun = {**about, **_circumstances(plan, {}), "tasks": unasked}
     with shard_runs.written(whole, Shard.parse(shard) if shard else None, begun) as run:
         known = run.manifest()
@@ -153,9 +156,20 @@ def perform(plan: RunPlan, encoder: Encoder | None, host: LvlmHost | None, ticki
                 standings[asked.task.name] = _ask(run, plan, asked, (encoder, lvlm), ticking)
             done = all(one["scored"] == one["expected"] for one in run.manifest()["tasks"].values())
             status = "complete" if done else "partial"
+            if done:
+                _remember(plan, about, lvlm)
         finally:
             run.update(status=status, finished=_now(), cost=cost.costs(run, plan.options.place))
     return Outcome(run, standings)
+
+
+def _remember(plan: RunPlan, about: Mapping[str, Any], lvlm: LVLM | None) -> None:
+    """Keep what these models are, so that the same command finds its run finished without loading them."""
+    options = plan.options
+    prompts = {s.prompt for one in plan.questions if one.task.mode == "generate" for s in one.samples if s.prompt}
+    rendered = {prompt: lvlm.render(prompt) for prompt in sorted(prompts)} if lvlm else {}
+    spec = about["encoder"]["spec"] if about["encoder"] else ""
+    remembered.keep((spec, options.host), options.place, about, rendered, plan.begun)
 
 
 def _ask(
@@ -164,14 +178,8 @@ def _ask(
     """Ask one task of the run, and write into the manifest how it went."""
     encoder, lvlm = models
     view = controls.view(plan.options.control)
-    if asked.task.mode in OF_ENCODERS:
-        assert encoder is not None
-        found = {"gallery": gallery_digest(asked.samples)} if asked.task.mode == "retrieve" else {}
-        model, first = engine.Identity(encoder_identity(encoder) | found, view=plan.options.control), {}
-    else:
-        assert lvlm is not None
-        model = engine.Identity(lvlm_identity(lvlm), lvlm.render, view=plan.options.control)
-        first = {"first_prompt": first_prompt(lvlm, asked.samples, view)}
+    model = run_identity.of_answers(asked, encoder, lvlm, plan.options.control)
+    first = {"first_prompt": first_prompt(lvlm, asked.samples, view)} if lvlm and asked.task.mode == "generate" else {}
     pair = Models(encoder, lvlm, plan.options.place)
     ask, see = _asker(plan, asked, pair)
     began = time.perf_counter()
@@ -180,14 +188,13 @@ def _ask(
         standing = engine.answer(run, asked, model, ask, tick, see)
     kept = run.manifest().get("tasks", {})
     seconds = kept.get(asked.task.name, {}).get("seconds", 0.0) + time.perf_counter() - began
-    entry = _entry(asked, standing) | {"floors": floors, "seconds": round(seconds, 1)} | first
+    entry = run_identity.entry(asked, standing) | {"floors": floors, "seconds": round(seconds, 1)} | first
     entry |= {"remarks": list(remarks)} if (remarks := asked.task.remarks()) else {}
     if plan.options.verify:
         answers = {r.id: r.reply for r in run.records(asked.task.name) if isinstance(r.reply, Answer)}
+        drawing = plan.options.verify, plan.options.seed
         shown = see if asked.task.mode == "retrieve" else view
-        verdict = pair.verified(
-            asked.task.mode, answers, asked.samples, shown, (plan.options.verify, plan.options.seed)
-        )
+        verdict = pair.verified(asked.task.mode, answers, asked.samples, shown, drawing)
         entry |= {"verify": verdict.record() | {"said": verdict.said()}}
     run.update(tasks=kept | {asked.task.name: entry})
     return standing
@@ -211,7 +218,8 @@ def estimates(plan: RunPlan, encoder: Encoder | None, host: LvlmHost | None) -> 
     pair = Models(encoder, lvlm, plan.options.place)
     view = controls.view(plan.options.control)
     found = {asked.task.name: pair.estimated(asked.task.mode, asked.samples, view) for asked in plan.questions}
-    cost.note(Run(_folder(plan, encoder, lvlm, _identity(plan, encoder, lvlm))), found)
+    identity = run_identity.identity(plan, encoder, lvlm)
+    cost.note(Run(run_identity.folder(plan, encoder, lvlm, identity)), found)
     return found
 
 
@@ -235,41 +243,6 @@ def floor_values(asked: engine.Questions) -> dict[str, dict[str, dict[str, float
             for group, one in tally(counted).items()
         }
     return found
-
-
-def _identity(plan: RunPlan, encoder: Encoder | None, lvlm: LVLM | None) -> dict[str, Any]:
-    """What makes this run this run: the manifest's entries that its name is a digest of, and the specs asked for."""
-    digests = {one.task.name: one.digest for one in plan.questions}
-    parts = {one.task: one.record() | {"samples_digest": digests.get(one.task, "")} for one in plan.parts}
-    return {
-        "encoder": {"spec": encoder.spec, **encoder_identity(encoder)} if encoder else None,
-        "lvlm": {"spec": lvlm.spec, **lvlm_identity(lvlm)} if lvlm else None,
-        "data": plan.data.name,
-        "world": "micro" if plan.data.name == "micro" else "real",
-        "control": plan.options.control,
-        "limit": plan.options.limit,
-        "seed": plan.options.seed if plan.options.limit or plan.options.control != "none" else None,
-    } | ({"part": parts} if parts else {})
-
-
-def _entry(asked: engine.Questions, standing: engine.Progressed) -> dict[str, Any]:
-    """How a task stands, as its entry in the manifest says it."""
-    about = {"spec": asked.task.spec, "samples_digest": asked.digest, "rules": asked.task.rules()}
-    return asdict(standing) | about
-
-
-def _folder(plan: RunPlan, encoder: Encoder | None, lvlm: LVLM | None, identity: Mapping[str, Any]) -> Path:
-    """``encoder+lvlm@data[-control]-digest``, or the folder of this digest under the name it was given before."""
-    nameless = {
-        key: {k: v for k, v in value.items() if k != "spec"} if isinstance(value, dict) else value
-        for key, value in identity.items()
-    }
-    models = "+".join(slug(model.spec) for model in (encoder, lvlm) if model)
-    control = "" if plan.options.control == "none" else f"-{plan.options.control}"
-    control += "-part" if plan.parts else ""
-    mark = digest.of_json(nameless | plan.data.place())[:8]
-    kept = sorted(path for path in plan.options.results.glob(f"*@*-{mark}") if (path / "run.json").is_file())
-    return kept[0] if kept else plan.options.results / f"{models}@{slug(plan.data.name)}{control}-{mark}"
 
 
 def _circumstances(plan: RunPlan, known: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,16 +21,6 @@ from harness.types import LVLM, OF_ENCODERS, Answer, Asked, Encoder, Place, Samp
 See = Callable[[Path], Any]
 
 
-def encoder_identity(encoder: Encoder) -> dict[str, Any]:
-    """The digest of its weights, and what else decides what comes out of it."""
-    return {"digest": encoder.digest(), "describe": dict(encoder.describe())}
-
-
-def lvlm_identity(lvlm: LVLM) -> dict[str, Any]:
-    """The digests of its parts, and what else decides its answers."""
-    return {"digests": dict(lvlm.digests()), "describe": dict(lvlm.describe())}
-
-
 @dataclass(frozen=True)
 class Models:
     """The pair of models of a run, and where they compute."""

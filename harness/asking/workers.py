@@ -15,7 +15,8 @@ from typing import Any
 from harness import registry
 from harness.asking import controls, engine, opening
 from harness.asking.ask import Ask
-from harness.asking.models import Models, encoder_identity, lvlm_identity
+from harness.asking.models import Models
+from harness.asking.run_identity import of_encoder, of_lvlm
 from harness.asking.run_options import RunOptions
 from harness.compute import cluster
 from harness.compute.crew import Crew, Lost
@@ -112,9 +113,9 @@ def identity(models: Models, mode: str) -> dict[str, Any]:
     versions = {package: version for package, version in engine.versions().items() if package in DECIDING}
     if mode in OF_ENCODERS:
         assert models.encoder is not None
-        return {"versions": versions, **encoder_identity(models.encoder)}
+        return {"versions": versions, **of_encoder(models.encoder)}
     assert models.lvlm is not None
-    return {"versions": versions, **lvlm_identity(models.lvlm)}
+    return {"versions": versions, **of_lvlm(models.lvlm)}
 
 
 def _require_same(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

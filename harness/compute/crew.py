@@ -224,7 +224,7 @@ class Crew:
         return seconds
 
     def _buried(self, worker: _Worker, piece: _Piece | None, queue: _Queue, why: str) -> Iterator[tuple[Any, Lost]]:
-        """Work of a dead worker goes back into the queue, or out as Lost; OhdBenchError where workers do nothing but die."""
+        """Work of a dead worker goes back into the queue, or out as Lost; OhdBenchError where all they do is die."""
         import ray
 
         if worker in self.workers:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from harness import registry
+from dataclasses import replace
+
+from harness import model_places, registry
 from harness.types import LvlmHost, Place, Spec
 
 OPTIONS = (
@@ -11,7 +13,10 @@ OPTIONS = (
 )  # fmt: skip
 
 
-@registry.lvlm("llava")
+DEFAULT = "llava-hf/llava-1.5-7b-hf"
+
+
+@registry.lvlm("llava", files=lambda spec: model_places.named(spec, DEFAULT))
 def llava(spec: Spec, place: Place) -> LvlmHost:
     """LLaVA-1.5 in any layout, as it came or with another tower, projector or adapter.
 
@@ -20,4 +25,4 @@ def llava(spec: Spec, place: Place) -> LvlmHost:
     from harness.vision_language.host import Host
 
     registry.no_more_options(spec, *OPTIONS)
-    return Host(spec, place)
+    return Host(replace(spec, location=spec.location or DEFAULT), place)

@@ -12,7 +12,7 @@ from harness.types import LVLM, Answer, Asked, Encoder, LvlmHost, Place, Reply, 
 WORDS = {"yes": Answer(text="Yes", p_yes=1.0), "no": Answer(text="No", p_yes=0.0)}
 
 
-@registry.lvlm("parrot")
+@registry.lvlm("parrot", files=lambda spec: ())
 def parrot(spec: Spec, place: Place) -> LvlmHost:
     """An LVLM that says yes to everything; ``parrot:no`` says no."""
     registry.no_more_options(spec)

@@ -1,4 +1,4 @@
-"""A small drawn world in the official formats of OHD-Caps, AMBER and POPE: everything runs without a download."""
+"""A small drawn world in the official formats of every task's benchmark: everything runs without a download."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from harness.micro.folder import Sizes
 
-VERSION = "3"
+VERSION = "4"
 """Changes whenever one byte or pixel of the world does: the key of its cache."""
 
 

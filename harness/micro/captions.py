@@ -8,7 +8,7 @@ from itertools import combinations
 from random import Random
 from typing import Any
 
-from harness.micro.classes import CLASSES, COLOURS, HOME_COLOUR, article
+from harness.micro.classes import CLASSES, COLOURS, HOME_COLOUR, article, place
 from harness.micro.scene import Scene, census
 
 _OPENINGS = ("", "there is ", "a picture of ", "here we see ")
@@ -37,10 +37,7 @@ def wording(rng: Random, scene: Scene, coloured: float = 0.35, themed: float = 0
         guess = HOME_COLOUR[name] if rng.random() < 0.5 else rng.choice(list(COLOURS))
         if rng.random() < coloured:
             colours[name] = scene.first(name).colour if scene.number(name) else guess
-    place = "at night" if scene.theme == "night" else f"in the {scene.theme}"
-    if scene.theme in ("street", "beach"):
-        place = f"on the {scene.theme}"
-    return Wording(rng.choice(_OPENINGS), f" {place}" if rng.random() < themed else "", colours)
+    return Wording(rng.choice(_OPENINGS), f" {place(scene.theme)}" if rng.random() < themed else "", colours)
 
 
 def web_caption(scene: Scene, take: int = 0) -> str:

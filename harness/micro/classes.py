@@ -69,3 +69,10 @@ def plural(name: str) -> str:
 def article(phrase: str) -> str:
     """The phrase with its a or an."""
     return f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}"
+
+
+def place(theme: str) -> str:
+    """Where a scene of this theme is."""
+    if theme == "night":
+        return "at night"
+    return f"{'on' if theme in ('street', 'beach') else 'in'} the {theme}"

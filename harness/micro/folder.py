@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
-from harness.micro import amber, pope
+from harness.micro import amber, pairs, pope, questions
 from harness.micro.captions import row, shuffled, web_caption
 from harness.micro.classes import CLASSES, COLOURS, HOME_COLOUR, POSES, RELATION, SAFE_WORDS, THEMES
 from harness.micro.draw import draw, picture_of
@@ -28,6 +28,12 @@ class Sizes:
     pope: int = 80
     zero_shot: int = 8
     retrieval: int = 200
+    dash_b: int = 2
+    mme: int = 15
+    hallusion: int = 15
+    sugar_crepe: int = 60
+    aro: int = 40
+    winoground: int = 40
 
 
 SOURCES: dict[str, Mix] = {
@@ -46,6 +52,12 @@ def write_folder(folder: Path, seed: int, sizes: Sizes) -> None:
     _web(folder / "web", seed, sizes.web)
     _zero_shot(folder / "zero_shot", seed, sizes.zero_shot)
     _retrieval(folder / "retrieval", seed, sizes.retrieval)
+    _dash_b(folder / "dash_b", seed, sizes.dash_b)
+    _mme(folder / "mme", seed, sizes.mme)
+    _hallusion(folder / "hallusion", seed, sizes.hallusion)
+    _sugar_crepe(folder / "sugar_crepe", seed, sizes.sugar_crepe)
+    _aro(folder / "aro", seed, sizes.aro)
+    _winoground(folder / "winoground", seed, sizes.winoground)
 
 
 def _amber(folder: Path, seed: int, number: int) -> None:
@@ -101,7 +113,11 @@ def _caps_part(
 def _pope(folder: Path, seed: int, number: int) -> None:
     scenes = [scene(f"{seed}/pope/{n}", Mix(least=3)) for n in range(number)]
     for sampling in pope.SAMPLINGS:
-        _lines(folder / f"coco_pope_{sampling}.json", pope.rows(scenes, sampling))
+        rows = pope.rows(scenes, sampling)
+        _lines(folder / f"coco_pope_{sampling}.json", rows)
+        # The labels of a drawn world are right: what RePOPE's readers would do here is to leave out what is unclear.
+        clear = (row for row in rows if questions.clear(scenes[int(row["image"][-10:-4]) - 1], row))
+        _lines(folder / "repope" / f"coco_repope_{sampling}.json", clear)
     for n, drawn in enumerate(scenes, 1):
         _picture(folder / "images" / pope.image_name(n), drawn)
 
@@ -125,6 +141,64 @@ def _retrieval(folder: Path, seed: int, number: int) -> None:
         _picture(folder / "images" / name, shown)
 
 
+def _dash_b(folder: Path, seed: int, number: int) -> None:
+    pool = [scene(f"{seed}/dash_b/{n}", Mix(least=2)) for n in range(questions.DASH_POOL)]
+    for part, chosen in (("neg", questions.misleading), ("pos", questions.showing)):
+        listed = {}
+        for name in CLASSES:
+            drawn = {f"{n:04d}.jpg": one for n, one in enumerate(chosen(name, pool, number), 1)}
+            listed[name] = list(drawn)
+            for file, one in drawn.items():
+                _picture(folder / "images" / part / "micro" / name / file, one)
+        _json(folder / f"dash_benchmark_{part}.json", {"micro": listed})
+
+
+def _mme(folder: Path, seed: int, number: int) -> None:
+    for category in questions.MME:
+        for n in range(1, number + 1):
+            key = f"{seed}/mme/{category}/{n}"
+            drawn = scene(key, Mix(least=2, doubled=0.7)) if category == "count" else pairs.duo(key)
+            lines = [f"{asked}\t{answer}\n" for asked, answer in questions.mme(category, drawn)]
+            _text(folder / category / f"{n:06d}.txt", "".join(lines))
+            _picture(folder / category / f"{n:06d}.jpg", drawn)
+
+
+def _hallusion(folder: Path, seed: int, number: int) -> None:
+    rows = []
+    for n in range(number):
+        asked, figures = questions.hallusion(n, f"{seed}/hallusion/{n}")
+        rows += asked
+        for name, drawn in figures.items():
+            _picture(folder / name, drawn)
+    _json(folder / "HallusionBench.json", rows)
+
+
+def _sugar_crepe(folder: Path, seed: int, number: int) -> None:
+    scenes = {f"MICRO_duo_{n:06d}.jpg": pairs.duo(f"{seed}/sugar_crepe/{n}") for n in range(1, number + 1)}
+    for category in pairs.SUGAR_CREPE:
+        _json(folder / f"{category}.json", pairs.sugar_crepe(scenes, category))
+    _pictures(folder / "images", scenes)
+
+
+def _aro(folder: Path, seed: int, number: int) -> None:
+    places = {f"MICRO_relation_{n:06d}.jpg": pairs.duo(f"{seed}/aro/{n}") for n in range(1, number + 1)}
+    colours = [two for two in pairs.ATTRIBUTES for _ in range(pairs.OFTEN)]
+    painted = {f"MICRO_attribute_{n:06d}.jpg": pairs.duo(f"{seed}/vga/{n}", two) for n, two in enumerate(colours, 1)}
+    _json(folder / "visual_genome_relation.json", list(pairs.aro_relation(places)))
+    _json(folder / "visual_genome_attribution.json", list(pairs.aro_attribution(painted)))
+    _pictures(folder / "images", places | painted)
+
+
+def _winoground(folder: Path, seed: int, number: int) -> None:
+    rows = []
+    for n in range(number):
+        first = pairs.duo(f"{seed}/winoground/{n}")
+        row, second = pairs.winoground(n, first)
+        rows.append(row)
+        _pictures(folder / "images", {f"{row['image_0']}.png": first, f"{row['image_1']}.png": second})
+    _lines(folder / "examples.jsonl", rows)
+
+
 def _zero_shot(folder: Path, seed: int, number: int) -> None:
     _text(folder / "template.txt", "a picture of a {}\n")
     for name in CLASSES:
@@ -141,13 +215,21 @@ def _alone(name: str) -> Iterator[tuple[Thing, str]]:
         yield Thing(name, colour, poses[n % len(poses)], 5 * n % 16), themes[n % len(themes)]
 
 
+def _pictures(folder: Path, scenes: Mapping[str, Scene]) -> None:
+    for name, drawn in scenes.items():
+        _picture(folder / name, drawn)
+
+
 def _picture(path: Path, drawn: Scene) -> None:
     _save(path, draw(drawn))
 
 
 def _save(path: Path, image: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    image.save(path, "JPEG", quality=95, subsampling=0)
+    if path.suffix == ".png":
+        image.save(path, "PNG")
+    else:
+        image.save(path, "JPEG", quality=95, subsampling=0)
 
 
 def _json(path: Path, thing: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rich.text import Text
 
 from harness import registry
-from harness.asking import engine, evaluate
+from harness.asking import engine, evaluate, finished
 from harness.asking.estimate import TimeEstimate
+from harness.asking.run_identity import OfEncoder
 from harness.asking.run_options import RunOptions
 from harness.asking.workers import A_MINUTE, Workers
 from harness.data import resolve
@@ -33,7 +35,7 @@ class Watcher(Protocol):
     def ticking(self, title: str, total: int) -> AbstractContextManager[engine.Progress]:
         """Shows progress while it is open."""
 
-    def say_assumed(self, encoder: Encoder) -> None:
+    def say_assumed(self, encoder: OfEncoder) -> None:
         """What had to be assumed about an encoder."""
 
 
@@ -102,29 +104,37 @@ def run(options: RunOptions, watcher: Watcher) -> Asked:
 
 
 def performed(options: RunOptions, watcher: Watcher) -> tuple[evaluate.RunPlan, list[evaluate.Outcome]]:
-    """What is asked, and how each run, or the share of it that ``options.shard`` names, stands after."""
+    """What is asked, and how each run, or the share of it that ``options.shard`` names, stands after.
+
+    A run of which every answer is kept is found so without loading its models, where these are known from before.
+    """
+    host = functools.cache(lambda: _host(options))
+    outcomes = []
     with closing(Workers(options, watcher.say)) if options.spread else nullcontext() as workers:
-        plan, host = _planned(options, watcher)
-        plan = replace(plan, workers=workers)
-        every = _encoders(options, watcher)
-        return plan, [evaluate.perform(plan, encoder, host, watcher.ticking) for _, encoder in every]
+        plan = replace(_planned(options, watcher), workers=workers)
+        for text in _specs(options):
+            outcome = finished.finished(plan, text, watcher)
+            if outcome is None:
+                loaded = host()  # what names no LVLM is told before an encoder is loaded
+                outcome = evaluate.perform(plan, _encoder(text, options, watcher), loaded, watcher.ticking)
+            outcomes.append(outcome)
+    return plan, outcomes
 
 
 def estimate(options: RunOptions, watcher: Watcher) -> Estimated:
     """How long ``run`` will take, from asking a few images of each task; nothing is kept."""
-    plan, host = _planned(options, watcher)
-    every = _encoders(options, watcher)
-    found = {text: evaluate.estimates(plan, encoder, host) for text, encoder in every}
+    plan, host = _planned(options, watcher), _host(options)
+    found = {text: evaluate.estimates(plan, _encoder(text, options, watcher), host) for text in _specs(options)}
     if options.spread:
         asked = "--ray" if options.ray else f"--workers {options.workers}"
         watcher.say(f"--estimate measures one process; what {asked} gains is not part of it")
-    if options.spread and sum(one.seconds for tasks in found.values() for one in tasks.values()) < A_MINUTE:
-        watcher.say("below a minute of work one process is the faster way: workers take some ten seconds to start")
+        if sum(one.seconds for tasks in found.values() for one in tasks.values()) < A_MINUTE:
+            watcher.say("below a minute of work one process is the faster way: workers take some ten seconds to start")
     return Estimated(options, found)
 
 
-def _planned(options: RunOptions, watcher: Watcher) -> tuple[evaluate.RunPlan, LvlmHost | None]:
-    """What is to be asked, checked before any model is loaded, and the LVLM."""
+def _planned(options: RunOptions, watcher: Watcher) -> evaluate.RunPlan:
+    """What is to be asked, checked before any model is loaded."""
     if not options.encoders and not options.lvlm:
         raise UsageError("nothing to ask: name an --encoder, an --lvlm or both; 'ohd-bench list' says what there is")
     registry.load(options.include)
@@ -137,7 +147,11 @@ def _planned(options: RunOptions, watcher: Watcher) -> tuple[evaluate.RunPlan, L
     plan = evaluate.plan(options, tasks, data)
     for part in plan.parts:
         watcher.say(f"asked in part: {part.said()}")
-    return plan, registry.make_lvlm(options.host, options.place) if options.host else None
+    return plan
+
+
+def _host(options: RunOptions) -> LvlmHost | None:
+    return registry.make_lvlm(options.host, options.place) if options.host else None
 
 
 def _modes(options: RunOptions, watcher: Watcher) -> set[str]:
@@ -153,10 +167,14 @@ def _modes(options: RunOptions, watcher: Watcher) -> set[str]:
     return {"generate"}
 
 
-def _encoders(options: RunOptions, watcher: Watcher) -> Iterator[tuple[str, Encoder | None]]:
-    """Each encoder by its spec, loaded when its turn comes, and what had to be assumed about it said."""
-    for text in dict.fromkeys(options.encoders or ("",)):
-        encoder = registry.make_encoder(text, options.place) if text else None
-        if encoder is not None:
-            watcher.say_assumed(encoder)
-        yield text, encoder
+def _specs(options: RunOptions) -> tuple[str, ...]:
+    """The encoders' specs, none of them twice; one empty spec where the LVLM is asked as it came."""
+    return tuple(dict.fromkeys(options.encoders or ("",)))
+
+
+def _encoder(text: str, options: RunOptions, watcher: Watcher) -> Encoder | None:
+    """The encoder of this spec, and what had to be assumed about it said."""
+    encoder = registry.make_encoder(text, options.place) if text else None
+    if encoder is not None:
+        watcher.say_assumed(encoder)
+    return encoder

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import registry
+from harness import model_places, registry
 from harness.compute import devices
 from harness.errors import ModelError, UsageError
 from harness.lvlms.llava import llava
@@ -16,7 +16,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 PROJECTORS = WEIGHTS / "projectors"
 
 
-@registry.lvlm("micro-llava")
+@registry.lvlm("micro-llava", files=lambda spec: [WEIGHTS, *model_places.named(spec)])
 def micro_llava(spec: Spec, place: Place) -> LvlmHost:
     """The shipped LLaVA of the micro world, with one projector for all towers or each with its own.
 

@@ -16,7 +16,6 @@ from harness.types import Place, Spec
 from harness.vision_language.layouts import lora, original, overlay
 from harness.vision_language.layouts.folder import Loaded, first_line, local, read_json, require_in_memory
 
-DEFAULT = "llava-hf/llava-1.5-7b-hf"
 # transformers holds these against the beginning of a module's whole name (or against its end).
 NOT_QUANTISED = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
 
@@ -24,7 +23,7 @@ NOT_QUANTISED = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
 def load(spec: Spec, place: Place) -> Loaded:
     """The LVLM this spec names, overlays applied; ModelError where something is missing or does not belong."""
     weights.quietly()
-    folder = local(spec.location or DEFAULT)
+    folder = local(spec.location)
     base = local(spec.options["base"]) if "base" in spec.options else None
     _refuse_quantised_lora(spec, folder)
     how = loading(spec, place, folder)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness import micro
-from harness.micro import amber
+from harness.micro import amber, pairs, questions
 from harness.micro.captions import row
 from harness.micro.classes import CLASSES, COLOURS, POSES, RELATION
 from harness.micro.draw import draw
@@ -186,3 +186,56 @@ def test_every_class_colour_and_pose_can_be_told_apart_by_its_pixels() -> None:
 def test_a_row_is_the_same_for_the_same_scene() -> None:
     drawn = scene("row", SOURCES["coco"])
     assert row(drawn) == row(scene("row", SOURCES["coco"]))
+
+
+def test_yes_and_no_are_right_equally_often_in_the_questions_of_other_benchmarks(world: Path) -> None:
+    listed = [json.loads((world / "dash_b" / f"dash_benchmark_{part}.json").read_text()) for part in ("neg", "pos")]
+    assert [sum(map(len, one["micro"].values())) for one in listed] == [56, 56]
+    asked = [path.read_text().splitlines() for path in (world / "mme").glob("*/*.txt")]
+    assert asked
+    assert all([line.rpartition("\t")[2] for line in lines] == ["Yes", "No"] for lines in asked)
+    rows = json.loads((world / "hallusion" / "HallusionBench.json").read_text())
+    assert sum(row["gt_answer"] == "1" for row in rows) * 2 == len(rows)
+    assert all((world / "hallusion" / row["filename"]).is_file() for row in rows if row["visual_input"] == "1")
+
+
+def test_dash_bs_pictures_without_an_object_show_what_goes_with_it() -> None:
+    pool = [scene(f"dash/{n}", Mix(least=2)) for n in range(100)]
+    found = questions.misleading("flower", pool, 3)
+    assert all(not one.number("flower") for one in found)
+    assert {"tree", "bird"} & {name for one in found for name in one.names()}
+
+
+def test_repope_leaves_out_what_is_hard_to_see_and_changes_no_label(world: Path) -> None:
+    for sampling in ("random", "popular", "adversarial"):
+        plain = lines(world / "pope" / f"coco_pope_{sampling}.json")
+        kept = lines(world / "pope" / "repope" / f"coco_repope_{sampling}.json")
+        assert all(row in plain for row in kept)
+    hidden = Scene("x", "beach", (Thing("ball", "yellow", "", 5), Thing("boat", "red", "", 9)))
+    row = {"text": "Is there a ball in the image?", "label": "yes"}
+    assert questions.clear(hidden, row | {"text": "Is there a boat in the image?"})
+    assert not questions.clear(Scene("x", "kitchen", (Thing("ball", "white", "", 5),)), row)
+
+
+@pytest.mark.parametrize("category", list(pairs.SUGAR_CREPE))
+def test_a_false_caption_of_two_things_is_false(category: str) -> None:
+    for n in range(60):
+        drawn = pairs.duo(f"false/{n}")
+        said = pairs.sugar_crepe({"a.jpg": drawn}, category)["0"]
+        true, false = said["caption"], said["negative_caption"]
+        assert true != false
+        assert set(drawn.names()) & set(true.replace(",", "").split())
+        if category.startswith("swap"):
+            assert sorted(true.split()) == sorted(false.split())
+
+
+def test_things_stand_where_a_pair_says(world: Path) -> None:
+    drawn = Scene("x", "garden", (Thing("cat", "red", "sit", 0), Thing("cup", "blue", "", 6)))
+    assert (pairs.relation(drawn, False), pairs.relation(drawn, True)) == ("above", "to the left of")
+    turned = pairs.turned(drawn, painted=False)
+    assert (pairs.relation(turned, False), pairs.relation(turned, True)) == ("below", "to the right of")
+    painted = pairs.turned(drawn, painted=True)
+    assert [(one.name, one.colour, one.cell) for one in painted.things] == [("cat", "blue", 0), ("cup", "red", 6)]
+    rows = json.loads((world / "aro" / "visual_genome_attribution.json").read_text())
+    assert all(row["true_caption"] != row["false_caption"] for row in rows)
+    assert len(rows) == pairs.OFTEN * len(pairs.ATTRIBUTES)

@@ -1,0 +1,101 @@
+"""What makes a run this run and no other: the digests that its name and the keys of its answers are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from harness import digest
+from harness.asking import engine
+from harness.asking.retrieve import gallery_digest
+from harness.kept_runs import slug
+from harness.types import OF_ENCODERS
+
+if TYPE_CHECKING:
+    from harness.asking.evaluate import RunPlan
+
+
+class OfEncoder(Protocol):
+    """What an encoder is, loaded or not."""
+
+    spec: str
+
+    def digest(self) -> str:
+        """SHA-256 over its tensors."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """What else is part of its identity."""
+
+
+class OfLvlm(Protocol):
+    """What an LVLM is, loaded or not."""
+
+    spec: str
+
+    def digests(self) -> Mapping[str, str]:
+        """SHA-256 by part."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """What else is part of its identity."""
+
+    def render(self, prompt: str) -> str:
+        """The prompt as the model reads it."""
+
+
+def identity(plan: RunPlan, encoder: OfEncoder | None, lvlm: OfLvlm | None) -> dict[str, Any]:
+    """The manifest's entries that a run's name is a digest of, and the specs asked for."""
+    digests = {one.task.name: one.digest for one in plan.questions}
+    parts = {one.task: one.record() | {"samples_digest": digests.get(one.task, "")} for one in plan.parts}
+    return {
+        "encoder": {"spec": encoder.spec, **of_encoder(encoder)} if encoder else None,
+        "lvlm": {"spec": lvlm.spec, **of_lvlm(lvlm)} if lvlm else None,
+        "data": plan.data.name,
+        "world": "micro" if plan.data.name == "micro" else "real",
+        "control": plan.options.control,
+        "limit": plan.options.limit,
+        "seed": plan.options.seed if plan.options.limit or plan.options.control != "none" else None,
+    } | ({"part": parts} if parts else {})
+
+
+def of_encoder(encoder: OfEncoder) -> dict[str, Any]:
+    """The digest of its weights, and what else decides what comes out of it."""
+    return {"digest": encoder.digest(), "describe": dict(encoder.describe())}
+
+
+def of_lvlm(lvlm: OfLvlm) -> dict[str, Any]:
+    """The digests of its parts, and what else decides its answers."""
+    return {"digests": dict(lvlm.digests()), "describe": dict(lvlm.describe())}
+
+
+def of_answers(
+    asked: engine.Questions, encoder: OfEncoder | None, lvlm: OfLvlm | None, control: str
+) -> engine.Identity:
+    """What makes this pair's answers to these questions, the questions aside."""
+    if asked.task.mode in OF_ENCODERS:
+        assert encoder is not None
+        found = {"gallery": gallery_digest(asked.samples)} if asked.task.mode == "retrieve" else {}
+        return engine.Identity(of_encoder(encoder) | found, view=control)
+    assert lvlm is not None
+    return engine.Identity(of_lvlm(lvlm), lvlm.render, view=control)
+
+
+def entry(asked: engine.Questions, standing: engine.Progressed) -> dict[str, Any]:
+    """How a task stands, as its entry in the manifest says it."""
+    about = {"spec": asked.task.spec, "samples_digest": asked.digest, "rules": asked.task.rules()}
+    return asdict(standing) | about
+
+
+def folder(plan: RunPlan, encoder: OfEncoder | None, lvlm: OfLvlm | None, identity: Mapping[str, Any]) -> Path:
+    """``encoder+lvlm@data[-control]-digest``, or the folder of this digest under the name it was given before."""
+    nameless = {
+        key: {k: v for k, v in value.items() if k != "spec"} if isinstance(value, dict) else value
+        for key, value in identity.items()
+    }
+    models = "+".join(slug(model.spec) for model in (encoder, lvlm) if model)
+    control = "" if plan.options.control == "none" else f"-{plan.options.control}"
+    control += "-part" if plan.parts else ""
+    mark = digest.of_json(nameless | plan.data.place())[:8]
+    kept = sorted(path for path in plan.options.results.glob(f"*@*-{mark}") if (path / "run.json").is_file())
+    return kept[0] if kept else plan.options.results / f"{models}@{slug(plan.data.name)}{control}-{mark}"

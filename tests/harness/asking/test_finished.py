@@ -1,0 +1,168 @@
+"""A finished run is found finished without its models; whatever may have changed an answer has them loaded again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import digest, registry
+from harness.asking import remembered
+from harness.types import Place
+
+JOB = ["run", "--encoder", "micro", "--lvlm", "micro-llava", "-t", "ohd-caps", "-t", "pope", "--limit", "2"]
+HEAVY = ("torch", "transformers", "sklearn", "pandas")
+
+
+@pytest.fixture(scope="module")
+def place_of_all(tmp_path_factory):
+    return tmp_path_factory.mktemp("finished")
+
+
+@pytest.fixture
+def alone(place_of_all, monkeypatch):
+    """A cache folder of this module's own, which knows of no model what other tests found."""
+    written = Path(os.environ.get("OHD_BENCH_CACHE", ""))
+    cache = place_of_all / "cache"
+    cache.mkdir(exist_ok=True)
+    for folder in written.glob("micro-*") if str(written) != "." else ():
+        if not (cache / folder.name).exists():
+            (cache / folder.name).symlink_to(folder.resolve())
+    monkeypatch.setenv("OHD_BENCH_CACHE", str(cache))
+    return place_of_all / "results"
+
+
+def loaded(words: list[str]) -> tuple[list[str], str]:
+    """What of the heavy packages a process imports that runs this command, and what it prints."""
+    code = (
+        f"import sys; sys.argv = ['ohd-bench', *{words!r}]\n"
+        "from harness.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return json.loads(done.stderr.splitlines()[-1].replace("'", '"')), done.stdout
+
+
+def test_a_finished_run_is_found_so_and_printed_as_before_without_torch(cli, alone):
+    words = [*JOB, "--results", str(alone), "--json"]
+    first = cli(*words)
+    assert first.code == 0, first.err
+    kept = {path: path.read_bytes() for path in alone.glob("**/*.json*")}
+    heavy, printed = loaded(words)
+    assert heavy == []
+    assert printed == first.out
+    assert {path: path.read_bytes() for path in alone.glob("**/*.json*")} == kept
+
+
+def _drop_last_line(run: Path) -> None:
+    path = run / "pope" / "records.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+
+
+def _fail_last(run: Path) -> None:
+    path = run / "pope" / "records.jsonl"
+    *rest, last = path.read_text().splitlines()
+    row = {key: json.loads(last)[key] for key in ("id", "image", "group", "key")}
+    from harness.store import record_of
+
+    path.write_text("\n".join(rest) + "\n" + record_of(row | {"failed": "no"}).line())
+
+
+def _other_version(run: Path) -> None:
+    path = run / "run.json"
+    told = json.loads(path.read_text())
+    told["tasks"]["pope"]["rules"]["version"] = "0"
+    path.write_text(json.dumps(told))
+
+
+def _interrupted(run: Path) -> None:
+    path = run / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"status": "interrupted"}))
+
+
+@pytest.mark.parametrize("change", [_drop_last_line, _fail_last, _other_version, _interrupted])
+def test_where_anything_is_left_to_do_the_same_command_does_it(cli, alone, tmp_path, change):
+    first = cli(*JOB, "--results", alone)
+    shutil.copytree(alone, tmp_path / "results")
+    (run,) = (tmp_path / "results").glob("*@*")
+    change(run)
+    again = cli(*JOB, "--results", tmp_path / "results")
+    assert (again.code, again.out) == (0, first.out)
+    ours, theirs = (json.loads(next(r.glob("*/run.json")).read_text()) for r in (tmp_path / "results", alone))
+    assert ours["status"] == "complete" and ours["tasks"]["pope"]["rules"] == theirs["tasks"]["pope"]["rules"]
+    assert ours["tasks"]["pope"]["scored"] == ours["tasks"]["pope"]["expected"]
+    answers = [(r / run.name / "pope" / "records.jsonl").read_text() for r in (tmp_path / "results", alone)]
+    last = [{json.loads(line)["id"]: line for line in text.splitlines()} for text in answers]
+    assert last[0] == last[1]
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+    """A folder that stands for a model, known since long ago, and the call that asks what is known of it."""
+    monkeypatch.setenv("OHD_BENCH_CACHE", str(tmp_path / "cache"))
+    registry.load()
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"_name_or_path": str(tmp_path / "base")}))
+    (folder / "model.safetensors").write_bytes(b"weights")
+    spec = f"clip:{folder}"
+    told = {"encoder": {"digest": "d", "describe": {}}, "lvlm": None, "training": None, "alignment": None}
+    remembered.keep((spec, ""), Place(), told, {}, time.time() + 60)
+    return folder, lambda: remembered.recall(spec, "", Place())
+
+
+def _same_length_and_dates(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    before = path.stat()
+    path.write_bytes(b"w3ights")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+CHANGES = {
+    "other bytes under the old size and dates": _same_length_and_dates,
+    "a file more": lambda folder: (folder / "adapter_config.json").write_text("{}"),
+    "a file less": lambda folder: (folder / "model.safetensors").unlink(),
+    "another file in its place": lambda folder: shutil.copy2(
+        shutil.copy2(folder / "model.safetensors", folder.parent / "copy"), folder / "model.safetensors"
+    ),
+    "what a configuration names has come to be": lambda folder: (folder.parent / "base").mkdir(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_a_model_is_known_again_until_any_of_its_files_changes(model, change):
+    folder, known = model
+    found = known()
+    assert found is not None and found.encoder is not None and found.encoder.digest() == "d"
+    change(folder)
+    assert known() is None
+
+
+def test_a_file_that_changed_while_or_after_the_model_was_loaded_is_not_taken_for_the_loaded_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("OHD_BENCH_CACHE", str(tmp_path / "cache"))
+    registry.load()
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    told = {"encoder": {"digest": "d", "describe": {}}, "lvlm": None, "training": None, "alignment": None}
+    remembered.keep((f"clip:{tmp_path / 'model'}", ""), Place(), told, {}, time.time())
+    assert remembered.recall(f"clip:{tmp_path / 'model'}", "", Place()) is None
+
+
+def test_a_model_whose_maker_does_not_say_what_it_is_made_of_is_loaded_each_time(tmp_path, monkeypatch):
+    monkeypatch.setenv("OHD_BENCH_CACHE", str(tmp_path / "cache"))
+    registry.load()
+    told = {"encoder": {"digest": "d", "describe": {}}, "lvlm": None, "training": None, "alignment": None}
+    remembered.keep(("hashing", ""), Place(), told, {}, time.time() + 60)
+    assert remembered.recall("hashing", "", Place()) is None
+
+
+@pytest.mark.parametrize("begun", [[], ["a"], [{"b": 1, "a": [2.5, None]}, "ü"]])
+def test_a_digest_that_is_continued_is_that_of_the_whole(begun):
+    assert digest.continued(begun)("x", ["y", {"k": 1}]) == digest.of_json([*begun, "x", ["y", {"k": 1}]])
