@@ -45,17 +45,17 @@ class Surroundings:
         return cls(Path.cwd(), threads, os.environ.get("OMP_NUM_THREADS"))
 
     def take(self) -> None:
-        """Makes them this process's; Ray has set ``OMP_NUM_THREADS`` by what the worker reserves."""
-        import torch
-
+        """Makes them this process's, before it loads torch; Ray has set OMP_NUM_THREADS by what the worker reserves."""
         if self.folder.is_dir():
             os.chdir(self.folder)
-        if self.told is None:
-            os.environ.pop("OMP_NUM_THREADS", None)
-        else:
+        if self.told is not None:
             os.environ["OMP_NUM_THREADS"] = self.told
-        if threads := int(self.told or self.threads):
-            torch.set_num_threads(threads)
+            return
+        os.environ.pop("OMP_NUM_THREADS", None)
+        if self.threads:
+            import torch
+
+            torch.set_num_threads(self.threads)
 
 
 class _Actor:
