@@ -29,13 +29,13 @@ install: $(VENV)/installed  ## a virtual environment with ohd-bench in it
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	python3 -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable . --constraint constraints.txt
+	$(BIN)/pip install --quiet --editable '.[models,parquet]' --constraint constraints.txt
 	touch $@
 
 dev: $(VENV)/dev-installed  ## the same with what tests need
 
 $(VENV)/dev-installed: $(VENV)/installed
-	$(BIN)/pip install --quiet --editable '.[dev]' --constraint constraints.txt
+	$(BIN)/pip install --quiet --editable '.[models,parquet,dev]' --constraint constraints.txt
 	touch $@
 
 lint:  ## ruff, check and format

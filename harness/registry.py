@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
+from harness import extras
 from harness.errors import ModelError, OhdBenchError, UsageError
 from harness.types import Encoder, LvlmHost, Place, Recipe, Spec, Task
 
@@ -101,6 +102,8 @@ def _named(plugin: str) -> Iterator[None]:
     except OhdBenchError:
         raise
     except Exception as error:
+        if lacking := extras.missing(error):
+            raise lacking from error
         raise UsageError(f"{plugin} cannot be imported: {type(error).__name__}: {error}") from error
 
 
@@ -184,10 +187,7 @@ def loading(text: str) -> Iterator[None]:
     except OhdBenchError:
         raise
     except Exception as error:
+        if lacking := extras.missing(error):
+            raise lacking from error
         told = (str(error).strip().splitlines() or ["no word of why"])[0]
         raise ModelError(f"'{text}' cannot be loaded: {type(error).__name__}: {told}; -v shows where") from error
-
-
-def needs(extra: str, package: str) -> ModelError:
-    """What to raise where an optional package is missing."""
-    return ModelError(f"this needs the package '{package}': pip install 'ohd-bench[{extra}]'")

@@ -73,8 +73,9 @@ def compare(*runs: str | Path | Sequence[str], **options: Any) -> Comparisons:
 def report(*runs: str | Path | Sequence[str], out: str | Path = "report.html", **options: Any) -> Report:
     """Write one HTML page that opens from disk: what changed, is it sight or bias, and the pictures behind it.
 
-    ``options``: those of ``compare``, and ``export`` (a folder for figures and tables), ``sweep`` (PERCENT=RUN, …),
-    ``allow_outside`` (the data may name images outside its folder). ``files`` of what comes back are the files written.
+    ``options``: those of ``compare``, ``export`` (a folder for figures and tables) with ``metrics`` and ``width``
+    (docs/report.md), ``sweep`` (PERCENT=RUN, …), ``allow_outside`` (the data may name images outside its folder).
+    ``files`` of what comes back are the files written.
     """
     from harness.verbs.report import ReportOptions
     from harness.verbs.report import report as write
@@ -84,6 +85,8 @@ def report(*runs: str | Path | Sequence[str], out: str | Path = "report.html", *
         out=Path(out),
         export=Path(export) if export else None,
         sweep=tuple(options.pop("sweep", ())),
+        metrics=tuple(options.pop("metrics", ())),
+        width=str(options.pop("width", "")),
         allow_outside=bool(options.pop("allow_outside", False)),
     )
     return write(_options(runs, options), made)

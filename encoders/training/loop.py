@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import math
 import signal
 import time
@@ -22,7 +21,7 @@ from encoders.training import best, checkpoint, circumstances, log, material, op
 from encoders.training.evaluation import Looks
 from encoders.training.feed import Feed
 from encoders.training.step import Terms, gradients
-from harness import claim, console, registry
+from harness import claim, console, extras
 from harness.errors import DegenerateError, Stopped
 from harness.stepping import stepping
 from harness.stopping import Broken, Stopping
@@ -47,8 +46,8 @@ class TrainingRun:
     def __init__(self, recipe: Training, root: Path, out: Path) -> None:
         self.out = out
         for name in recipe.log_with:
-            if not importlib.util.find_spec(name):
-                raise registry.needs(name, name)
+            if not extras.there(name):
+                raise extras.needs(name)
         self.accelerator = _accelerator(recipe, out)
         set_seed(recipe.seed)
         # The looker is never trained: it takes the weights of the moment, looks at the dev rows and is what is saved.

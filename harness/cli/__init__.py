@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
+from harness import extras
 from harness.errors import OhdBenchError, UsageError
 from harness.shown import one_line, plain
 
@@ -131,6 +132,7 @@ def _ending(error: BaseException) -> tuple[int, str]:
         return 130, f"interrupted; {KEPT}"
     if isinstance(error, Terminated):
         return 143, f"terminated; {KEPT}"
+    error = extras.missing(error) or error
     if isinstance(error, OhdBenchError):
         return error.code, f"{error.label}: {error}"
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:

@@ -28,7 +28,8 @@ Sides = Annotated[
     typer.Argument(
         metavar="[RUNS]... [-- RUNS...]",
         help="The base first: runs by id or encoder, or files of answers with --task; "
-        "runs of several seeds on each side as BASE… -- TUNED…, or groups by name.",
+        "runs of several seeds on each side as BASE… -- TUNED…, or groups by name; "
+        "RUN[TASK?option=value] compares ways of asking one task.",
     ),
 ]
 

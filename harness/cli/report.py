@@ -27,6 +27,13 @@ def report(
     export: Annotated[
         Path | None, typer.Option(help="Also write the figures as PDF and SVG, the tables as CSV and LaTeX, here.")
     ] = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(help="--export: this METRIC, TASK:METRIC or TASK:GROUP:METRIC; repeat for more, in their order."),
+    ] = None,
+    width: Annotated[
+        str, typer.Option(help="--export: figures as wide as a column of neurips, acl or cvpr, or so many points.")
+    ] = "",
     include: Include = None,
     allow_outside: AllowOutside = False,
 ) -> None:
@@ -38,9 +45,17 @@ def report(
     from harness.verbs.report import report as write
 
     registry.load(include or ())
-    options = ReportOptions(out=out, export=export, sweep=tuple(sweep or ()), allow_outside=allow_outside)
+    options = ReportOptions(
+        out=out, export=export, sweep=tuple(sweep or ()), metrics=_several(metrics), width=width,
+        allow_outside=allow_outside,
+    )  # fmt: skip
     made = write(CompareOptions([list(runs or [])], task=task, data=data, results=results), options)
     say(f"{out}: {out.stat().st_size / 1e6:.1f} MB, opens from disk")
     for path in made.files[1:]:
         say(str(path))
     tell(out)
+
+
+def _several(words: list[str] | None) -> tuple[str, ...]:
+    """Each of several words, be they given one by one or with commas between."""
+    return tuple(name for word in words or () for name in word.split(",") if name)

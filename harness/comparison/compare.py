@@ -17,6 +17,9 @@ from harness.stats import Difference, Estimate, Tally
 from harness.store import Record
 from harness.types import Task
 
+Key = tuple[str, str, str]
+"""Task, group and metric: what names a line."""
+
 
 @dataclass(frozen=True, slots=True)
 class MetricChange:
@@ -33,6 +36,11 @@ class MetricChange:
     adjusted: float = float("nan")
     figures: Figures | None = None
     """Where trainings are compared: what the interval is made of, and each training's value."""
+
+    @property
+    def key(self) -> Key:
+        """Which line it is: task, group and metric."""
+        return self.task, self.group, self.metric
 
     @property
     def detectable(self) -> float:
@@ -104,9 +112,17 @@ class Comparison:
 
     def lines(self, full: bool = False) -> list[MetricChange]:
         """The lines to look at, their p-values adjusted for looking at all of them (Holm)."""
-        shown = [line for one in self.tasks for line in (one.lines if full else one.short())]
-        adjusted = significance.holm({str(i): line.gap.p for i, line in enumerate(shown)})
-        return [replace(line, adjusted=adjusted[str(i)]) for i, line in enumerate(shown)]
+        return _adjusted([line for one in self.tasks for line in (one.lines if full else one.short())])
+
+    def named(self, keys: Sequence[Key]) -> list[MetricChange]:
+        """The lines of these tasks, groups and metrics, in this order, adjusted for looking at all of them."""
+        at = {line.key: line for one in self.tasks for line in one.lines}
+        return _adjusted([at[key] for key in keys if key in at])
+
+
+def _adjusted(shown: Sequence[MetricChange]) -> list[MetricChange]:
+    adjusted = significance.holm({str(i): line.gap.p for i, line in enumerate(shown)})
+    return [replace(line, adjusted=adjusted[str(i)]) for i, line in enumerate(shown)]
 
 
 def compare(base: AnswerSet, candidate: AnswerSet, tasks: Sequence[Task]) -> Comparison:
@@ -138,8 +154,14 @@ def _one_task(task: Task, base: AnswerSet, candidate: AnswerSet) -> OneTask:
     unpaired = len({r.id for one in every for r in one if r.scored}) - len(first)
     images = len({record.image for record in first})
     flips = _flips(first, second)
-    floors = base.manifest.get("tasks", {}).get(task.name, {}).get("floors", {})
+    floors = _floors(task.name, base, candidate)
     return OneTask(task, len(first), images, unpaired, (*lines, *believed), flips, readings, signal, beliefs, floors)
+
+
+def _floors(task: str, base: AnswerSet, candidate: AnswerSet) -> Mapping[str, Mapping[str, Mapping[str, float]]]:
+    """The base's floors, and the candidate's where they are others: a task asked in another way may have its own."""
+    first, second = (side.manifest.get("tasks", {}).get(task, {}).get("floors", {}) for side in (base, candidate))
+    return {**first, **{f"{name} of {candidate.name}": one for name, one in second.items() if one != first.get(name)}}
 
 
 def _finite(metrics: Mapping[str, Metric], *tallies: Tally) -> dict[str, Metric]:

@@ -117,7 +117,7 @@ def of_two(base: AnswerSet, candidate: AnswerSet, tasks: Sequence[Task]) -> Comp
     """What changed from one run to another, images alone being random; and that it is about these two."""
     found = compare.compare(base, candidate, tasks)
     models = [(side.manifest.get("encoder"), side.manifest.get("lvlm")) for side in (base, candidate)]
-    return replace(found, about=(THESE,)) if base.run and candidate.run and models[0] != models[1] else found
+    return replace(found, about=(THESE,)) if all(map(any, models)) and models[0] != models[1] else found
 
 
 def _shown(one: Group) -> AnswerSet:

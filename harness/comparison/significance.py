@@ -68,11 +68,11 @@ def exact(one: int, other: int) -> float:
 
 def holm(values: Mapping[str, float]) -> dict[str, float]:
     """Each p-value adjusted for all of them being looked at (Holm 1979); nan stays nan and does not count."""
-    from statsmodels.stats.multitest import multipletests
-
-    real = {key: value for key, value in values.items() if np.isfinite(value)}
-    adjusted = multipletests(list(real.values()), method="holm")[1] if real else ()
-    return {key: float("nan") for key in values} | {key: float(p) for key, p in zip(real, adjusted, strict=True)}
+    real = sorted((value, key) for key, value in values.items() if np.isfinite(value))
+    adjusted, least = dict.fromkeys(values, float("nan")), 0.0
+    for rank, (value, key) in enumerate(real):
+        least = adjusted[key] = max(least, min(1.0, (len(real) - rank) * value))
+    return adjusted
 
 
 def detectable(se: float, images: int, power: float = POWER, alpha: float = ALPHA) -> float:

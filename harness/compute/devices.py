@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from harness import extras
 from harness.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ def _named(name: str) -> torch.device:
 
 def gpus() -> list[tuple[str, float, float]]:
     """The name of each CUDA device that torch sees, and its free and whole memory in GB."""
+    if not extras.there("torch"):
+        return []
     import torch
 
     count = torch.cuda.device_count()

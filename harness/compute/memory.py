@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from harness import extras
 from harness.compute.devices import device
 from harness.types import Place
 
@@ -27,6 +28,8 @@ def peak_bytes(gpu: bool) -> int:
 
 def spent(place: Place) -> dict[str, Any]:
     """``device`` by name, how many ``chips`` of it (threads of a CPU) are busy, and ``peak_bytes`` so far."""
+    if not extras.there("torch"):  # what is asked computes elsewhere, or not at all
+        return {"device": "cpu", "chips": 1, "peak_bytes": peak_bytes(False)}
     import torch
 
     where = device(place)

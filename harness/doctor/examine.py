@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from harness import registry
+from harness import extras, registry
 from harness.compute.devices import gpus
 from harness.doctor import places
 from harness.doctor.looked import Examined, Looked
@@ -24,6 +24,11 @@ def examine(data: str, results: Path, quick: bool) -> Examined:
     """Look at everything; ``quick`` leaves out what computes (some 20 s on a CPU): kernels, precisions, self-test."""
     looked = [*_machine(), *packages(), *_plugins(), *places.data(data), places.words(), places.browser()]
     looked += [*places.folders(results), *_switches()]
+    if not extras.there("torch"):
+        looked.append(
+            Looked("models", "none can run here; what they said can be scored", extras.command("torch"), False)
+        )
+        return Examined(looked)
     return Examined(looked if quick else [*looked, *_computed()])
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness import registry
+from harness import extras, registry
 from harness.asking import evaluate
 from harness.data import cache_dir, resolve
 from harness.doctor.looked import Looked
@@ -58,6 +58,8 @@ def _disk(what: str, folder: Path) -> Looked:
 
 def _models() -> Looked:
     """Where models from the hub lie, and whether more may be fetched."""
+    if not extras.there("huggingface_hub"):
+        return Looked("models of the hub", "none: what reads them is absent", extras.command("huggingface_hub"), False)
     from huggingface_hub import constants
 
     folder = Path(constants.HF_HUB_CACHE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness import extras
 from harness.export.rows import Asked, TaskRows, of_run
 from harness.kept_runs import slug
 from harness.shown import csv_cell
@@ -25,7 +26,9 @@ SAMPLES = (
 
 
 def write(run: Run, data: Path | None, out: Path, to: str) -> list[Path]:
-    """Write ``RUN_samples`` and ``RUN_metrics`` as ``to`` says, ``csv`` or ``parquet``; where they are."""
+    """Write ``RUN_samples`` and ``RUN_metrics`` as ``to`` says, ``csv`` or ``parquet`` (by pyarrow); where they are."""
+    if to == "parquet" and not extras.there("pyarrow"):
+        raise extras.needs("pyarrow")
     tasks = list(of_run(run, data))
     found = {"samples": samples(run, tasks), "metrics": metrics(run, tasks)}
     out.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from harness.comparison.significance import correct
 from harness.errors import DataError
 from harness.stats import Estimate
 from harness.store import Record, Run
-from harness.types import Answer, Failure, Sample, Task
+from harness.types import Answer, Failure, Mode, Sample, Task
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Asked:
     number: int
     record: Record
     sample: Sample | None
+    mode: Mode
 
     @property
     def prompt(self) -> str:
@@ -34,20 +35,28 @@ class Asked:
 
     @property
     def target(self) -> str:
-        """The right answer, as words."""
+        """The right answer, as words: the text that is right, or the picture that a text is to find."""
         if self.sample is None:
             return ""
-        return self.sample.texts[int(self.sample.target)] if self.sample.texts else self.sample.target
+        told, texts = self.sample.target, self.sample.texts
+        if not told and self.sample.image is not None and texts:  # retrieval: what belongs together is found
+            return self.sample.image.name if self.sample.group == "text-to-image" else "\n".join(texts)
+        return texts[int(told)] if texts and told.isdecimal() and int(told) < len(texts) else told
 
     @property
     def said(self) -> str:
-        """What the model answered: its words, or the text it ranked first; why there is none where it failed."""
+        """What the model answered: its words, the text it ranked first, or the place at which it found what was sought.
+
+        Why there is no answer where it failed.
+        """
         reply = self.record.reply
         if isinstance(reply, Failure):
             return f"(failed: {reply.reason})"
         if reply.text is not None:
             return reply.text
         scores = reply.scores or ()
+        if self.mode == "retrieve":
+            return f"found at place {min(scores):g}" if scores else ""
         best = max(range(len(scores)), key=scores.__getitem__, default=0)
         texts = self.sample.texts if self.sample else ()
         return texts[best] if best < len(texts) else f"text {best}"
@@ -82,7 +91,7 @@ def of_run(run: Run, data: Path | None) -> Iterator[TaskRows]:
         except DataError:  # the answers can be exported without their questions
             samples = {}
         records = run.records(name)
-        rows = tuple(Asked(i, record, samples.get(record.id)) for i, record in enumerate(records))
+        rows = tuple(Asked(i, record, samples.get(record.id), task.mode) for i, record in enumerate(records))
         yield TaskRows(task, entry, rows, metric_table.scores(task, records))
 
 

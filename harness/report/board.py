@@ -13,38 +13,66 @@ import jinja2
 
 from harness.comparison import metric_table
 from harness.report.standings import Column, Standing, Standings
+from harness.report.tradeoffs import FORGETTING, Tradeoff, plot
 from harness.shown import csv_cell, plain
-from harness.stats import Estimate
+from harness.stats import Difference, Estimate
 from harness.types import Task
 
 ARROW = {"higher": " ↑", "lower": " ↓", "neither": ""}
 ABOUT = ("task", "rank", "encoder", "lvlm", "data", "remarks", "seeds", "date", "runs", "best")
 
 
-def html(worlds: Mapping[str, Sequence[Standings]], folder: str) -> str:
-    """The page: a table a task, by the title of its world; runs are linked below ``folder``. It loads nothing."""
+def html(
+    worlds: Mapping[str, Sequence[Standings]], folder: str, gained: Mapping[str, Sequence[Tradeoff]] | None = None
+) -> str:
+    """The page: a table a task, by the title of its world; runs are linked below ``folder``. It loads nothing.
+
+    ``gained`` is drawn: what each way of training gained, and what it forgot.
+    """
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         finalize=lambda thing: plain(thing) if type(thing) is str else thing,
     )  # fmt: skip
     template = resources.files("harness.report").joinpath("board.html").read_text(encoding="utf-8")
     sections = [
-        {"title": title, "tables": [table for one in found for table in _tables(one)]}
+        {"title": title, "tables": [table for one in found for table in _tables(one)], "plots": _plots(title, gained)}
         for title, found in worlds.items()
     ]
     return environment.from_string(template).render(sections=sections, folder=folder)
+
+
+def _plots(title: str, gained: Mapping[str, Sequence[Tradeoff]] | None) -> list[dict[str, str]]:
+    found = (gained or {}).get(title)
+    if not found:
+        return []
+    drawn = plot(found)
+    return [{"title": drawn.title, "says": drawn.says, "svg": drawn.svg()}]
 
 
 def _tables(one: Standings) -> list[dict[str, Any]]:
     return [
         {
             "title": " · ".join(filter(None, (one.task.name, apart))),
-            "heads": [_head(one.task, column) for column in one.columns],
-            "rows": [{"row": row, "cells": [_cell(one.task, row, column) for column in one.columns]} for row in rows],
+            "heads": [_head(one.task, column) for column in one.columns] + _forgotten_head(one),
+            "rows": [
+                {"row": row, "cells": [_cell(one.task, row, column) for column in one.columns] + _forgotten(one, row)}
+                for row in rows
+            ],
         }
         for apart, rows in one.parts().items()
         if rows
     ]
+
+
+def _forgotten_head(one: Standings) -> list[str]:
+    return [f"{FORGETTING} Δ to its base ↑"] if one.tells_forgetting else []
+
+
+def _forgotten(one: Standings, row: Standing) -> list[dict[str, Any]]:
+    if not one.tells_forgetting:
+        return []
+    value, _, spread = metric_table.gap(row.forgotten, 1).partition(" ")
+    return [{"value": value, "spread": spread, "by": _plain(row.forgotten.value) if row.forgotten else ""}]
 
 
 def _head(task: Task, column: Column) -> str:
@@ -75,8 +103,11 @@ def as_csv(worlds: Mapping[str, Sequence[Standings]]) -> str:
             ]  # fmt: skip
             for (group, name), found in row.values.items():
                 table.writerow(list(map(csv_cell, [*about, group or one.task.whole, name, *_ends(found)])))
+            if row.forgotten:
+                lost = [one.task.whole, f"{FORGETTING}_change", *_ends(row.forgotten)]
+                table.writerow(list(map(csv_cell, [*about, *lost])))
     return page.getvalue()
 
 
-def _ends(found: Estimate) -> list[float | str]:
+def _ends(found: Estimate | Difference) -> list[float | str]:
     return [_plain(value) for value in (found.value, found.low, found.high)]

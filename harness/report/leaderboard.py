@@ -15,6 +15,7 @@ from harness.kept_runs import fault, odd, runs
 from harness.report import published_tables
 from harness.report.markdown import table as markdown
 from harness.report.standings import Standing, Standings, standings
+from harness.report.tradeoffs import FORGETTING, Tradeoff, tradeoffs
 from harness.shown import code_span
 from harness.shown import markdown as as_markdown
 from harness.store import Run
@@ -22,6 +23,8 @@ from harness.types import Task
 
 Kept = tuple[Run, Mapping[str, Any]]
 Column = tuple[Task, str, str]
+
+FORGOTTEN = f"{FORGETTING} Δ to its base"
 
 HEAD = """# Leaderboard
 
@@ -72,6 +75,13 @@ def by_world(
     return {title: standings(found, names) for title, found in ours.items() if found}
 
 
+def tradeoffs_by_world(results: Path, without: Collection[str] = ()) -> dict[str, list[Tradeoff]]:
+    """What trainings gained and forgot, by the title of their world; worlds without any have none."""
+    kept = _kept(results, without)
+    found = {title: tradeoffs([one for one in kept if one[1].get("world") == w]) for w, (title, _) in SECTIONS.items()}
+    return {title: ones for title, ones in found.items() if ones}
+
+
 def _kept(results: Path, without: Collection[str]) -> list[Kept]:
     return [(run, run.manifest()) for run in runs(results) if run.id not in without]
 
@@ -86,10 +96,27 @@ def render(results: Path, without: Collection[str] = (), names: Mapping[str, str
         if ours:
             shown = _columns(evaluate.kept_tasks(run for run, _ in ours))
             body = "\n".join(_table(one, results.name) for one in tables[title]) + _unanswered(ours)
+            body += _tradeoffs(tradeoffs(ours))
             body += _floors(ours, shown) + _pictures(ours, results)
         parts.append(f"## {title}\n\n{note}\n\n{body}")
     parts.append(published_tables.render())
     return "\n".join(parts)
+
+
+def _tradeoffs(found: Sequence[Tradeoff]) -> str:
+    """What each way of training gained over its base, and what it forgot: a row each."""
+    if not found:
+        return ""
+    tasks = list(dict.fromkeys(name for one in found for name in one.gains))
+    head = ["encoder", "from", "share of the tuned weights", "seeds", FORGOTTEN, *(as_markdown(t) for t in tasks)]
+    rows = [
+        [code_span(one.model), code_span(one.base), f"{one.interpolate:g}", str(one.seeds),
+         *(metric_table.gap(gap, 1) for gap in (one.forgotten, *(one.gains.get(task) for task in tasks)))]
+        for one in sorted(found, key=lambda one: (one.model, one.interpolate))
+    ]  # fmt: skip
+    return "\nWhat training gained, and what it cost: changes from the base for the better, in points:\n\n" + markdown(
+        head, rows
+    )
 
 
 def _unanswered(kept: Sequence[Kept]) -> str:
@@ -105,7 +132,8 @@ def _unanswered(kept: Sequence[Kept]) -> str:
 def _table(one: Standings, folder: str) -> str:
     """A task's tables in Markdown: the headline bold, a star at what is better than the next beyond chance."""
     heads = [_column(one.task, *column).removeprefix(as_markdown(one.task.name)).strip() for column in one.columns]
-    head = ["encoder", "LVLM", "data", "seeds", f"**{heads[0]}**", *heads[1:], "date", "runs"]
+    forgotten = [FORGOTTEN] if one.tells_forgetting else []
+    head = ["encoder", "LVLM", "data", "seeds", f"**{heads[0]}**", *heads[1:], *forgotten, "date", "runs"]
     parts = [f"### {as_markdown(one.task.name)}\n"]
     for title, rows in one.parts().items():
         if rows:
@@ -122,6 +150,7 @@ def _row(one: Standings, row: Standing, folder: str) -> list[str]:
         str(row.seeds),
         f"**{cells[0]}**" + (" ★" if row.best else ""),
         *cells[1:],
+        *([metric_table.gap(row.forgotten, 1)] if one.tells_forgetting else []),
         row.date,
         " ".join(f"[{as_markdown(run.rpartition('-')[2])}]({quote(f'{folder}/{run}')})" for run in row.runs),
     ]

@@ -12,7 +12,7 @@ import jinja2
 
 from harness.asking import available
 from harness.comparison import metric_table, objects
-from harness.comparison.compare import Comparison, OneTask
+from harness.comparison.compare import Comparison, Key, OneTask
 from harness.comparison.significance import Flips
 from harness.data import Data
 from harness.errors import DataError, UsageError
@@ -39,12 +39,14 @@ class Material:
     sweep: Sequence[tuple[float, Estimate]] = ()
     sweep_metric: str = ""
     controls: Mapping[str, Mapping[str, Sequence[Any]]] = ()  # type: ignore[assignment]
+    named: Sequence[Key] = ()
+    """The metrics that the files for a paper show; each task's summary where none is named."""
 
 
 def figures(material: Material) -> list[Plot]:
     """Every figure that this material has something for."""
     found = material.found
-    drawn = [plots.intervals(found)] if any(one.lines() for one in found) else []
+    drawn = [plots.intervals(found, material.named)] if any(one.lines() for one in found) else []
     if points := _points(found):
         drawn.append(plots.plane(points))
     for task in found[0].tasks:

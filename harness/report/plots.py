@@ -16,12 +16,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.special import ndtr, ndtri
 
-from harness.comparison.compare import Comparison, MetricChange
+from harness.comparison.compare import Comparison, Key, MetricChange
 from harness.comparison.objects import Objects
 from harness.comparison.probabilities import Believed, reliability, risk_coverage
+from harness.report import print_style
 
 INK, FAINT, PAPER = "#1b2430", "#c9d1da", "#fefefe"
-SERIES = ("#3867b0", "#d1701f", "#2f8f63", "#8e4fa8", "#b03a48")
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+"""Okabe and Ito's colours, told apart by every kind of sight (jfly.uni-koeln.de/color); yellow is no ink on paper."""
+MARKERS = "osD^vPX"
+"""What tells sides apart where colours do not, in the order of SERIES."""
+LINES = ("-", "--", "-.", ":")
+"""The same for curves without markers."""
 CSS = {INK: "var(--ink)", FAINT: "var(--line)", PAPER: "var(--card)"} | {
     colour: f"var(--s{i})" for i, colour in enumerate(SERIES)
 }
@@ -34,6 +40,7 @@ STYLE: dict[Any, Any] = {
     "axes.labelcolor": INK,
     "axes.edgecolor": FAINT,
     "axes.titlesize": 11,
+    "legend.fontsize": 8,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.spines.top": False,
@@ -71,59 +78,79 @@ class Plot:
         )
         return drawn.replace("xlink:href", "href")
 
-    def file(self, kind: str) -> bytes:
-        """The figure as a file of this kind, ``pdf`` or ``svg``."""
-        return self._saved(kind)
+    def file(self, kind: str, width: float = 0) -> bytes:
+        """The figure as a file of this kind, ``pdf`` or ``svg``; with a width in inches, as it is printed so wide."""
+        return self._saved(kind, width)
 
-    def _saved(self, kind: str) -> bytes:
-        kept = io.BytesIO()
+    def _saved(self, kind: str, width: float = 0) -> bytes:
         dates = {"Date": None} if kind == "svg" else {"CreationDate": None}
-        with matplotlib.rc_context({**STYLE, "svg.hashsalt": self.name, "text.parse_math": False}):
-            self.draw().savefig(kept, format=kind, bbox_inches="tight", metadata=dates)
-        return kept.getvalue()
+        style = STYLE | (print_style.PRINTED if width else {})
+
+        def drawn() -> bytes:
+            kept, figure = io.BytesIO(), self.draw()
+            if width:
+                print_style.fit(figure, width)
+            figure.savefig(kept, format=kind, bbox_inches=None if width else "tight", metadata=dates)
+            return kept.getvalue()
+
+        with matplotlib.rc_context({**style, "svg.hashsalt": self.name, "text.parse_math": False}):
+            return print_style.with_every_letter(drawn)
 
 
 def axes_of(width: float, height: float) -> tuple[Figure, Axes]:
     """An empty figure of this size in inches, and its axes."""
-    figure = Figure(figsize=(width, height))
+    figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
 
 
-def intervals(found: Sequence[Comparison]) -> Plot:
-    """Each difference with its interval, in units of its standard error's scale: points."""
+def intervals(found: Sequence[Comparison], named: Sequence[Key] = ()) -> Plot:
+    """Each difference with its interval, in points: those of the metrics named, or of each task's summary."""
 
     def draw() -> Figure:
-        lines = [one.lines() for one in found]
+        lines = [one.named(named) if named else one.lines() for one in found]
         rows = [line for line in lines[0] if _in_points(line)]
         figure, axes = axes_of(4.6, 0.6 + 0.3 * max(3, len(rows)))
         axes.axvline(0, color=INK, linewidth=1)
         for i, (one, every) in enumerate(zip(found, lines, strict=True)):
-            by_name = {_key(line): line for line in every}
+            by_name = {line.key: line for line in every}
             for y, row in enumerate(rows):
-                if (line := by_name.get(_key(row))) is not None:
-                    _bar(axes, line, y + 0.16 * (i - (len(found) - 1) / 2), SERIES[(i + 1) % len(SERIES)])
-            axes.plot([], [], "o", color=SERIES[(i + 1) % len(SERIES)], label=short(one.candidate.name))
+                if (line := by_name.get(row.key)) is not None:
+                    _bar(axes, line, y + 0.16 * (i - (len(found) - 1) / 2), i + 1)
+            axes.plot([], [], mark(i + 1), color=colour(i + 1), label=short(one.candidate.name))
         axes.set_yticks(range(len(rows)), [_called(row) for row in rows])
         axes.invert_yaxis()
         axes.set_xlabel("points, candidate minus base")
         if len(found) > 1:
-            axes.legend()
+            legend(axes)
         return figure
 
     return Plot("differences", "What changed", "Differences to the base with 95 % intervals by image.", draw)
 
 
-def _bar(axes: Axes, line: MetricChange, y: float, colour: str) -> None:
-    axes.plot([line.gap.low, line.gap.high], [y, y], color=colour, linewidth=2.2, solid_capstyle="round")
-    axes.plot([line.gap.value], [y], "o", color=colour, markersize=6)
+def legend(axes: Axes) -> None:
+    """Which mark is whose, above the axes, where it hides nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    columns = 2 if max(map(len, labels)) < 16 else 1
+    axes.figure.legend(handles, labels, loc="outside upper left", ncols=columns)
+
+
+def _bar(axes: Axes, line: MetricChange, y: float, side: int) -> None:
+    axes.plot([line.gap.low, line.gap.high], [y, y], color=colour(side), solid_capstyle="round")
+    axes.plot([line.gap.value], [y], mark(side), color=colour(side))
+
+
+def colour(side: int) -> str:
+    """The colour of a side by its number, the base's 0."""
+    return SERIES[side % len(SERIES)]
+
+
+def mark(side: int) -> str:
+    """The marker of a side by its number."""
+    return MARKERS[side % len(MARKERS)]
 
 
 def _in_points(line: MetricChange) -> bool:
     return line.digits == 1 and np.isfinite(line.gap.low)
-
-
-def _key(line: MetricChange) -> tuple[str, str, str]:
-    return line.task, line.group, line.metric
 
 
 def _called(line: MetricChange) -> str:
@@ -152,23 +179,21 @@ def plane(points: Mapping[str, Mapping[str, tuple[float, float]]]) -> Plot:
             axes.text(
                 0.5 - 0.13 * d, float(ndtr(ndtri(max(0.5 - 0.13 * d, 0.02)) + d)), f"d′ {d:g}", fontsize=7, color=INK
             )
-        marks = "osD^vP"
         groups = list(dict.fromkeys(group for by_group in points.values() for group in by_group))
         first = next(iter(points.values()))
         for i, (name, by_group) in enumerate(points.items()):
             for group, (alarms, hits) in by_group.items():
-                mark = marks[groups.index(group) % len(marks)]
-                axes.plot([alarms], [hits], mark, color=SERIES[i % len(SERIES)], markersize=8, zorder=3)
+                axes.plot([alarms], [hits], mark(groups.index(group)), color=colour(i), zorder=3)
                 if i and group in first:
-                    arrow = {"arrowstyle": "->", "color": SERIES[i % len(SERIES)], "shrinkA": 5, "shrinkB": 5}
+                    arrow = {"arrowstyle": "->", "color": colour(i), "shrinkA": 5, "shrinkB": 5}
                     axes.annotate("", (alarms, hits), first[group], arrowprops=arrow)
-            axes.plot([], [], "o", color=SERIES[i % len(SERIES)], label=short(name))
+            axes.plot([], [], "_", color=colour(i), markeredgewidth=3, label=short(name))
         for group in groups:
-            axes.plot([], [], marks[groups.index(group) % len(marks)], color=INK, fillstyle="none", label=short(group))
+            axes.plot([], [], mark(groups.index(group)), color=INK, fillstyle="none", label=short(group))
         axes.set(
             xlabel='says "yes" where the answer is no', ylabel='says "yes" where it is yes', xlim=(0, 1), ylim=(0, 1)
         )
-        axes.legend(loc="lower right", fontsize=8)
+        legend(axes)
         return figure
 
     says = "Along a curve only the readiness to say yes changes; across curves, discrimination does."
@@ -179,25 +204,25 @@ def calibration(sides: Mapping[str, Believed], task: str) -> Plot:
     """Share of yes among answers of the same p(yes), and error rate against coverage."""
 
     def draw() -> Figure:
-        figure = Figure(figsize=(7, 3.2))
+        figure = Figure(figsize=(7, 3.2), layout="constrained")
         left, right = figure.subplots(1, 2)
         left.plot([0, 1], [0, 1], color=FAINT)
         for i, (name, one) in enumerate(sides.items()):
             bins = reliability(one)
-            colour = SERIES[i % len(SERIES)]
-            left.plot([b["p"] for b in bins], [b["yes"] for b in bins], "o-", color=colour, label=short(name))
+            left.plot(
+                [b["p"] for b in bins], [b["yes"] for b in bins], mark(i) + "-", color=colour(i), label=short(name)
+            )
             curve = risk_coverage(one)
-            right.plot([x for x, _ in curve], [100 * y for _, y in curve], color=colour)
+            right.plot([x for x, _ in curve], [100 * y for _, y in curve], LINES[i % len(LINES)], color=colour(i))
         left.set(xlabel="p(yes)", ylabel="share that is yes", xlim=(0, 1), ylim=(0, 1), title="Reliability")
-        right.set(xlabel="share answered, the surest first", ylabel="% wrong", xlim=(0, 1), title="Risk and coverage")
-        left.legend(fontsize=8)
-        figure.tight_layout()
+        right.set(xlabel="coverage", ylabel="% wrong", xlim=(0, 1), title="Risk")
+        legend(left)
         return figure
 
     return Plot(
         f"reliability-{task}",
         f"Does it know what it knows? {task}",
-        "Calibration of p(yes), from the first answer token.",
+        "Calibration of p(yes), from the first answer token; risk as the least sure are left out.",
         draw,
     )
 
@@ -211,13 +236,13 @@ def margins(sides: Mapping[str, Sequence[float]], task: str) -> Plot:
         for i, (name, values) in enumerate(sides.items()):
             ordered = np.sort(np.asarray(values))
             share = 100 * np.arange(1, len(ordered) + 1) / len(ordered)
-            axes.step(ordered, share, where="post", color=SERIES[i % len(SERIES)], label=short(name))
+            axes.step(ordered, share, LINES[i % len(LINES)], where="post", color=colour(i), label=short(name))
         axes.set(
-            xlabel="similarity of the true caption less the best rival's",
+            xlabel="margin: true caption less best rival",
             ylabel="% of rows at most here",
             ylim=(0, 100),
         )
-        axes.legend(fontsize=8)
+        legend(axes)
         return figure
 
     return Plot(f"margins-{task}", f"Caption margins: {task}", "Rows left of 0 rank a false caption first.", draw)
@@ -235,14 +260,13 @@ def classes(found: Mapping[str, Objects], most: int = 14) -> Plot:
             for y, name in enumerate(names):
                 if name in by_name:
                     rate, at = by_name[name], y + 0.2 * (i - (len(rated) - 1) / 2)
-                    colour = SERIES[i % len(SERIES)]
-                    axes.plot([100 * rate.low, 100 * rate.high], [at, at], color=colour, linewidth=2)
-                    axes.plot([100 * rate.value], [at], "o", color=colour, markersize=5)
-            axes.plot([], [], "o", color=SERIES[i % len(SERIES)], label=short(side))
+                    axes.plot([100 * rate.low, 100 * rate.high], [at, at], color=colour(i))
+                    axes.plot([100 * rate.value], [at], mark(i), color=colour(i))
+            axes.plot([], [], mark(i), color=colour(i), label=short(side))
         axes.set_yticks(range(len(names)), [short(name) for name in names])
         axes.invert_yaxis()
-        axes.set(xlabel="% of questions about the absent object answered yes", xlim=(0, 100))
-        axes.legend(fontsize=8)
+        axes.set(xlabel="% answered yes though absent", xlim=(0, 100))
+        legend(axes)
         return figure
 
     return Plot(

@@ -10,9 +10,11 @@ from typing import Any
 from harness.asking import available, evaluate
 from harness.comparison import groups, metric_table, over_seeds
 from harness.comparison.groups import Group
-from harness.stats import Estimate
+from harness.registry import parse_spec
+from harness.report.tradeoffs import FORGETTING, tradeoffs
+from harness.stats import Difference, Estimate
 from harness.store import Run
-from harness.types import Task
+from harness.types import OF_ENCODERS, Task
 
 Kept = tuple[Run, Mapping[str, Any]]
 Column = tuple[str, str]
@@ -32,6 +34,8 @@ class Standing:
     runs: tuple[str, ...]
     values: Mapping[Column, Estimate]
     best: bool = False
+    forgotten: Difference | None = None
+    """Of a trained encoder, where its base was asked too: the change of zero-shot from its base."""
 
     @property
     def whole(self) -> bool:
@@ -53,12 +57,27 @@ class Standings:
         rest = tuple(row for row in self.rows if not row.whole)
         return {"": whole, "Controls, and runs on a part of the data": rest}
 
+    @property
+    def tells_forgetting(self) -> bool:
+        """Whether any row says what its training forgot."""
+        return any(row.forgotten for row in self.rows)
+
 
 def standings(kept: Sequence[Kept], names: Mapping[str, str] | None = None) -> list[Standings]:
     """A table for each task that any of these runs was asked; ``names`` are shown for specs or runs of these names."""
     tasks = evaluate.kept_tasks(run for run, _ in kept)
     found = groups.together(run for run, _ in sorted(kept, key=lambda pair: _order(pair[1])))
-    return [_of_task(task, [one for one in found if _asked(one, task)], names or {}) for task in tasks]
+    made = [_of_task(task, [one for one in found if _asked(one, task)], names or {}) for task in tasks]
+    lost = {one.trained: one.forgotten for one in tradeoffs(kept)}
+    trained = {side.run.id: frozenset(one.digests()) for one in found for side in one.sides if side.run}
+    return [_with_forgotten(one, {run: lost[of] for run, of in trained.items() if of in lost}) for one in made]
+
+
+def _with_forgotten(one: Standings, lost: Mapping[str, Difference]) -> Standings:
+    """The table of a task of encoders with what each row's training forgot; zero-shot's own says it already."""
+    if one.task.mode not in OF_ENCODERS or parse_spec(one.task.spec).name == FORGETTING:
+        return one
+    return replace(one, rows=tuple(replace(row, forgotten=lost.get((*row.runs, "")[0])) for row in one.rows))
 
 
 def columns(task: Task) -> tuple[Column, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,24 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.report.plots import INK, PAPER, SERIES, STYLE, called, short
+from harness.report.plots import INK, MARKERS, PAPER, SERIES, STYLE, called, short
+from harness.report.print_style import with_every_letter
 from harness.sweep import METRICS, Settings, settings_of
 
-MARKERS = "osD^v<>PX"
+PNG: Mapping[str, Any] = {"dpi": 150, "facecolor": PAPER, "transparent": False}
 
 
 def write(out: Path, folded: Sequence[Settings]) -> None:
     """``sweep.png`` and ``sweep.pdf`` of rows over seeds."""
-    with matplotlib.rc_context(STYLE):
-        figure = draw(folded)
-        figure.savefig(out / "sweep.pdf", bbox_inches="tight", metadata={"CreationDate": None})
-        figure.savefig(out / "sweep.png", bbox_inches="tight", dpi=150, facecolor=PAPER, transparent=False)
+    for kind, how in (("pdf", {"metadata": {"CreationDate": None}}), ("png", PNG)):
+
+        def drawn(kind: str = kind, how: Mapping[str, Any] = how) -> bytes:
+            kept = io.BytesIO()
+            draw(folded).savefig(kept, format=kind, bbox_inches="tight", **how)
+            return kept.getvalue()
+
+        with matplotlib.rc_context(STYLE):
+            (out / f"sweep.{kind}").write_bytes(with_every_letter(drawn))
 
 
 def draw(folded: Sequence[Settings]) -> Figure:
@@ -36,7 +43,7 @@ def draw(folded: Sequence[Settings]) -> Figure:
     figure = Figure(figsize=(4.6 * len(metrics), 3.6), layout="constrained")
     for metric, axes in zip(metrics, figure.subplots(1, len(metrics), squeeze=False)[0], strict=True):
         _draw(axes, lines, along, metric)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=8)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
 
 

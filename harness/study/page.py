@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 
 from harness import shown
-from harness.export.paper import tex
+from harness.export.booktabs import tex
 from harness.store import write_json
 from harness.study import figures, tables
 from harness.study.findings import Findings, named, verdicts

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.comparison import answer_sets, groups, over_seeds
+from harness.comparison import answer_sets, asked_ways, groups, over_seeds
 from harness.comparison.compare import Comparison, MetricChange
 from harness.comparison.groups import Group
 from harness.comparison.metric_table import gap
@@ -37,15 +37,29 @@ def opened(asked: CompareOptions) -> list[Comparison]:
     if asked.seeds not in over_seeds.WAYS:
         raise UsageError(f"--seeds {asked.seeds}: there is {', '.join(over_seeds.WAYS)}")
     names = [name for words in asked.arms for name in words]
+    if asked_ways.are_named(names):
+        return ways(names, asked.results)
     found = grouped(asked)
     if found is not None:
         tasks = answer_sets.tasks_of([side for one in found for side in one.sides], asked.task)
         return [over_seeds.compared(found[0], other, tasks, asked.seeds) for other in found[1:]]
-    if len(names) < 2:
-        raise UsageError("name a base and at least one more: runs by id or encoder, or files of answers")
+    _require_two(names)
     where = resolve(asked.data) if any(Path(name).is_file() for name in names) else None
     every, kept = answer_sets.open_answer_sets(names, asked.results, asked.task, where)
     return [over_seeds.of_two(every[0], other, kept) for other in every[1:]]
+
+
+def ways(names: Sequence[str], results: Path) -> list[Comparison]:
+    """Each comparison with the first, where sides are named as ``RUN[TASK]``: one task, asked in several ways."""
+    _require_two(names)
+    every, kept = asked_ways.open_sides(names, results)
+    found = [over_seeds.of_two(every[0], other, kept) for other in every[1:]]
+    return [replace(one, about=(asked_ways.about((one.base, one.candidate)), *one.about)) for one in found]
+
+
+def _require_two(names: Sequence[str]) -> None:
+    if len(names) < 2:
+        raise UsageError("name a base and at least one more: runs by id or encoder, or files of answers")
 
 
 def grouped(asked: CompareOptions) -> list[Group] | None:
@@ -66,20 +80,27 @@ def grouped(asked: CompareOptions) -> list[Group] | None:
 
 def gates(found: Sequence[Comparison], wanted: Sequence[str]) -> list[MetricChange]:
     """The lines that --fail-if-worse names; UsageError where it names none."""
-    lines = [line for one in found for line in one.lines(full=True)]
+    return named(found, wanted, "--fail-if-worse")
+
+
+def named(found: Sequence[Comparison], wanted: Sequence[str], option: str) -> list[MetricChange]:
+    """The lines that METRIC, TASK:METRIC or TASK:GROUP:METRIC name; UsageError where one names none."""
+    lines = [line for one in found for line in one.lines(full=True)] if wanted else []
+    wholes = {task.task.name: task.task.whole for one in found for task in one.tasks}
     chosen = []
     for name in wanted:
-        hits = [line for line in lines if _is_called(line, name)]
+        hits = [line for line in lines if _is_called(line, name, wholes[line.task])]
         if not hits:
             known = ", ".join(dict.fromkeys(line.metric for line in lines))
-            raise UsageError(f"--fail-if-worse {name}: no such metric was compared; there is {known}")
+            raise UsageError(f"{option} {name}: no such metric was compared; there is {known}")
         chosen += hits
     return chosen
 
 
-def _is_called(line: MetricChange, name: str) -> bool:
+def _is_called(line: MetricChange, name: str, whole: str) -> bool:
     *where, metric = name.split(":")
-    return metric == line.metric and all(part in (line.task, line.group, line.group.split("/")[-1]) for part in where)
+    known = (line.task, line.group or whole, (line.group or "all").split("/")[-1])
+    return metric == line.metric and all(part in known for part in where)
 
 
 def enforce(lines: Sequence[MetricChange]) -> None:

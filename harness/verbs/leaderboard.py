@@ -37,7 +37,7 @@ class Leaderboard(Result):
 
     def html(self) -> str:
         """The page that sorts and filters itself."""
-        return board.html(self.standings, self.results.name)
+        return board.html(self.standings, self.results.name, page.tradeoffs_by_world(self.results, self.left_out))
 
     def csv(self) -> str:
         """A row for each task, model and metric, unrounded."""

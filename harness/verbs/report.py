@@ -9,22 +9,30 @@ from typing import Any
 
 from harness.asking import evaluate
 from harness.comparison import answer_sets, metric_table
+from harness.comparison.compare import Comparison, Key
 from harness.data import Data, resolve
 from harness.errors import UsageError
 from harness.report.comparisons import Comparisons, controlled
 from harness.report.page import Material
 from harness.stats import Estimate
 from harness.types import Task
-from harness.verbs.compare import CompareOptions, opened
+from harness.verbs.compare import CompareOptions, named, opened
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions:
-    """Where the page and its files are written, and what stands in it beside the comparison."""
+    """Where the page and its files are written, and what stands in it beside the comparison.
+
+    The files for a paper show the ``metrics`` named (METRIC, TASK:METRIC or TASK:GROUP:METRIC; without a group that of
+    the task's short table), figures are as wide as ``width`` says: ``neurips``, ``acl``, ``cvpr`` (a column of theirs)
+    or points.
+    """
 
     out: Path = Path("report.html")
     export: Path | None = None
     sweep: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    width: str = ""
     allow_outside: bool = False
 
 
@@ -38,22 +46,34 @@ class Report(Comparisons):
 def report(asked: CompareOptions, options: ReportOptions) -> Report:
     """Write the page of these comparisons, and with ``export`` its figures and tables as files."""
     from harness.export import paper
-    from harness.report import page
+    from harness.report import page, print_style
 
+    wide = print_style.width_of(options.width) if options.width else 0.0
+    if not options.export and (options.metrics or options.width):
+        raise UsageError("--metrics and --width are of the files for a paper: name their folder by --export DIR")
     made = material(asked, options)
     page.write(made, options.out)
-    files = paper.write(made, options.export) if options.export else []
+    files = paper.write(made, options.export, wide) if options.export else []
     return Report(made.found, asked.results, files=(options.out, *files))
 
 
 def material(asked: CompareOptions, options: ReportOptions) -> Material:
     """Everything the page is made of."""
     found = opened(asked)
+    metrics = dict.fromkeys(key for name in options.metrics for key in _metric(found, name))
     where = resolve(asked.data, options.allow_outside)
     tasks = {one.task.name: _over(one.task, where) for one in found[0].tasks}
     points, metric = _sweep(options.sweep, asked.results, found[0].tasks[0].task)
     parts: dict[str, Any] = {one.candidate.name: controlled(one, asked.results) for one in found}
-    return Material(found, where, tasks, points, metric, {name: tables for name, tables in parts.items() if tables})
+    controls = {name: tables for name, tables in parts.items() if tables}
+    return Material(found, where, tasks, points, metric, controls, tuple(metrics))
+
+
+def _metric(found: Sequence[Comparison], name: str) -> list[Key]:
+    """The lines that --metrics names; where it names no group, those of the tasks' short tables, else of the whole."""
+    keys = list(dict.fromkeys(line.key for line in named(found, [name], "--metrics")))
+    short = [line.key for one in found[0].tasks for line in one.short() if line.key in keys]
+    return (short or [key for key in keys if not key[1]] or keys) if name.count(":") < 2 else keys
 
 
 def _over(task: Task, data: Data) -> Task:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import signal
@@ -16,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from harness import registry
+from harness import extras
 from harness.errors import DegenerateError, Stopped
 from harness.stepping import stepping
 from harness.stopping import Stopping
@@ -155,8 +154,8 @@ def plan_rows(stage: Stage, lengths: Sequence[int]) -> tuple[list[int], int]:
 def arguments(stage: Stage, work: Path, updates: int, held: int, device: torch.device) -> TrainingArguments:
     """What transformers' Trainer is told."""
     for name in stage.report_to:
-        if not importlib.util.find_spec(name):
-            raise registry.needs(name, name)
+        if not extras.there(name):
+            raise extras.needs(name)
     if "tensorboard" in stage.report_to:  # beside the checkpoints, which go when the stage is done
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(work.parent.parent / "tensorboard" / stage.name)
     processes = int(os.environ.get("WORLD_SIZE", "1"))

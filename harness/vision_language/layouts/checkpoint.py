@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoImageProcessor, AutoProcessor, LlavaForConditionalGeneration
 
-from harness import registry
+from harness import extras
 from harness.compute import devices, weights
 from harness.errors import ModelError, UsageError
 from harness.types import Place, Spec
@@ -108,12 +108,10 @@ def stored_dtype(folder: Path) -> torch.dtype:
 
 def quantised(bits: str, dtype: torch.dtype) -> Any:
     """What loads the language model in 8 or 4 bits; the tower and the projector stay as they are."""
-    from importlib.util import find_spec
-
     if bits not in ("8bit", "4bit"):
         raise UsageError(f"?quantize={bits}: there is 8bit and 4bit")
-    if find_spec("bitsandbytes") is None:
-        raise registry.needs("quantize", "bitsandbytes")
+    if not extras.there("bitsandbytes"):
+        raise extras.needs("bitsandbytes")
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(

@@ -15,12 +15,14 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from harness import registry
 from harness.cli import export as command
+from harness.data import micro
 from harness.errors import UsageError
 from harness.export import flat, inspect
 from harness.export.rows import of_run
 from harness.store import Journal, Record, Run
-from harness.types import Failure
+from harness.types import Answer, Failure
 
 MakeRun = Callable[..., Run]
 TASKS = ("amber", "pope", "ohd-caps")
@@ -201,3 +203,37 @@ def test_flat_tables_hold_every_sample_and_every_metric(
 def test_the_page_of_outputs_names_every_column() -> None:
     page = (Path(__file__).parents[3] / "docs" / "outputs.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in page for name in (*flat.SAMPLES, *flat.METRICS))
+
+
+def test_what_is_retrieved_is_told_by_the_place_where_it_was_found(tmp_path: Path) -> None:
+    root = micro()
+    run = Run(tmp_path / "r")
+    task = registry.tasks["retrieval"](root)
+    picture, caption = list(task.samples())[:2]
+    records = [
+        Record(one.id, "", one.group, "k", "r", Answer(scores=places), task.count(one, Answer(scores=places)))
+        for one, places in ((picture, (4.0, 2.0)), (caption, (1.0,)))
+    ]
+    with Journal(run.records_path("retrieval")) as journal:
+        journal.append(records)
+    run.update(tasks={"retrieval": {"spec": "retrieval"}}, status="complete")
+    (rows,) = of_run(run, root)
+    assert [row.said for row in rows.rows] == ["found at place 2", "found at place 1"]
+    assert rows.rows[0].target.splitlines() == list(picture.texts)
+    assert picture.image and rows.rows[1].target == picture.image.name
+
+
+@pytest.mark.parametrize("name", ["ohd-caps", "zero-shot", "retrieval"])
+@pytest.mark.parametrize("to", ["csv", "lm-eval"])
+def test_runs_of_every_kind_of_task_are_exported(name: str, to: str, tmp_path: Path) -> None:
+    results = Path(__file__).parents[3] / "results"
+    run = min(one for one in results.glob("micro+micro-llava@*") if (one / name).is_dir())
+    kept = Run(tmp_path / run.name)
+    kept.update(**{**Run(run).manifest(), "status": "running"})
+    (kept.folder / name).mkdir()
+    lines = (run / name / "records.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (kept.folder / name / "records.jsonl").write_text("".join(lines[:20]), encoding="utf-8")
+    kept.update(tasks={name: kept.manifest()["tasks"][name]})
+    (*_, path) = export(kept, micro(), tmp_path, "--to", to)
+    text = path.read_text(encoding="utf-8")
+    assert name in text if to == "csv" else all(json.loads(line)["target"] for line in text.splitlines())

@@ -1,0 +1,86 @@
+"""One task asked in two ways, compared: scorers of OHD-Caps, and labels of POPE."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import ohd_bench
+from harness.kept_runs import runs
+
+WAYS = ("ohd-caps", "ohd-caps?scorer=f-clipscore", "pope", "pope?labels=repope")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ways")
+    ohd_bench.run(["micro", "micro-ohd"], "parrot", task=WAYS, limit=20, results=folder)
+    return folder
+
+
+def compared(cli, results, *sides):
+    said = cli("compare", *sides, "--results", results, "--json")
+    assert said.code == 0, said.err
+    return said.json()
+
+
+def top1(results, encoder: str, task: str) -> float:
+    """From the records themselves."""
+    (kept,) = [run for run in runs(results) if run.manifest()["encoder"]["spec"] == encoder]
+    lines = map(json.loads, (kept.folder / task / "records.jsonl").read_text().splitlines())
+    right = [one["counts"]["right"] for one in lines]
+    return 100 * sum(right) / len(right)
+
+
+def test_a_score_without_training_stands_against_training_question_by_question(cli, results):
+    sides = ("micro[ohd-caps?scorer=f-clipscore]", "micro-ohd[ohd-caps]", "micro-ohd[ohd-caps?scorer=f-clipscore]")
+    plain, both = compared(cli, results, *sides)
+    assert plain["candidate"] == "micro-ohd + parrot [ohd-caps]"
+    assert plain["about"][0].startswith("One task asked in two ways, paired by question: ")
+    for found, task in ((plain, "ohd-caps"), (both, "ohd-caps-scorer=f-clipscore")):
+        line = next(one for one in found["lines"] if one["metric"] == "top1" and not one["group"])
+        assert line["base"]["value"] == pytest.approx(top1(results, "micro", "ohd-caps-scorer=f-clipscore"))
+        assert line["candidate"]["value"] == pytest.approx(top1(results, "micro-ohd", task))
+        assert found["tasks"]["ohd-caps"]["samples"] == 20
+        assert found["tasks"]["ohd-caps"]["floors"]["text-only"]
+
+
+def test_a_side_that_names_no_task_has_it_without_options(cli, results):
+    named, bare = (
+        compared(cli, results, "micro[ohd-caps?scorer=f-clipscore]", f"micro-ohd{way}") for way in ("[ohd-caps]", "")
+    )
+    assert named == bare
+
+
+def test_corrected_labels_stand_beside_the_published_ones(cli, results):
+    (found,) = compared(cli, results, "micro[pope]", "micro[pope?labels=repope]")
+    floors = found["tasks"]["pope"]["floors"]
+    assert floors["always-no"][""]["accuracy"] == 50
+    assert floors["always-no of micro + parrot [pope?labels=repope]"][""]["accuracy"] > 50
+    (ratio,) = [one for one in found["lines"] if (one["group"], one["metric"]) == ("", "yes_ratio")]
+    assert (ratio["base"]["value"], ratio["gap"]["value"]) == (100, 0)
+
+
+@pytest.mark.parametrize(
+    ("sides", "told"),
+    [
+        (("micro[pope]", "micro[ohd-caps]"), "ohd-caps and pope are several"),
+        (("micro[ohd-caps]", "micro[ohd-caps?scorer=f-clipscore-gm]"), "was not asked ohd-caps?scorer=f-clipscore-gm"),
+        (("micro[ohd-caps]", "micro[ohd-caps?scorer=best]"), "has the scorers plain, f-clipscore"),
+        (("micro[ohd-caps]",), "name a base and at least one more"),
+        (("micro[nothing]", "micro"), "no task is called 'nothing'"),
+    ],
+)  # fmt: skip
+def test_what_cannot_stand_side_by_side_is_said_in_one_line(cli, results, sides, told):
+    said = cli("compare", *sides, "--results", results)
+    assert said.code == 2
+    assert told in said.err
+    assert len(said.err.strip().splitlines()) == 1
+
+
+def test_the_report_shows_two_ways_of_asking(cli, results, tmp_path):
+    said = cli("report", "micro[ohd-caps?scorer=f-clipscore]", "micro-ohd[ohd-caps]", "--results", results,
+               "--out", tmp_path / "page.html")  # fmt: skip
+    assert said.code == 0, said.err
+    assert "ohd-caps?scorer=f-clipscore" in (tmp_path / "page.html").read_text()
