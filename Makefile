@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 # tests and micro models are so small that threads get in each other's way
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test install dev lint types contracts unit wheel leaderboard report tree fuzz
+.PHONY: help demo test install dev lint types contracts unit wheel leaderboard report tree fuzz nightly
 
 help:  ## this list
 	@sed -nE 's/^([a-z]+):.*  ## (.*)/  \1 \2/p' $(MAKEFILE_LIST) | awk '{name = $$1; sub(/^ *[a-z]+ /, ""); printf "  %-12s %s\n", name, $$0}'
@@ -17,6 +17,11 @@ demo: install  ## the main job offline on a CPU: micro models, every question, o
 MINUTES ?= 30
 fuzz: dev  ## MINUTES of broken inputs; not part of test
 	$(BIN)/python tests/fuzz --minutes $(MINUTES)
+
+# not part of the tests: ROUNDS kills of drivers, workers and whole groups, 1 to 4 workers, drawn by OHD_BENCH_SEED
+ROUNDS ?= 50
+nightly: dev  ## ROUNDS of kills (50) against one undisturbed run; not part of test
+	OHD_BENCH_KILL_ROUNDS=$(ROUNDS) $(BIN)/pytest tests/e2e/test_kill_rounds.py
 
 test: dev lint types contracts unit wheel leaderboard report  ## everything CI runs
 
