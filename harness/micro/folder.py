@@ -186,6 +186,7 @@ def _aro(folder: Path, seed: int, number: int) -> None:
     painted = {f"MICRO_attribute_{n:06d}.jpg": pairs.duo(f"{seed}/vga/{n}", two) for n, two in enumerate(colours, 1)}
     _json(folder / "visual_genome_relation.json", list(pairs.aro_relation(places)))
     _json(folder / "visual_genome_attribution.json", list(pairs.aro_attribution(painted)))
+    _json(folder / "reading.json", {"nouns": list(CLASSES), "adjectives": list(COLOURS)})
     _pictures(folder / "images", places | painted)
 
 

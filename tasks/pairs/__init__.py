@@ -24,7 +24,8 @@ def _kind(kind: str) -> Metric:
 class Pairs(Task):
     """Two captions, one true: SugarCrepe (arXiv 2306.14610), ARO (arXiv 2210.01936), or rows of your own.
 
-    ``source`` is sugar-crepe, aro-relation, aro-attribution, or a JSON list of ``image``, ``caption``, ``negative``.
+    ``source`` is sugar-crepe, aro-relation, aro-attribution, aro-coco-order, aro-flickr-order (a caption against four
+    of its words in other orders), or a JSON list of ``image``, ``caption``, ``negative``.
     ``macro`` averages categories as the authors do: SugarCrepe's seven files (and its three kinds: add, replace, swap),
     ARO's relations or attribute pairs. Ties count against the model.
     """

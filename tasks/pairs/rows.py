@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from harness.captioned import captioned
 from harness.errors import DataError
 from harness.images import LARGEST, find
 from harness.rows import Row, object_of, rows
+from harness.words.order import Shuffler, cleaned, of_lists, shuffler
 
 SUGAR_CREPE = ("add_obj", "add_att", "replace_obj", "replace_att", "replace_rel", "swap_obj", "swap_att")
 SYMMETRIC = frozenset((Path(__file__).parent / "aro_symmetric.txt").read_text(encoding="utf-8").splitlines())
 """Relations that say the same turned round: left out of the average (ARO's notebook "Replicate ARO")."""
+ORDERS = {"coco": "coco", "flickr30k": "flickr", "micro": "micro"}
+"""The sources of captions that are asked in other orders, and what each is called."""
 RARE = 25
 """Attribute pairs with fewer rows are left out (mertyg/vision-language-models-are-bows @ 09e1fcf, VG_Attribution)."""
 
@@ -77,6 +82,32 @@ def _aro(data: Path, row: Row, id: str, category: str) -> Pair:
     return Pair(id, path, row.text("true_caption"), false, id.partition("/")[0], category, box)
 
 
+def order(data: Path, source: str) -> Iterator[Pair]:
+    """ARO's order sets: every caption of a picture against four of its words in another order, drawn as its authors do.
+
+    A caption that another order leaves as it was is no false one; a row to which none is left is left out.
+    """
+    shuffled = _shuffler(data)
+    for picture in captioned(data, source, "test"):
+        for n, caption in enumerate(picture.captions):
+            true = cleaned(caption)
+            false = tuple(text for text in shuffled(caption) if text != true)
+            if false:
+                group = f"aro-{ORDERS[source]}-order"
+                yield Pair(f"{group}/{picture.name}/{n}", picture.image, true, false, group, group)
+
+
+def _shuffler(data: Path) -> Shuffler:
+    """By the words that ``aro/reading.json`` lists or the tagger that it names; NLTK's where there is none."""
+    path = data / "aro" / "reading.json"
+    if not path.is_file():
+        return shuffler("nltk")
+    told = Row(path, 1, object_of(path))
+    return (
+        shuffler(told.text("tagger")) if told.has("tagger") else of_lists(told.texts("nouns"), told.texts("adjectives"))
+    )
+
+
 def listed(path: Path) -> Iterator[Pair]:
     """Any file of rows with ``image``, ``caption`` and ``negative`` (a text or a list); ``category`` where given."""
     for number, row in enumerate(rows(path)):
@@ -93,4 +124,5 @@ SOURCES: Mapping[str, Callable[[Path], Iterator[Pair]]] = {
     "sugar-crepe": sugar_crepe,
     "aro-relation": aro_relation,
     "aro-attribution": aro_attribution,
+    **{f"aro-{name}-order": partial(order, source=source) for source, name in ORDERS.items()},
 }

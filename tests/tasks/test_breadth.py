@@ -194,6 +194,26 @@ def test_aro_cuts_out_the_box_and_averages_relations_that_can_be_turned_round(tm
     assert len(list(Pairs(tmp_path, source="aro-attribution").samples())) == 25
 
 
+def test_aros_orders_ask_each_caption_of_karpathys_split_against_its_words_in_other_orders(tmp_path):
+    (tmp_path / "coco").mkdir()
+    said = [{"raw": "A red cup on a small table."}, {"raw": "cup"}, {"raw": "A tree near two white houses."}]
+    rows = [{"filename": "COCO_val2014_000000000001.jpg", "split": "test", "sentences": said},
+            {"filename": "COCO_val2014_000000000002.jpg", "split": "train", "sentences": said}]  # fmt: skip
+    (tmp_path / "coco" / "dataset_coco.json").write_text(json.dumps({"images": rows}))
+    (tmp_path / "aro").mkdir()
+    lists = {"nouns": ["cup", "table", "tree", "houses"], "adjectives": ["red", "small", "white"]}
+    (tmp_path / "aro" / "reading.json").write_text(json.dumps(lists))
+    task = Pairs(tmp_path, source="aro-coco-order")
+    every = list(task.samples())
+    assert [s.id.rpartition("/")[2] for s in every] == ["0", "2"], "one word has no other order"
+    assert every[0].texts[0] == "a red cup on a small table"
+    assert all(sorted(text.split()) == sorted(every[0].texts[0].split()) for text in every[0].texts)
+    assert every == list(Pairs(tmp_path, source="aro-coco-order").samples())
+    assert values(task, perfect(task))["macro"] == 100
+    with pytest.raises(DataError, match="flickr30k holds no captions of pictures"):
+        list(Pairs(tmp_path, source="aro-flickr-order").samples())
+
+
 def test_rows_of_ones_own_are_pairs(tmp_path):
     rows = [{"image": "a.jpg", "caption": "a cat", "negative": ["a dog", "a cow"]},
             {"image": "b.jpg", "caption": "a cup", "negative": "a hat", "category": "small"}]  # fmt: skip

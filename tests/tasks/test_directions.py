@@ -20,7 +20,7 @@ registry.load()
 SPECS = (
     "amber", "amber?rules=strict", "pope", "pope?labels=repope", "pope?rules=strict", "dash-b", "dash-b?rules=strict",
     "mme", "hallusion", "ohd-caps", "ohd-caps?scorer=f-clipscore", "pairs", "pairs?source=aro-relation",
-    "pairs?source=aro-attribution", "winoground", "retrieval", "zero-shot",
+    "pairs?source=aro-attribution", "pairs?source=aro-micro-order", "winoground", "retrieval", "zero-shot",
 )  # fmt: skip
 OPPOSITE = {"yes": "No", "no": "Yes"}
 
