@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 # tests and micro models are so small that threads get in each other's way
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test install dev lint types contracts unit wheel leaderboard report tree fuzz
+.PHONY: help demo test install dev lint types contracts unit wheel leaderboard report docs tree fuzz
 
 help:  ## this list
 	@sed -nE 's/^([a-z]+):.*  ## (.*)/  \1 \2/p' $(MAKEFILE_LIST) | awk '{name = $$1; sub(/^ *[a-z]+ /, ""); printf "  %-12s %s\n", name, $$0}'
@@ -18,7 +18,7 @@ MINUTES ?= 30
 fuzz: dev  ## MINUTES of broken inputs; not part of test
 	$(BIN)/python tests/fuzz --minutes $(MINUTES)
 
-test: dev lint types contracts unit wheel leaderboard report  ## everything CI runs
+test: dev lint types contracts unit wheel leaderboard report docs  ## everything CI runs
 
 install: $(VENV)/installed  ## a virtual environment with ohd-bench in it
 
@@ -54,6 +54,10 @@ leaderboard:  ## is leaderboard.md what results/ gives, to the digit?
 
 report:  ## the report of the micro runs
 	$(BIN)/ohd-bench report micro+micro-llava@ micro-ohd+micro-llava@ --out runs/report.html
+
+docs: install  ## the documentation as a site in runs/site; a link that leads nowhere ends it
+	$(BIN)/pip install --quiet --editable '.[docs]' --constraint constraints.txt
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file .ci/site/mkdocs.yml
 
 tree: dev  ## is docs/tree.md what the files say?
 	$(BIN)/pytest tests/harness/test_tree.py
