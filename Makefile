@@ -4,7 +4,11 @@ BIN = $(VENV)/bin
 # tests and micro models are so small that threads get in each other's way
 export OMP_NUM_THREADS ?= 1
 
+<<<<<<< HEAD
 .PHONY: help demo test install dev lint types contracts unit wheel leaderboard report docs tree fuzz
+=======
+.PHONY: help demo test install dev lint types contracts unit wheel leaderboard report tree fuzz nightly
+>>>>>>> main
 
 help:  ## this list
 	@sed -nE 's/^([a-z]+):.*  ## (.*)/  \1 \2/p' $(MAKEFILE_LIST) | awk '{name = $$1; sub(/^ *[a-z]+ /, ""); printf "  %-12s %s\n", name, $$0}'
@@ -18,7 +22,16 @@ MINUTES ?= 30
 fuzz: dev  ## MINUTES of broken inputs; not part of test
 	$(BIN)/python tests/fuzz --minutes $(MINUTES)
 
+<<<<<<< HEAD
 test: dev lint types contracts unit wheel leaderboard report docs  ## everything CI runs
+=======
+# not part of the tests: ROUNDS kills of drivers, workers and whole groups, 1 to 4 workers, drawn by OHD_BENCH_SEED
+ROUNDS ?= 50
+nightly: dev  ## ROUNDS of kills (50) against one undisturbed run; not part of test
+	OHD_BENCH_KILL_ROUNDS=$(ROUNDS) $(BIN)/pytest tests/e2e/test_kill_rounds.py
+
+test: dev lint types contracts unit wheel leaderboard report  ## everything CI runs
+>>>>>>> main
 
 install: $(VENV)/installed  ## a virtual environment with ohd-bench in it
 

@@ -24,12 +24,11 @@ class Ask:
     """Samples in, replies out, as they come: a reply for every sample.
 
     ``batch`` is how many images it computes together, those of one number in ``Asked.batch`` (0: each answer stands
-    alone, whatever is asked beside it); ``workers`` is how many batches it computes at once.
+    alone, whatever is asked beside it).
     """
 
     answers: Callable[[Iterable[Asked]], Iterator[Reply]]
     batch: int = 0
-    workers: int = 1
 
     def __call__(self, asked: Iterable[Asked]) -> Iterator[Reply]:
         """A reply for every sample."""

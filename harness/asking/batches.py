@@ -8,26 +8,21 @@ was kept stays; so a run that was killed ends with the very bits of one that was
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from itertools import pairwise, zip_longest
+from itertools import pairwise
 
 from harness.types import Sample
 
 Images = list[list[Sample]]
 
 
-def dealt(
-    samples: Sequence[Sample], due: Collection[str], size: int, lanes: int = 1
-) -> Iterator[tuple[int, list[Sample]]]:
+def dealt(samples: Sequence[Sample], due: Collection[str], size: int) -> Iterator[tuple[int, list[Sample]]]:
     """(Number of its batch, samples of one image), in the order to be asked, of every batch with a sample that is due.
 
     ``size`` is how many images are in a batch; 0 where each answer stands alone, so that only what is due is asked.
-    ``lanes`` batches are dealt in turn, image by image, so that so many workers can each be at one of their own.
     """
     every = cut(samples if size else [sample for sample in samples if sample.id in due], size)
     wanted = [batch for batch in every if any(s.id in due for image in batch for s in image)]
-    for first in range(0, len(wanted), lanes):
-        for row in zip_longest(*wanted[first : first + lanes]):
-            yield from ((first + n, image) for n, image in enumerate(row) if image is not None)
+    yield from ((number, image) for number, batch in enumerate(wanted) for image in batch)
 
 
 def cut(samples: Sequence[Sample], size: int) -> list[Images]:

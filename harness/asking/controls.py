@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image, ImageStat
 
-from harness.asking.engine import See
+from harness.asking.opening import See
 from harness.errors import UsageError
 from harness.images import open_image
 from harness.kept_runs import runs

@@ -14,19 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from harness import digest
 from harness.asking import ask as asking
-from harness.asking import batches
+from harness.asking import batches, opening
+from harness.asking.opening import See
 from harness.asking.shards import Shard
 from harness.errors import DegenerateError
-from harness.images import ImageError, image_digest, open_image
-from harness.prefetch import prefetched
+from harness.images import image_digest, open_image
 from harness.store import RECORDS, Journal, Record, Run, latest
-from harness.types import Answer, Asked, Failure, Reply, Sample, Task
+from harness.types import Answer, Failure, Sample, Task
 
-See = Callable[[Path], Image.Image | None]
 Progress = Callable[[int], None]
 
 GONE = Failure("no longer part of the data")
@@ -282,45 +280,15 @@ def _asked(
     same = _same(asked, keys)
     first = {samples[0].id: [twin for twin in samples if twin.id in due] for samples in same}
     questions = [samples[0] for samples in same]
-    broken: list[Reply] = []
-    dealt = list(batches.dealt(questions, {id for id, twins in first.items() if twins}, ask.batch, ask.workers))
+    dealt = list(batches.dealt(questions, {id for id, twins in first.items() if twins}, ask.batch))
     batch_of = {sample.id: batch for batch, samples in dealt for sample in samples}
     open_samples = Counter(batch_of.values())
-    replies = asking.finite(ask(_opened(dealt, see, broken)), asked.task.name)
-    for sample, reply in _chained(replies, broken):
+    for sample, reply in asking.finite(opening.replies(ask, dealt, see), asked.task.name):
         open_samples[batch_of[sample.id]] -= 1
         yield (
             [_record(asked, twin, reply, keys[twin.id]) for twin in first[sample.id]],
             not open_samples[batch_of[sample.id]],
         )
-
-
-def _chained(replies: Iterator[Reply], broken: list[Reply]) -> Iterator[Reply]:
-    """Replies of the model, and in between those of images that could not be opened."""
-    for reply in replies:
-        yield reply
-        while broken:
-            yield broken.pop()
-    while broken:
-        yield broken.pop()
-
-
-def _opened(dealt: Sequence[tuple[int, list[Sample]]], see: See, broken: list[Reply]) -> Iterator[Asked]:
-    """Each image opened once with its samples; what cannot be opened becomes failures instead."""
-
-    def opened(path: Path | None) -> Image.Image | Exception | None:
-        try:
-            return see(path) if path else None
-        except (ImageError, FileNotFoundError) as error:
-            return error
-
-    for (batch, samples), image in zip(
-        dealt, prefetched(opened, (samples[0].image for _, samples in dealt)), strict=True
-    ):
-        if isinstance(image, Exception):
-            broken.extend((sample, Failure(str(image))) for sample in samples)
-        else:
-            yield Asked(image, tuple(samples), batch)
 
 
 def _refuse_constant(asked: Questions, path: Path) -> None:

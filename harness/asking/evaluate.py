@@ -13,11 +13,14 @@ from typing import Any
 
 from harness import images, registry
 from harness.asking import available, controls, cost, engine, provenance, remembered, run_identity, shard_runs
+from harness.asking.ask import Ask
 from harness.asking.estimate import TimeEstimate
 from harness.asking.first_prompt import first_prompt
 from harness.asking.models import Models
+from harness.asking.opening import See
 from harness.asking.run_options import RunOptions
 from harness.asking.shards import Shard
+from harness.asking.workers import Workers
 from harness.data import Data
 from harness.datasets import checking
 from harness.datasets.manifests import manifests
@@ -40,6 +43,8 @@ class RunPlan:
     questions: tuple[engine.Questions, ...]
     parts: tuple[available.Part, ...] = ()
     """The tasks of which only a part of the pictures is there, where that is to be asked."""
+    workers: Workers | None = None
+    """Who asks; None is this process."""
     begun: float = field(default_factory=time.time)
     """When it was made, before any model is loaded."""
 
@@ -175,24 +180,33 @@ def _ask(
     view = controls.view(plan.options.control)
     model = run_identity.of_answers(asked, encoder, lvlm, plan.options.control)
     first = {"first_prompt": first_prompt(lvlm, asked.samples, view)} if lvlm and asked.task.mode == "generate" else {}
-    pair = Models(encoder, lvlm, plan.options.place, plan.options.include)
-    ask = pair.asker(asked.task.mode, plan.options.workers)
-    if asked.task.mode == "retrieve":
-        ask, view = pair.searcher(asked.samples), controls.view("text-only")  # the gallery opens its pictures itself
+    pair = Models(encoder, lvlm, plan.options.place)
+    ask, see = _asker(plan, asked, pair)
     began = time.perf_counter()
     floors = floor_values(asked)
     with ticking(f"{run.id}  {asked.task.name}", len(asked.samples)) as tick:
-        standing = engine.answer(run, asked, model, ask, tick, view)
+        standing = engine.answer(run, asked, model, ask, tick, see)
     kept = run.manifest().get("tasks", {})
     seconds = kept.get(asked.task.name, {}).get("seconds", 0.0) + time.perf_counter() - began
     entry = run_identity.entry(asked, standing) | {"floors": floors, "seconds": round(seconds, 1)} | first
     entry |= {"remarks": list(remarks)} if (remarks := asked.task.remarks()) else {}
     if plan.options.verify:
         answers = {r.id: r.reply for r in run.records(asked.task.name) if isinstance(r.reply, Answer)}
-        verdict = pair.verified(asked.task.mode, answers, asked.samples, view, (plan.options.verify, plan.options.seed))
+        drawing = plan.options.verify, plan.options.seed
+        shown = see if asked.task.mode == "retrieve" else view
+        verdict = pair.verified(asked.task.mode, answers, asked.samples, shown, drawing)
         entry |= {"verify": verdict.record() | {"said": verdict.said()}}
     run.update(tasks=kept | {asked.task.name: entry})
     return standing
+
+
+def _asker(plan: RunPlan, asked: engine.Questions, pair: Models) -> tuple[Ask, See]:
+    """How the task is asked, and what it is to be shown of each picture: nothing where it opens pictures itself."""
+    if asked.task.mode == "retrieve":  # a place is one among all, and so asked here
+        return pair.searcher(asked.samples), controls.view("text-only")
+    if plan.workers is not None:
+        return plan.workers.asker(pair, asked.task.mode, plan.options.control), controls.view("text-only")
+    return pair.asker(asked.task.mode), controls.view(plan.options.control)
 
 
 def estimates(plan: RunPlan, encoder: Encoder | None, host: LvlmHost | None) -> dict[str, TimeEstimate]:
@@ -201,7 +215,7 @@ def estimates(plan: RunPlan, encoder: Encoder | None, host: LvlmHost | None) -> 
     The estimate itself is, in the cache: the run's manifest says it beside what the run then took.
     """
     lvlm = host(encoder) if host else None
-    pair = Models(encoder, lvlm, plan.options.place, plan.options.include)
+    pair = Models(encoder, lvlm, plan.options.place)
     view = controls.view(plan.options.control)
     found = {asked.task.name: pair.estimated(asked.task.mode, asked.samples, view) for asked in plan.questions}
     identity = run_identity.identity(plan, encoder, lvlm)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from harness.asking import ask as asking
-from harness.asking import pool
 from harness.asking.batches import by_image
 from harness.asking.estimate import TimeEstimate, estimate
 from harness.asking.features import features_of
@@ -29,27 +28,19 @@ class Models:
     encoder: Encoder | None
     lvlm: LVLM | None
     place: Place
-    include: tuple[Path, ...] = ()
 
-    def asker(self, mode: str, workers: int = 1) -> asking.Ask:
-        """How this pair is asked: in this process, or in so many of its own."""
-        here = self._here(mode)
-        if workers == 1:
-            return here
-        specs = (self.encoder.spec if self.encoder else "", self.lvlm.spec if self.lvlm else "")
-        return pool.pooled(pool.Crew(mode, *specs, self.place, self.include), workers, here.batch)
-
-    def searcher(self, samples: Sequence[Sample]) -> asking.Ask:
-        """How the encoder is asked where in the gallery of these samples each is found; always in this process."""
-        assert self.encoder is not None
-        return retriever(self.encoder, self.place, samples, features_of(self.encoder, self.place))
-
-    def _here(self, mode: str) -> asking.Ask:
+    def asker(self, mode: str) -> asking.Ask:
+        """How this pair is asked in this process: the encoder to rank, the LVLM to speak."""
         if mode in OF_ENCODERS:
             assert self.encoder is not None
             return asking.ranker(self.encoder, self.place, features_of(self.encoder, self.place))
         assert self.lvlm is not None
         return asking.speaker(self.lvlm)
+
+    def searcher(self, samples: Sequence[Sample]) -> asking.Ask:
+        """How the encoder is asked where in the gallery of these samples each is found; always in this process."""
+        assert self.encoder is not None
+        return retriever(self.encoder, self.place, samples, features_of(self.encoder, self.place))
 
     def verified(
         self, mode: str, kept: Mapping[str, Answer], samples: Sequence[Sample], see: See, drawing: tuple[float, int]

@@ -49,8 +49,8 @@ def identity(plan: RunPlan, encoder: OfEncoder | None, lvlm: OfLvlm | None) -> d
     digests = {one.task.name: one.digest for one in plan.questions}
     parts = {one.task: one.record() | {"samples_digest": digests.get(one.task, "")} for one in plan.parts}
     return {
-        "encoder": {"spec": encoder.spec, **_of_encoder(encoder)} if encoder else None,
-        "lvlm": {"spec": lvlm.spec, **_of_lvlm(lvlm)} if lvlm else None,
+        "encoder": {"spec": encoder.spec, **of_encoder(encoder)} if encoder else None,
+        "lvlm": {"spec": lvlm.spec, **of_lvlm(lvlm)} if lvlm else None,
         "data": plan.data.name,
         "world": "micro" if plan.data.name == "micro" else "real",
         "control": plan.options.control,
@@ -59,11 +59,13 @@ def identity(plan: RunPlan, encoder: OfEncoder | None, lvlm: OfLvlm | None) -> d
     } | ({"part": parts} if parts else {})
 
 
-def _of_encoder(encoder: OfEncoder) -> dict[str, Any]:
+def of_encoder(encoder: OfEncoder) -> dict[str, Any]:
+    """The digest of its weights, and what else decides what comes out of it."""
     return {"digest": encoder.digest(), "describe": dict(encoder.describe())}
 
 
-def _of_lvlm(lvlm: OfLvlm) -> dict[str, Any]:
+def of_lvlm(lvlm: OfLvlm) -> dict[str, Any]:
+    """The digests of its parts, and what else decides its answers."""
     return {"digests": dict(lvlm.digests()), "describe": dict(lvlm.describe())}
 
 
@@ -74,9 +76,9 @@ def of_answers(
     if asked.task.mode in OF_ENCODERS:
         assert encoder is not None
         found = {"gallery": gallery_digest(asked.samples)} if asked.task.mode == "retrieve" else {}
-        return engine.Identity(_of_encoder(encoder) | found, view=control)
+        return engine.Identity(of_encoder(encoder) | found, view=control)
     assert lvlm is not None
-    return engine.Identity(_of_lvlm(lvlm), lvlm.render, view=control)
+    return engine.Identity(of_lvlm(lvlm), lvlm.render, view=control)
 
 
 def entry(asked: engine.Questions, standing: engine.Progressed) -> dict[str, Any]:

@@ -21,6 +21,8 @@ class RunOptions:
     Models and tasks are specs, ``NAME[:LOCATION][?key=value]``; the first encoder is the base of the comparison.
     ``limit`` is in images a task (0: all), ``verify`` a share from 0 to 1, ``batch_size`` in images (0: what fits),
     ``shard`` a share of the batches, I/N from 1/N to N/N, that is kept apart until a command without it reads it back.
+    ``workers`` is how many processes ask, each with its own copy of the models: None is this one, or, with ``ray`` (the
+    address of a cluster, or ``auto``), one for each GPU of the cluster and where it has none for each machine.
     ``available`` asks about the images that are there, and marks the run as that part of its tasks.
     """
 
@@ -36,7 +38,8 @@ class RunOptions:
     batch_size: int = 0
     dtype: str = "auto"
     device: str = "auto"
-    workers: int = 1
+    workers: int | None = None
+    ray: str = ""
     shard: str = ""
     verify: float = 0.0
     include: tuple[Path, ...] = ()
@@ -46,8 +49,8 @@ class RunOptions:
     def __post_init__(self) -> None:
         least = {"limit": 0, "batch_size": 0, "workers": 1, "verify": 0}
         for name, lowest in least.items():
-            if not getattr(self, name) >= lowest:
-                raise UsageError(f"{name} is {getattr(self, name)}; it starts at {lowest}")
+            if (told := getattr(self, name)) is not None and not told >= lowest:
+                raise UsageError(f"{name} is {told}; it starts at {lowest}")
         if self.shard:
             Shard.parse(self.shard)
         if self.shard and self.verify:
@@ -73,6 +76,11 @@ class RunOptions:
     def place(self) -> Place:
         """Where the models compute."""
         return Place(self.device, self.dtype, self.batch_size)
+
+    @property
+    def spread(self) -> bool:
+        """Whether other processes than this one ask."""
+        return bool(self.ray) or (self.workers or 1) > 1
 
     @property
     def host(self) -> str:

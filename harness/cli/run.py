@@ -65,11 +65,15 @@ def run(
     dtype: Dtype = DEFAULT.dtype,
     device: Device = DEFAULT.device,
     workers: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=1, max=1024, help="Processes, each with its own copy of the models.", envvar="OHD_BENCH_WORKERS"
         ),
     ] = DEFAULT.workers,
+    ray: Annotated[
+        str,
+        typer.Option(help="Ask in this Ray cluster, HOST:PORT or auto; a worker a GPU.", envvar="OHD_BENCH_RAY"),
+    ] = DEFAULT.ray,
     shard: Annotated[
         str,
         typer.Option(help="Ask the share I/N, 1/N to N/N; 'merge' reads all back.", envvar="OHD_BENCH_SHARD"),
@@ -105,8 +109,8 @@ def run(
         console.quiet()
     options = RunOptions.of(
         encoders=encoder, lvlm=lvlm, tasks=task, data=data, results=results, align=align, control=control, limit=limit,
-        seed=seed, batch_size=batch_size, dtype=dtype, device=device, workers=workers, shard=shard, verify=verify,
-        include=include, allow_outside=allow_outside, available=available,
+        seed=seed, batch_size=batch_size, dtype=dtype, device=device, workers=workers, ray=ray, shard=shard,
+        verify=verify, include=include, allow_outside=allow_outside, available=available,
     )  # fmt: skip
     if estimate:
         expected = verb.estimate(options, console)

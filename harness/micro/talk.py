@@ -13,7 +13,7 @@ from harness.micro.classes import CLASSES, COLOURS, NUMBERS, POSES, article
 from harness.micro.draw import draw
 from harness.micro.scene import SIDE, Mix, Scene, census, scene
 
-VERSION = "1"
+VERSION = "2"
 """Changes whenever a row or a pixel does: part of the key of its cache."""
 SCENES = 3000
 QUESTIONS = 3
@@ -103,27 +103,20 @@ def pose(scene: Scene, rng: Random) -> Turn:
 
 
 def write(folder: Path, scenes: int = SCENES) -> None:
-    """``captions.json``, ``conversations.json`` and their pictures: the same to the byte wherever it is written."""
+    """``conversations.json`` and its pictures: the same to the byte wherever it is written."""
     (folder / "images").mkdir(parents=True)
     drawn = [(f"images/{n}.png", scene(f"alignment/{n}", Mix())) for n in range(scenes)]
     for name, item in drawn:
         draw(item).save(folder / name, compress_level=1)
-    for file, rows in (("captions.json", captions(drawn)), ("conversations.json", conversations(drawn))):
-        (folder / file).write_text(json.dumps(list(rows), indent=0) + "\n", encoding="utf-8")
-
-
-def captions(drawn: list[tuple[str, Scene]]) -> Iterator[dict[str, Any]]:
-    """For each picture a row of LLaVA's first stage: its caption."""
-    for name, item in drawn:
-        yield row(name, f"{name}", [("Describe this image.", caption(item))])
+    rows = json.dumps(list(conversations(drawn)), indent=0)
+    (folder / "conversations.json").write_text(rows + "\n", encoding="utf-8")
 
 
 def conversations(drawn: list[tuple[str, Scene]]) -> Iterator[dict[str, Any]]:
-    """For each picture rows of LLaVA's second stage, a question each: the language model was taught turn by turn."""
+    """For each picture a row a turn: the language model was taught turn by turn."""
     rng = Random("alignment")
     for name, item in drawn:
-        found = turns(item, rng, QUESTIONS)
-        for n, turn in enumerate([found[0], *found[2:]]):
+        for n, turn in enumerate(turns(item, rng, QUESTIONS)):
             yield row(name, f"{name}/{n}", [turn])
 
 

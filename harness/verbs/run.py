@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.text import Text
@@ -15,6 +15,7 @@ from harness.asking import engine, evaluate, finished
 from harness.asking.estimate import TimeEstimate
 from harness.asking.run_identity import OfEncoder
 from harness.asking.run_options import RunOptions
+from harness.asking.workers import A_MINUTE, Workers
 from harness.data import resolve
 from harness.errors import UsageError
 from harness.report.side_by_side import SideBySide
@@ -107,24 +108,28 @@ def performed(options: RunOptions, watcher: Watcher) -> tuple[evaluate.RunPlan, 
 
     A run of which every answer is kept is found so without loading its models, where these are known from before.
     """
-    plan = _planned(options, watcher)
     host = functools.cache(lambda: _host(options))
     outcomes = []
-    for text in _specs(options):
-        outcome = finished.finished(plan, text, watcher)
-        if outcome is None:
-            loaded = host()  # what names no LVLM is told before an encoder is loaded
-            outcome = evaluate.perform(plan, _encoder(text, options, watcher), loaded, watcher.ticking)
-        outcomes.append(outcome)
+    with closing(Workers(options, watcher.say)) if options.spread else nullcontext() as workers:
+        plan = replace(_planned(options, watcher), workers=workers)
+        for text in _specs(options):
+            outcome = finished.finished(plan, text, watcher)
+            if outcome is None:
+                loaded = host()  # what names no LVLM is told before an encoder is loaded
+                outcome = evaluate.perform(plan, _encoder(text, options, watcher), loaded, watcher.ticking)
+            outcomes.append(outcome)
     return plan, outcomes
 
 
 def estimate(options: RunOptions, watcher: Watcher) -> Estimated:
     """How long ``run`` will take, from asking a few images of each task; nothing is kept."""
     plan, host = _planned(options, watcher), _host(options)
-    if options.workers > 1:
-        watcher.say(f"--estimate measures one process; what --workers {options.workers} gains is not part of it")
     found = {text: evaluate.estimates(plan, _encoder(text, options, watcher), host) for text in _specs(options)}
+    if options.spread:
+        asked = "--ray" if options.ray else f"--workers {options.workers}"
+        watcher.say(f"--estimate measures one process; what {asked} gains is not part of it")
+        if sum(one.seconds for tasks in found.values() for one in tasks.values()) < A_MINUTE:
+            watcher.say("below a minute of work one process is the faster way: workers take some ten seconds to start")
     return Estimated(options, found)
 
 

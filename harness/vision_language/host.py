@@ -27,9 +27,10 @@ class Host:
         identity.check_finite(self.model, spec.text)
         tokens.require_known(self.processor.tokenizer, self.model.get_input_embeddings().num_embeddings, spec.text)
         self.image_token = self.processor.tokenizer.convert_ids_to_tokens(self.model.config.image_token_id)
-        self.template = template.named(spec.options.get("template", "vicuna-v1"), self.processor, self.image_token)
+        self.asked = template.asked(spec.options, self.model.config)
+        self.template = template.named(self.asked["template"], self.processor, self.image_token)
         self.render = self.template.render
-        self.pixels = preprocess.pipeline(self.processor.image_processor, spec.options.get("pad", "pad"))
+        self.pixels = preprocess.pipeline(self.processor.image_processor, self.asked["pad"])
         size = self.model.config.vision_config.image_size
         preprocess.require_read(self.pixels(preprocess.ordinary()), size, spec.text)
         self.yes_no = yes_no_tokens.of_tokenizer(self.processor.tokenizer)
@@ -104,9 +105,8 @@ class Host:
         """What else decides the answers: template, pixels, precision, layer of the tower that is read."""
         config, processor = self.model.config, self.processor.image_processor
         return {
-            "template": self.spec.options.get("template", "vicuna-v1"),
+            **self.asked,
             "tokenised": self.template.way,
-            "pad": self.spec.options.get("pad", "pad"),
             "mean": list(processor.image_mean),
             "std": list(processor.image_std),
             "resolution": config.vision_config.image_size,

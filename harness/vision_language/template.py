@@ -15,6 +15,9 @@ SYSTEM = (
     "The assistant gives helpful, detailed, and polite answers to the user's questions."
 )
 NAMES = ("vicuna-v1", "chat")
+WRITTEN = "ohd_bench"
+"""The entry of a written folder's ``config.json`` that says how its LVLM was asked."""
+_LLAVA = {"template": "vicuna-v1", "pad": "pad"}
 
 Render = Callable[[str, bool], str]
 """The prompt in its template; the bool says whether there is a picture."""
@@ -31,6 +34,13 @@ class Template:
     render: Render
     ids: Callable[[str, Sequence[int]], list[int]]
     way: str
+
+
+def asked(options: Mapping[str, str], config: Any) -> dict[str, str]:
+    """``template`` and ``pad`` of an LVLM: as its spec says, else its folder, if written here, else as LLaVA-1.5 is."""
+    written = getattr(config, WRITTEN, None)
+    known = {**_LLAVA, **written} if isinstance(written, dict) else _LLAVA
+    return {name: str(options.get(name, known[name])) for name in _LLAVA}
 
 
 def vicuna_v1(prompt: str, picture: bool) -> str:

@@ -35,7 +35,7 @@ def test_no_model_runs_code_of_its_own_and_no_pickle_is_executed():
             assert "weights_only=True" in call, path
 
 
-def test_nothing_listens():
+def test_nothing_of_ours_listens():
     for path in CODE:
         assert not re.search(r"\.listen\(|HTTPServer|socketserver|create_server", path.read_text(encoding="utf-8")), (
             path

@@ -11,7 +11,7 @@ READING = {
     "tasks": "pope ohd_caps amber chair zero_shot",
     "tasks/amber": "rules measures vocabulary",
     "harness": "types metrics registry rows images yes_no errors data store stats",
-    "harness/asking": "engine ask evaluate controls estimate verify features pool",
+    "harness/asking": "engine ask evaluate controls estimate verify features workers",
     "harness/scoring": "score answers formats fields matching evidence spelling reply scoreboard published",
     "harness/comparison": "answer_sets compare bias probabilities significance metric_table existence attribution",
     "harness/report": "page plots gallery leaderboard standings board published_tables markdown",

@@ -8,10 +8,13 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import Module
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
@@ -20,8 +23,12 @@ from encoders.micro import WEIGHTS
 from encoders.micro.making import clips, language_model
 from encoders.micro.making.conversations import LENGTH, TEMPLATE
 from encoders.micro.making.tokenizers import IMAGE, talk_tokenizer
+from harness import registry
 from harness.lvlms.micro import WEIGHTS as LLAVA
+from harness.types import Place
+from harness.vision_language.align import output, stages
 from harness.vision_language.identity import weights_digest
+from harness.vision_language.template import WRITTEN
 
 log = logging.getLogger(__name__)
 NAMES = ("micro", "micro-ohd", "micro-plain")
@@ -46,23 +53,31 @@ def make_language_model(llava: Path) -> None:
     save(model, llava)
 
 
-def make_projectors(weights: Path, llava: Path) -> None:
-    """One projector a tower, with one budget; that of ``micro`` and its tower go into the LLaVA folder."""
-    model = LlavaForConditionalGeneration.from_pretrained(llava, dtype=torch.float32)
+def make_projectors(llava: Path) -> None:
+    """One projector a tower, made by ``ohd-bench align``; that of ``micro`` and its tower go into the LLaVA folder."""
+    registry.load()
     (llava / "projectors").mkdir(exist_ok=True)
     for name in reversed(NAMES):  # the base comes last and stays in the model
-        log.info("projector of %s", name)
-        tower = clips.load(weights / name).model.vision_model.eval()
-        found = language_model.align(model, tower, language_model.Aligning())
-        path = llava / "projectors" / f"{name}.safetensors"
-        save_file({n: t.half() for n, t in found.items()}, path, {"tower": weights_digest(tower)})
-    put(model, tower)
+        tower = clips.load(WEIGHTS / name).model.vision_model.eval()
+        found = {weight: tensor.half() for weight, tensor in aligned(name).items()}
+        save_file(found, llava / "projectors" / f"{name}.safetensors", {"tower": weights_digest(tower)})
+    model = LlavaForConditionalGeneration.from_pretrained(llava, dtype=torch.float32)
+    seeing(model, tower, found)
     save(model, llava)
 
 
-def put(model: LlavaForConditionalGeneration, tower: Module) -> None:
-    """Gives the model this tower."""
+def aligned(name: str, settings: Sequence[str] = ()) -> dict[str, Tensor]:
+    """The projector that ``ohd-bench align NAME --lvlm micro-llava --stage pretrain --data micro --seed 0`` trains."""
+    plan = stages.planned("micro-llava", "pretrain", ["micro"], settings, seed=0)
+    with tempfile.TemporaryDirectory() as work:
+        folder = stages.align("micro-llava", name, replace(plan, place=Place(device="cpu")), Path(work) / name)
+        return load_file(folder / output.ADAPTER / output.PROJECTOR)
+
+
+def seeing(model: LlavaForConditionalGeneration, tower: Module, projector: dict[str, Tensor]) -> None:
+    """Gives the model this tower, and this projector behind it."""
     model.model.vision_tower.load_state_dict(tower.state_dict())
+    model.model.multi_modal_projector.load_state_dict(projector)
 
 
 def save(model: LlavaForConditionalGeneration, folder: Path) -> None:
@@ -71,6 +86,7 @@ def save(model: LlavaForConditionalGeneration, folder: Path) -> None:
     model.config.save_pretrained(folder)
     config = json.loads((folder / "config.json").read_text())
     config |= {"dtype": "float16", "architectures": ["LlavaForConditionalGeneration"]}
+    config |= {WRITTEN: {"template": "chat", "pad": "pad"}}
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     save_file(hub_names(model), folder / "model.safetensors", {"format": "pt"})
     model.generation_config.eos_token_id = model.config.text_config.eos_token_id
@@ -112,7 +128,7 @@ def main(parts: list[str]) -> None:
     steps = {
         "clips": lambda: make_clips(WEIGHTS),
         "language-model": lambda: make_language_model(LLAVA),
-        "projectors": lambda: make_projectors(WEIGHTS, LLAVA),
+        "projectors": lambda: make_projectors(LLAVA),
     }
     unknown = [part for part in parts if part not in steps]
     if unknown:

@@ -1,4 +1,4 @@
-"""Teach the micro LVLM to talk: its language model on scenes told in words, then a projector for each tower.
+"""Teach the micro LVLM to talk: its language model, on scenes told in words.
 
 Legend: B scenes, L tokens, S slots (one a cell), D features.
 """
@@ -17,7 +17,6 @@ from torch.nn import Module
 from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from encoders.micro.making.clips import config as clip_config
-from encoders.micro.making.clips import pictures, pixels
 from encoders.micro.making.conversations import LENGTH, Lesson, lesson, told
 from encoders.micro.making.tokenizers import IMAGE, talk_tokenizer
 from harness.micro.scene import Mix, Scene, scene
@@ -40,24 +39,6 @@ class Talking:
     lr: float = 2e-3
     weight_decay: float = 0.05
     blurred: float = 0.6
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Aligning:
-    """A projector: pictures of fresh scenes, the language model and the tower frozen.
-
-    First ``copies`` steps towards the slots of the same scene told in words, then ``steps`` towards right answers.
-    The budget is small on purpose: with ten times as much, every tower names nearly everything rightly.
-    """
-
-    scenes: int = 1500
-    copies: int = 150
-    steps: int = 40
-    batch: int = 32
-    questions: int = 6
-    lr: float = 2e-3
-    weight_decay: float = 0.0
     seed: int = 0
 
 
@@ -103,7 +84,7 @@ def teach(model: LlavaForConditionalGeneration, recipe: Talking) -> None:
         slots_BSD = _told(embed, words, [told(item) for item in scenes])
         return _loss(model, taught, _blur(slots_BSD, recipe.blurred))
 
-    _train([language], value, recipe, recipe.steps)
+    _train(language, value, recipe)
 
 
 def _told(embed: Module, words: PreTrainedTokenizerFast, cells: list[list[list[str]]]) -> Tensor:
@@ -125,52 +106,11 @@ def _blur(slots_BSD: Tensor, share: float) -> Tensor:
     return slots_BSD * (1 - mixed) + other_BSD * mixed + noise_BSD
 
 
-def align(model: LlavaForConditionalGeneration, tower: Module, recipe: Aligning) -> dict[str, Tensor]:
-    """A projector for this tower, from nothing; the model is left with it."""
-    words, rng = talk_tokenizer(LENGTH), Random(recipe.seed)
-    torch.manual_seed(recipe.seed)
-    projector = model.model.multi_modal_projector
-    model.requires_grad_(False)
-    for layer in (projector.linear_1, projector.linear_2):
-        layer.reset_parameters()
-    scenes = [scene(f"{recipe.seed}/align/{n}", Mix()) for n in range(recipe.scenes)]
-    seen_NSD = patches(tower, pictures(scenes))
-
-    def value(step: int) -> Tensor:
-        chosen = rng.sample(range(len(scenes)), recipe.batch)
-        taught = lesson(words, [turns(scenes[n], rng, recipe.questions) for n in chosen])
-        return _loss(model, taught, projector(seen_NSD[chosen]))
-
-    projector.requires_grad_(True)
-    meant_NSD = _told(model.model.language_model.embed_tokens, words, [told(item) for item in scenes])
-    _train([projector], lambda step: _copy(projector, seen_NSD, meant_NSD, rng), recipe, recipe.copies)
-    _train([projector], value, recipe, recipe.steps)
-    model.requires_grad_(True)
-    return {name: tensor.detach().clone() for name, tensor in projector.state_dict().items()}
-
-
-def _copy(projector: Module, seen_NSD: Tensor, meant_NSD: Tensor, rng: Random, size: int = 128) -> Tensor:
-    """How far the projected patches of some scenes are from their words, in deviations."""
-    chosen = rng.sample(range(len(seen_NSD)), min(size, len(seen_NSD)))
-    off_BSD = projector(seen_NSD[chosen]) - meant_NSD[chosen]
-    return (off_BSD**2).mean() / meant_NSD.var()  # type: ignore[no-any-return]
-
-
 def _talks(scenes: list[Scene], rng: Random, recipe: Talking) -> list[list[Turn]]:
     """The scenes' turns; at times only the questions."""
     found = [turns(item, rng, recipe.questions) for item in scenes]
     only_questions = recipe.dense < 1 and rng.random() >= recipe.dense
     return [talk[2:] for talk in found] if only_questions else found
-
-
-@torch.no_grad()
-def patches(tower: Module, pictures_N: Tensor) -> Tensor:
-    """What LLaVA reads of a tower: the patch tokens of the layer before the last."""
-    rows = [
-        tower(pixel_values=pixels(part), output_hidden_states=True).hidden_states[-2][:, 1:]
-        for part in pictures_N.split(256)  # type: ignore[no-untyped-call]
-    ]
-    return torch.cat(rows)
 
 
 def _loss(model: LlavaForConditionalGeneration, taught: Lesson, slots_BSD: Tensor) -> Tensor:
@@ -184,13 +124,13 @@ def _loss(model: LlavaForConditionalGeneration, taught: Lesson, slots_BSD: Tenso
     return F.cross_entropy(model.lm_head(hidden[:, :-1][said]), wanted[said])
 
 
-def _train(parts: list[Module], value: Callable[[int], Tensor], recipe: Talking | Aligning, steps: int) -> None:
-    weights = [weight for part in parts for weight in part.parameters()]
+def _train(part: Module, value: Callable[[int], Tensor], recipe: Talking) -> None:
+    weights = list(part.parameters())
     optimizer = torch.optim.AdamW(weights, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.lr, total_steps=steps, pct_start=0.1, cycle_momentum=False
+        optimizer, recipe.lr, total_steps=recipe.steps, pct_start=0.1, cycle_momentum=False
     )
-    for step in range(steps):
+    for step in range(recipe.steps):
         loss = value(step)
         if not loss.isfinite():
             raise ArithmeticError(f"the loss of step {step} is {loss.item()}")

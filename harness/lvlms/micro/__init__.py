@@ -25,7 +25,7 @@ def micro_llava(spec: Spec, place: Place) -> LvlmHost:
     if spec.location:
         raise UsageError(f"'{spec.text}': micro-llava is a shipped model; for another folder write llava:FOLDER")
     devices.one_thread()
-    options = {"template": "chat", **spec.options}
+    options = dict(spec.options)
     projector = options.pop("projector", "base")
     plain = Spec("llava", str(WEIGHTS), options, spec.text)
     if projector == "base":

@@ -23,6 +23,6 @@ SETTINGS = {
 """What LLaVA-1.5's recipes become for a model of a million weights: about two minutes of CPU for two stages."""
 
 
-def rows(stage: str) -> Path:
-    """The micro world's rows for this stage: captions for ``pretrain``, conversations for the others."""
-    return data.micro_alignment() / ("captions.json" if stage == "pretrain" else "conversations.json")
+def rows() -> Path:
+    """The micro world's rows, the same for every stage: from captions alone a projector learns to read too little."""
+    return data.micro_alignment() / "conversations.json"

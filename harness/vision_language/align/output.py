@@ -19,7 +19,7 @@ ADAPTER = "adapter"
 PROJECTOR = "projector.safetensors"
 
 
-def write(model: Any, processor: Any, chat: str, folder: Path, base: str) -> dict[str, str]:
+def write(model: Any, processor: Any, asked: merge.Asked, folder: Path, base: str) -> dict[str, str]:
     """Writes the LVLM with what was trained; the digests of its parts come back.
 
     ``folder`` becomes a LLaVA in the hub's layout, a LoRA folded in. Its ``adapter`` holds what was trained apart, in
@@ -44,7 +44,7 @@ def write(model: Any, processor: Any, chat: str, folder: Path, base: str) -> dic
     if getattr(model, "hf_quantizer", None) is None:
         model.to(dtype)
         model.config.use_cache = True
-        merge.write(model, processor, chat, folder)
+        merge.write(model, processor, asked, folder)
         inner = model.model
         language = torch.nn.ModuleDict({"language_model": inner.language_model, "lm_head": model.lm_head})
         told["language_model"] = identity.part_digest(language)

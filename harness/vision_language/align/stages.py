@@ -19,7 +19,7 @@ from harness import claim, digest, registry, sweep
 from harness.compute import devices
 from harness.errors import ModelError, UsageError
 from harness.types import Encoder, Place, SeesPixels
-from harness.vision_language import identity, preprocess
+from harness.vision_language import identity, preprocess, template
 from harness.vision_language.align import (
     batches,
     conversation,
@@ -34,7 +34,7 @@ from harness.vision_language.align import (
 )
 from harness.vision_language.align.recipes import Stage
 from harness.vision_language.host import Host
-from harness.vision_language.layouts import chat_template, merge
+from harness.vision_language.layouts import merge
 
 RESULT = "align.json"
 PLAN = "plan.json"
@@ -88,7 +88,7 @@ def planned(lvlm: str, names: str, data: Sequence[str], settings: Sequence[str],
     named = list(data) * len(stages) if len(data) == 1 else list(data)
     if len(named) != len(stages):
         raise UsageError(f"--data: {len(data)} are given for {len(stages)} stages; give one, or one for each")
-    paths = [micro.rows(stage) if name == "micro" else Path(name) for name, stage in zip(named, stages, strict=True)]
+    paths = [micro.rows() if name == "micro" else Path(name) for name in named]
     return Plan(found, tuple(paths))
 
 
@@ -174,8 +174,7 @@ class _Stage:
         """Trains, writes the folder, and tells what was done."""
         stage = self.stage
         host, base = self._seeing()
-        asked = {"template": host.spec.options.get("template", "vicuna-v1"), "pad": host.spec.options.get("pad", "pad")}
-        reader, chat = self._reader(host, asked), chat_template.of_host(host)
+        reader, asked = self._reader(host), merge.asked_like(host)
         path, images = self.plan.rows_of(n)
         found = rows.load(path, images, reader.unusable, self.plan.max_bad)
         learn, held = batches.held_out(len(found), stage.validation, stage.seed)
@@ -201,7 +200,7 @@ class _Stage:
             "held_out_loss": output.curve(log, "eval_loss"),
         }  # fmt: skip
         if os.environ.get("RANK", "0") == "0":
-            told |= output.write(model, host.processor, chat, folder, self._base(host))
+            told |= output.write(model, host.processor, asked, folder, self._base(host))
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
         return told
@@ -217,8 +216,12 @@ class _Stage:
     def _host(self) -> Host:
         """The LVLM, loaded; around a bare language model, one whose eye is still to come."""
         spec = registry.parse_spec(self.lvlm)
-        quantised = {"quantize": self.stage.quantize} if self.stage.quantize else {}
-        spec = replace(spec, options={**spec.options, **quantised})
+        decided: dict[str, str] = {}
+        if self.stage.quantize:
+            decided["quantize"] = self.stage.quantize
+        if self.stage.template in template.NAMES:
+            decided["template"] = self.stage.template  # whoever reads the folder asks in the words it was trained in
+        spec = replace(spec, options={**spec.options, **decided})
         with tempfile.TemporaryDirectory() as folder:
             spec = start.around(spec, Path(folder)) if start.is_bare(spec) else spec
             host = registry.find(registry.lvlms, spec.name, "LVLM")(spec, self._place())
@@ -258,14 +261,14 @@ class _Stage:
             "first_projector": identity.part_digest(host.projector),
         }
 
-    def _reader(self, host: Host, asked: Mapping[str, str]) -> batches.Reader:
+    def _reader(self, host: Host) -> batches.Reader:
         stage, config = self.stage, host.model.config
-        template = asked["template"] if stage.template == "own" else stage.template
-        pad = asked["pad"] if stage.pad == "own" else stage.pad
+        words = host.asked["template"] if stage.template == "own" else stage.template
+        pad = host.asked["pad"] if stage.pad == "own" else stage.pad
         image_token = host.processor.tokenizer.convert_ids_to_tokens(config.image_token_id)
         longest = getattr(config.text_config, "max_position_embeddings", stage.max_length)
         return batches.Reader(
-            conversation.writing(template, host.processor, image_token),
+            conversation.writing(words, host.processor, image_token),
             preprocess.pipeline(host.processor.image_processor, pad),
             config.image_token_id,
             config.image_seq_length,

@@ -48,7 +48,7 @@ def of_host(host: Any) -> str:
 def _candidates(host: Any) -> Iterator[str]:
     """Ways to write the template that this host is asked in, the usual ones first."""
     own = template.own_chat(host.processor)
-    if host.spec.options.get("template", "vicuna-v1") == "chat":
+    if host.asked["template"] == "chat":
         yield from (own, *(start + own for start in STARTS if start))
         return
     for start, newline in product(STARTS, ("\\n", " \\n")):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -16,9 +18,23 @@ from transformers import AutoConfig
 from harness import permissions
 from harness.errors import ModelError, UsageError
 from harness.types import Spec
-from harness.vision_language import fits, identity
+from harness.vision_language import fits, identity, template
 from harness.vision_language.layouts import chat_template, weight_names
 from harness.vision_language.layouts.folder import read_json
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How a written LVLM is asked: by anyone, in the folder's chat template; and here, as ``template.asked`` has it."""
+
+    chat: str
+    here: Mapping[str, str]
+
+
+def asked_like(host: Any) -> Asked:
+    """What a folder must say so that it is asked as this host is; ModelError where no chat template can."""
+    return Asked(chat_template.of_host(host), host.asked)
+
 
 ASKED_BY = ("template", "pad", "dtype", "attention", "inference", "device_map")
 """The options of ``llava`` that say how it is asked, and not what its weights are."""
@@ -32,7 +48,7 @@ def empty(folder: Path) -> Path:
     return folder
 
 
-def write(model: Any, processor: Any, chat: str, folder: Path) -> list[str]:
+def write(model: Any, processor: Any, asked: Asked, folder: Path) -> list[str]:
     """Writes weights, configuration, processor, tokenizer and chat template; gives the tensors' names in the files."""
     kind = model.config.vision_config.model_type
     tensors = {weight_names.on_hub(name, kind): tensor for name, tensor in model.state_dict().items()}
@@ -41,9 +57,9 @@ def write(model: Any, processor: Any, chat: str, folder: Path) -> list[str]:
         del tensors["language_model.lm_head.weight"]
     # A copy: the writer takes out of the dict what it does not write.
     save_torch_state_dict(dict(tensors), folder, max_shard_size="5GB", safe_serialization=True)
-    _write_config(model, folder)
+    _write_config(model, asked, folder)
     model.generation_config.save_pretrained(folder)
-    _write_processor(processor, model.config, chat, folder)
+    _write_processor(processor, model.config, asked.chat, folder)
     permissions.as_new(folder)
     found = stored_names(folder)
     if set(found) != set(tensors):
@@ -51,8 +67,8 @@ def write(model: Any, processor: Any, chat: str, folder: Path) -> list[str]:
     return found
 
 
-def _write_config(model: Any, folder: Path) -> None:
-    told = model.config.to_dict()
+def _write_config(model: Any, asked: Asked, folder: Path) -> None:
+    told = model.config.to_dict() | {template.WRITTEN: dict(asked.here)}
     dtype = str(model.dtype).removeprefix("torch.")
     # transformers 4 and vLLM read torch_dtype, transformers 5 reads dtype.
     told |= {"architectures": ["LlavaForConditionalGeneration"], "dtype": dtype, "torch_dtype": dtype}
@@ -128,10 +144,10 @@ def merge(host: Any, encoder: Any, folder: Path) -> dict[str, Any]:
     host = speaker.host  # the one that carries this tower: a host may be made for each
     if getattr(host.model, "hf_quantizer", None) is not None:
         raise ModelError(f"{host.spec.text} is quantised; a folder is written from whole weights, without ?quantize=")
-    chat = chat_template.of_host(host)
+    asked = asked_like(host)
     empty(folder)
     speaker.look()
-    found = write(host.model, host.processor, chat, folder)
+    found = write(host.model, host.processor, asked, folder)
     stored = stored_tower_digest(folder)
     if stored != speaker.digests()["tower"]:
         raise ModelError(f"the tower in {folder} ({stored[:12]}) is not the one in memory")

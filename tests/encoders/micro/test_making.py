@@ -13,6 +13,7 @@ from transformers import LlavaForConditionalGeneration
 from encoders.micro.making import __main__ as make
 from encoders.micro.making import clips, conversations, language_model
 from encoders.micro.making.tokenizers import caption_tokenizer, caption_words, talk_tokenizer, talk_words
+from harness import registry
 from harness.micro import amber, pope, talk
 from harness.micro.captions import row, web_caption
 from harness.micro.scene import Mix, Scene, Thing, scene
@@ -134,16 +135,16 @@ def test_the_same_recipe_gives_the_same_encoder(tmp_path: Path) -> None:
     assert tower_digest(control.model.half().float().vision_model) != found[0]
 
 
-def test_aligning_moves_the_projector_and_nothing_else(tmp_path: Path) -> None:
+def test_the_shipped_projectors_are_what_align_makes_for_each_tower(tmp_path: Path) -> None:
     model, tower = language_model.fresh(0), clips.fresh(1).model.vision_model
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    found = language_model.align(model, tower, language_model.Aligning(scenes=16, steps=3, batch=8, questions=2))
-    moved = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
-    assert moved == {f"model.multi_modal_projector.{name}" for name in found}
-    make.put(model, tower)
+    registry.load()
+    one, other = (make.aligned(name, ["updates=2", "validation=0"]) for name in ("micro", "micro-ohd"))
+    assert all((one[name] != other[name]).any() for name in one)
+    make.seeing(model, tower, one)
     make.save(model, tmp_path)
     again = LlavaForConditionalGeneration.from_pretrained(tmp_path, dtype=torch.float32)
     assert tower_digest(again.model.vision_tower) == tower_digest(tower.half().float())
+    assert all(again.model.multi_modal_projector.get_parameter(name).equal(one[name].half().float()) for name in one)
 
 
 def test_the_language_model_learns_from_a_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,7 +14,6 @@ from harness.asking.batches import dealt
 from harness.store import Run
 from harness.types import Answer, Sample, Task
 
-SIZES, LANES = st.integers(0, 5), st.integers(1, 4)
 QUESTIONS = st.lists(st.integers(0, 9), max_size=30)
 
 
@@ -23,38 +21,31 @@ def samples(images: list[int]) -> list[Sample]:
     return [Sample(f"{n}", Path(f"{image}.png"), "yes", prompt=f"{n}?") for n, image in enumerate(images)]
 
 
-def members(every: list[Sample], due: set[str], size: int, lanes: int) -> dict[int, tuple[str, ...]]:
+def members(every: list[Sample], due: set[str], size: int) -> dict[int, tuple[str, ...]]:
     found: dict[int, tuple[str, ...]] = {}
-    for batch, image in dealt(every, due, size, lanes):
+    for batch, image in dealt(every, due, size):
         found[batch] = found.get(batch, ()) + tuple(sample.id for sample in image)
     return found
 
 
-@given(QUESTIONS, st.data(), st.integers(1, 5), LANES)
-def test_a_batch_is_asked_whole_or_not_at_all_and_is_one_of_the_undisturbed_run(images, data, size, lanes):
+@given(QUESTIONS, st.data(), st.integers(1, 5))
+def test_a_batch_is_asked_whole_or_not_at_all_and_is_one_of_the_undisturbed_run(images, data, size):
     every = samples(images)
     due = data.draw(st.sets(st.sampled_from([s.id for s in every]))) if every else set()
-    whole = list(members(every, {sample.id for sample in every}, size, 1).values())
-    found = list(members(every, due, size, lanes).values())
+    whole = list(members(every, {sample.id for sample in every}, size).values())
+    found = list(members(every, due, size).values())
+    numbers = [batch for batch, _ in dealt(every, due, size)]
+    assert numbers == sorted(numbers), "one batch is over before the next begins"
     assert found == [batch for batch in whole if due.intersection(batch)]
     assert all(len({images[int(id)] for id in batch}) <= size for batch in found)
 
 
-@given(QUESTIONS, st.data(), LANES)
-def test_where_answers_stand_alone_nothing_is_asked_but_what_is_due(images, data, lanes):
+@given(QUESTIONS, st.data())
+def test_where_answers_stand_alone_nothing_is_asked_but_what_is_due(images, data):
     every = samples(images)
     due = data.draw(st.sets(st.sampled_from([s.id for s in every]))) if every else set()
-    asked = [sample.id for _, image in dealt(every, due, 0, lanes) for sample in image]
+    asked = [sample.id for _, image in dealt(every, due, 0) for sample in image]
     assert sorted(asked) == sorted(due)
-
-
-@given(QUESTIONS, st.integers(1, 5), LANES)
-def test_each_lane_is_dealt_one_batch_after_another(images, size, lanes):
-    every = samples(images)
-    asked = list(dealt(every, {sample.id for sample in every}, size, lanes))
-    for lane in range(lanes):
-        ours = [batch for batch, _ in asked if batch % lanes == lane]
-        assert [batch for batch, _ in groupby(ours)] == sorted(set(ours))
 
 
 class Neighbourly:

@@ -1,16 +1,14 @@
-"""An LVLM gives the same answers packed and one by one, in one process and in two, whatever is asked together."""
+"""An LVLM gives the same answers packed and one by one, whatever is asked together."""
 
 from __future__ import annotations
 
 import pytest
 
 from harness import registry
-from harness.asking.pool import Crew, pooled
 from harness.asking.verify import alone, verify
 from harness.errors import UsageError
 from harness.types import Asked, Place, Sample
 
-CPU = Place("cpu")
 QUESTIONS = ("Is there a dog in this image?", "Is there a cat?", "Is the couch red in this image?", "Describe it.")
 
 
@@ -58,10 +56,6 @@ def test_order_and_what_was_answered_before_change_no_answer(folder, asked, plai
     late = [Asked(one.image, one.samples[1:3]) for one in asked[::-1]]
     early = [Asked(one.image, (one.samples[0], one.samples[3])) for one in asked]
     assert_same(by_id(lvlm.answers(late)) | by_id(lvlm.answers(early)), plain)
-
-
-def test_two_workers_answer_as_one_process_does(folder, asked, plain):
-    assert_same(by_id(pooled(Crew("generate", "", f"llava:{folder}", CPU), 2)(asked)), plain)
 
 
 def test_the_way_is_part_of_the_description(folder):

@@ -1,0 +1,175 @@
+"""Ray as work is spread with it: a cluster of this machine that ends with the command, or one that is joined."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from harness.errors import OhdBenchError, UsageError
+from harness.stopping import Stopping
+
+EVERYWHERE = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nobody is told that Ray runs here
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # Ray prints on stdout, where the result belongs, of which worker died
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a worker that reserves no GPU sees those that the driver sees
+}
+HERE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Bound to loopback. Else Ray takes 127.0.0.1 for the address that others reach this machine by, and listens on it
+(``resolve_ip_for_localhost`` in ray/_private/services.py, 2.60)."""
+STORE = 100 * 2**20
+"""Bytes of shared memory: what travels on one machine is paths and answers."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What work can be spread over: ``own`` is one that this command started; ``began`` when (``time.monotonic``)."""
+
+    own: bool
+    machines: int
+    gpus: int
+    began: float
+
+
+def require() -> None:
+    """UsageError where Ray is not installed."""
+    if importlib.util.find_spec("ray") is None:
+        raise UsageError("--workers and --ray need Ray: pip install 'ohd-bench[ray]'; --shard needs nothing")
+
+
+@contextlib.contextmanager
+def unbroken() -> Iterator[None]:
+    """While this is open a signal waits, and is raised right after: Ray swallows what a handler raises within it."""
+    stopping = Stopping()
+    try:
+        with stopping:
+            yield
+    finally:
+        if stopping.asked:
+            signal.raise_signal(stopping.asked)
+
+
+@contextlib.contextmanager
+def opened(workers: int, address: str = "") -> Iterator[Cluster]:
+    """The cluster at this address (``auto``: that of this machine); with none given, one here for so many workers.
+
+    One that was started here listens on loopback alone, and nothing of it is left after, whatever ends this process.
+    UsageError where there is no cluster to join; OhdBenchError where it is lost.
+    """
+    require()
+    began = time.monotonic()
+    os.environ.update({name: value for name, value in EVERYWHERE.items() if name not in os.environ})
+    if not address:
+        os.environ.update(HERE)
+    import ray
+
+    if ray.is_initialized():  # by who called us
+        yield _seen(False, began)
+        return
+    with contextlib.ExitStack() as left:
+        folder = Path(left.enter_context(_folder()))
+        with unbroken(), _in(folder):
+            if address:
+                _join(address)
+            else:
+                _start(workers, folder)
+            left.callback(_leave)
+        try:
+            yield _seen(not address, began)
+        except ray.exceptions.RayError as error:
+            told = str(error).strip().splitlines()[0]
+            raise OhdBenchError(f"the Ray cluster was lost ({told}); the same command goes on") from error
+
+
+def _join(address: str) -> None:
+    try:
+        _init(address=address)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        told = (str(error).strip().splitlines() or ["no word of why"])[0]
+        raise UsageError(f"--ray {address}: no cluster can be joined there: {told}") from error
+
+
+def _start(workers: int, folder: Path) -> None:
+    from harness.compute.devices import gpus
+
+    _init(
+        num_cpus=workers,
+        num_gpus=len(gpus()),
+        include_dashboard=False,
+        object_store_memory=STORE,
+        _node_ip_address="127.0.0.1",
+        _temp_dir=str(folder / "s"),
+        _system_config={"worker_niceness": 0},
+    )
+    import ray
+
+    bound = ray.nodes()[0]["NodeManagerAddress"]
+    if bound != "127.0.0.1":
+        _leave()
+        raise UsageError(f"Ray would listen on {bound}: import ohd-bench before ray, or set {'='.join(*HERE.items())}")
+
+
+def _init(**how: Any) -> None:
+    import ray
+
+    ray.init(log_to_driver=False, logging_level=logging.ERROR, **how)
+
+
+@contextlib.contextmanager
+def _in(folder: Path) -> Iterator[None]:
+    """In this folder while this is open; the handler of SIGTERM, in whose place Ray puts its own, is as it was after.
+
+    Workers put the folder that Ray is started from first where they look for modules: a ``tasks.py`` of the user's
+    there would stand before ours.
+    """
+    here, handler = Path.cwd(), signal.getsignal(signal.SIGTERM)
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(here)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
+
+
+def _leave() -> None:
+    import ray
+
+    with unbroken():
+        ray.shutdown()
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[str]:
+    """An empty folder that nobody else may enter, for Ray's sockets: their paths have at most some hundred letters.
+
+    Those of processes that were killed are taken away.
+    """
+    place = Path("/tmp" if os.name == "posix" else tempfile.gettempdir())  # noqa: S108
+    for left in place.glob("ohd-ray-*-*"):
+        if not psutil.pid_exists(int(left.name.split("-")[2])):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = tempfile.mkdtemp(prefix=f"ohd-ray-{os.getpid()}-", dir=place)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _seen(own: bool, began: float) -> Cluster:
+    import ray
+
+    machines = [node for node in ray.nodes() if node["Alive"]]
+    return Cluster(own, len(machines), int(ray.cluster_resources().get("GPU", 0)), began)
