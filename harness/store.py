@@ -13,9 +13,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from harness import durable, locks
+from harness import durable, locks, record_cache
 from harness import manifest as manifests
-from harness.digest import of_json
+from harness.digest import of_file, of_json
 from harness.errors import DataError, UsageError
 from harness.types import Answer, Failure
 
@@ -162,7 +162,20 @@ def latest(path: Path) -> Mapping[str, Record]:
 
 @lru_cache(maxsize=16)
 def _latest(path: Path, inode: int, changed: int, size: int) -> Mapping[str, Record]:
-    return MappingProxyType({record.id: record for record in read_records(path)})
+    if not record_cache.worth(path):
+        return MappingProxyType({record.id: record for record in read_records(path)})
+    before = of_file(path)
+    kept = record_cache.recall(path, before)
+    if kept is not None:
+        return MappingProxyType({fields[0]: Record(*fields) for fields in kept})
+    found = {record.id: record for record in read_records(path)}
+    if of_file(path) == before:  # nothing was added while it was read
+        record_cache.keep(path, before, map(_fields, found.values()))
+    return MappingProxyType(found)
+
+
+def _fields(one: Record) -> record_cache.Fields:
+    return one.id, one.image, one.group, one.key, one.rules, one.reply, one.counts, one.sealed
 
 
 class Journal:
