@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -82,13 +83,21 @@ def record_of(row: Mapping[str, Any]) -> Record:
     if not all(isinstance(row[key], str) for key in ("id", "image", "group", "key")):
         raise TypeError("id, image, group and key are texts")
     reply = Failure(_text(row["failed"])) if "failed" in row else _answer(row["answer"])
-    counts = {str(key): _number(value) for key, value in row.get("counts", {}).items()}
-    told = (row["id"], row["image"], row["group"], row["key"], _text(row.get("rules", "")))
+    counts = _alike(tuple((str(key), _number(value), type(value)) for key, value in row.get("counts", {}).items()))
+    about = (row["image"], row["group"], _text(row.get("rules", "")))
+    image, group, rules = (sys.intern(text) for text in about)  # many records share them
+    told = (row["id"], image, group, row["key"], rules)
     record = Record(*told, reply, counts, "seal" in row)
     seal = record.seal()
     if record.sealed and row["seal"] != seal:
         raise Changed(f"the record of '{record.id}' was changed after it was kept: its seal does not fit")
     return record
+
+
+@lru_cache(maxsize=4096)
+def _alike(counts: tuple[tuple[str, float, type], ...]) -> Mapping[str, float]:
+    """These counts, held once for all records that have the same."""
+    return {key: value for key, value, _ in counts}
 
 
 class Changed(ValueError):
