@@ -37,6 +37,10 @@ class SideBySide(Result):
     def _every(self) -> dict[str, list[metric_table.MetricRow]]:
         return {task.name: metric_table.rows(task, self.runs) for task in self.tasks}
 
+    def _short(self, task: Task) -> list[metric_table.MetricRow]:
+        """The rows of a short table; no more are computed than these."""
+        return metric_table.summary(task, metric_table.rows(task, self.runs, metric_table.shown(task)))
+
     def rows(self) -> list[dict[str, Any]]:
         """A row for each run, task, group and metric: value, low, high, and the difference to the first run."""
         return [
@@ -65,8 +69,7 @@ class SideBySide(Result):
         names = list(dict.fromkeys(name for by_name in floors.values() for name in by_name))
         table = _table([_title(manifest) for manifest in self.manifests], names)
         for task in self.tasks:
-            every = self._every[task.name]
-            for row in every if self.full else metric_table.summary(task, every):
+            for row in self._every[task.name] if self.full else self._short(task):
                 pictureless = [_floor(floors[task.name].get(name, {}), row) for name in names]
                 cells = (row.task, row.group or task.whole, _arrow(row), *_cells(row), *pictureless)
                 table.add_row(*map(Text, cells))
