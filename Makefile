@@ -4,11 +4,7 @@ BIN = $(VENV)/bin
 # tests and micro models are so small that threads get in each other's way
 export OMP_NUM_THREADS ?= 1
 
-<<<<<<< HEAD
-.PHONY: help demo test install dev lint types contracts unit wheel leaderboard report docs tree fuzz
-=======
-.PHONY: help demo test install dev lint types contracts unit wheel leaderboard report tree fuzz nightly
->>>>>>> main
+.PHONY: help demo test install dev lint types contracts unit wheel leaderboard report docs tree fuzz nightly
 
 help:  ## this list
 	@sed -nE 's/^([a-z]+):.*  ## (.*)/  \1 \2/p' $(MAKEFILE_LIST) | awk '{name = $$1; sub(/^ *[a-z]+ /, ""); printf "  %-12s %s\n", name, $$0}'
@@ -22,16 +18,12 @@ MINUTES ?= 30
 fuzz: dev  ## MINUTES of broken inputs; not part of test
 	$(BIN)/python tests/fuzz --minutes $(MINUTES)
 
-<<<<<<< HEAD
-test: dev lint types contracts unit wheel leaderboard report docs  ## everything CI runs
-=======
 # not part of the tests: ROUNDS kills of drivers, workers and whole groups, 1 to 4 workers, drawn by OHD_BENCH_SEED
 ROUNDS ?= 50
 nightly: dev  ## ROUNDS of kills (50) against one undisturbed run; not part of test
 	OHD_BENCH_KILL_ROUNDS=$(ROUNDS) $(BIN)/pytest tests/e2e/test_kill_rounds.py
 
-test: dev lint types contracts unit wheel leaderboard report  ## everything CI runs
->>>>>>> main
+test: dev lint types contracts unit wheel leaderboard report docs  ## everything CI runs
 
 install: $(VENV)/installed  ## a virtual environment with ohd-bench in it
 
@@ -70,7 +62,7 @@ report:  ## the report of the micro runs
 
 docs: install  ## the documentation as a site in runs/site; a link that leads nowhere ends it
 	$(BIN)/pip install --quiet --editable '.[docs]' --constraint constraints.txt
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file .ci/site/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file .ci/site/mkdocs.yml
 
 tree: dev  ## is docs/tree.md what the files say?
 	$(BIN)/pytest tests/harness/test_tree.py

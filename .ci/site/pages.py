@@ -9,8 +9,8 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
-OUTSIDE = {"index.md": "README.md", "README.zh-CN.md": "README.zh-CN.md", "leaderboard.md": "leaderboard.md",
-           "CHANGELOG.md": "CHANGELOG.md", "SECURITY.md": "SECURITY.md", "CONTRIBUTING.md": "CONTRIBUTING.md"}  # fmt: skip
+BESIDE = ("README.zh-CN.md", "leaderboard.md", "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md")
+OUTSIDE = {"index.md": "README.md", **{name: name for name in BESIDE}}
 LINK = re.compile(r"(?<!!)\[([^\[\]]*)\]\((?!https?:|#)([^)#]+)((?:#[^)]*)?)\)")
 PICTURE = re.compile(r"(!\[[^\]]*\])\(docs/")
 OFF_SITE = (".ipynb", ".py", ".toml", "LICENSE")
