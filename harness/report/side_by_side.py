@@ -13,6 +13,7 @@ from rich.text import Text
 from harness.asking import available
 from harness.comparison import metric_table
 from harness.result import Result
+from harness.scoring import published
 from harness.store import Run
 from harness.types import Task
 
@@ -77,6 +78,21 @@ class SideBySide(Result):
         yield table
         for line in _notes(self.manifests, bool(names)):
             yield Text(line)
+        if all(manifest.get("world") == "real" for manifest in self.manifests):
+            yield from (Text(line, style="dim") for task in self.tasks for line in _published(task))
+
+
+def _published(task: Task) -> Iterator[str]:
+    """What is published on the task by the models usually quoted, in the metrics of its short table; a line each."""
+    shown = list(task.summary) or [("", task.headline)]
+    for entry in (one for one in published.about(task.spec) if one.usual):
+        told = [
+            f"{group} {name} {entry.values[group][name]}"
+            for group, name in ((group or task.whole, name) for group, name in shown)
+            if name in entry.values.get(group, {})
+        ]
+        if told:
+            yield f"published, not measured here: {entry.model} ({entry.source}): {task.name}: {', '.join(told)}"
 
 
 def _table(titles: Sequence[str], floors: Sequence[str]) -> Table:
