@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 # tests and micro models are so small that threads get in each other's way
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test install dev lint types contracts unit wheel leaderboard report tree fuzz nightly
+.PHONY: help demo test install dev lint types contracts unit wheel leaderboard report docs tree fuzz nightly
 
 help:  ## this list
 	@sed -nE 's/^([a-z]+):.*  ## (.*)/  \1 \2/p' $(MAKEFILE_LIST) | awk '{name = $$1; sub(/^ *[a-z]+ /, ""); printf "  %-12s %s\n", name, $$0}'
@@ -23,7 +23,7 @@ ROUNDS ?= 50
 nightly: dev  ## ROUNDS of kills (50) against one undisturbed run; not part of test
 	OHD_BENCH_KILL_ROUNDS=$(ROUNDS) $(BIN)/pytest tests/e2e/test_kill_rounds.py
 
-test: dev lint types contracts unit wheel leaderboard report  ## everything CI runs
+test: dev lint types contracts unit wheel leaderboard report docs  ## everything CI runs
 
 install: $(VENV)/installed  ## a virtual environment with ohd-bench in it
 
@@ -59,6 +59,10 @@ leaderboard:  ## is leaderboard.md what results/ gives, to the digit?
 
 report:  ## the report of the micro runs
 	$(BIN)/ohd-bench report micro+micro-llava@ micro-ohd+micro-llava@ --out runs/report.html
+
+docs: install  ## the documentation as a site in runs/site; a link that leads nowhere ends it
+	$(BIN)/pip install --quiet --editable '.[docs]' --constraint constraints.txt
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file .ci/site/mkdocs.yml
 
 tree: dev  ## is docs/tree.md what the files say?
 	$(BIN)/pytest tests/harness/test_tree.py

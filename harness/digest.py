@@ -23,6 +23,12 @@ def of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def md5_of_file(path: Path) -> str:
+    """MD5 of a file's bytes, in hex: for files of which their publishers tell no better digest."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
 def of_json(thing: Any) -> str:
     """SHA-256 of a plain object, the same whatever the order of its keys."""
     return of_bytes(_written(thing))

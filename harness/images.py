@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image
 
@@ -55,25 +57,30 @@ def open_image(path: Path) -> Image.Image:
 
     EXIF rotation is not applied, because neither LLaVA nor open_clip applies it.
     """
-    return _decoded(path)[0]
+    return _decoded(path, path.name)[0]
+
+
+def open_bytes(data: bytes, name: str) -> Image.Image:
+    """The image that a file of this name holds, as ``open_image`` gives it, from the file's bytes."""
+    return _decoded(io.BytesIO(data), name)[0]
 
 
 def media_type(path: Path) -> str:
     """``image/jpeg`` and the like, by what the bytes are; ImageError where they cannot be decoded whole."""
-    return Image.MIME[_decoded(path)[1]]
+    return Image.MIME[_decoded(path, path.name)[1]]
 
 
-def _decoded(path: Path) -> tuple[Image.Image, str]:
+def _decoded(file: Path | BinaryIO, name: str) -> tuple[Image.Image, str]:
     """The image in RGB, and its format."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > LARGEST:
-                raise ImageError(f"{path.name} has {image.width} x {image.height} pixels; at most {LARGEST:,} are read")
+                raise ImageError(f"{name} has {image.width} x {image.height} pixels; at most {LARGEST:,} are read")
             return image.convert("RGB"), str(image.format)
     except (FileNotFoundError, ImageError):
         raise
     except Exception as error:  # each plug-in raises what it likes over damaged bytes, down to struct.error
-        raise ImageError(f"{path.name} cannot be read as an image: {type(error).__name__}") from error
+        raise ImageError(f"{name} cannot be read as an image: {type(error).__name__}") from error
 
 
 def crop(path: Path, box: tuple[int, int, int, int], folder: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +48,22 @@ _TASK: Mapping[str, type | tuple[type, ...]] = {
 def read(path: Path) -> dict[str, Any]:
     """The manifest in this file; UsageError where it is none, or a newer ohd-bench wrote it."""
     try:
-        manifest = parse(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        manifest, wrong = parse(text), _wrong(text)
     except (ValueError, OSError) as error:
         raise UsageError(f"{path} is not JSON ({error}); remove it to write it anew") from error
-    wrong = "it is no JSON object" if not isinstance(manifest, dict) else next(_faults(manifest), None)
     if wrong:
         raise UsageError(f"{path} is not a run's manifest: {wrong}; remove it to write it anew")
     if manifest.get("format", 0) > FORMAT:
         raise UsageError(f"{path} was written by a newer ohd-bench (format {manifest['format']})")
     return manifest  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=512)
+def _wrong(text: str) -> str | None:
+    """What is wrong with the manifest of this text; a command reads those of all runs over and over."""
+    manifest = parse(text)
+    return next(_faults(manifest), None) if isinstance(manifest, dict) else "it is no JSON object"
 
 
 def _faults(manifest: Mapping[str, Any]) -> Iterator[str]:

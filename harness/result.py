@@ -25,7 +25,7 @@ class Result(ABC):
 
     @abstractmethod
     def json(self) -> Any:
-        """All of it as plain data, the same as the command's ``--json``; what is not a number is None."""
+        """All of it as plain data, the same as in the command's ``--json``; what is not a number is None."""
 
     @abstractmethod
     def parts(self) -> Iterator[RenderableType]:

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,14 +42,6 @@ class Tally:
         """The counts of all images added up."""
         return {key: float(column.sum()) for key, column in self.counts.items()}
 
-    def resampled(self, weights: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
-        """Totals of each resample [R]; weights [R, images] say how often each image was drawn."""
-        if not self.counts:
-            return {}
-        # float32 adds whole numbers exactly up to 16.7 million, and halves the time of the product
-        table = np.stack(list(self.counts.values()), axis=1).astype(np.float32)
-        return dict(zip(self.counts, (weights @ table).astype(np.float64).T, strict=True))
-
 
 def groups_of(path: str) -> Iterator[str]:
     """Every group an answer of this group path counts in: the whole (""), and each prefix of the path."""
@@ -66,41 +59,107 @@ def tally(records: Iterable[Record], images: Sequence[str] | None = None) -> dic
     scored = [record for record in records if record.scored]
     order = tuple(images if images is not None else sorted({record.image for record in scored}))
     row = {image: i for i, image in enumerate(order)}
-    members: dict[str, list[Record]] = {"": []}
-    for record in scored:
-        if record.image in row:
-            for group in groups_of(record.group):
-                members.setdefault(group, []).append(record)
-    return {group: _tally(members[group], order, row) for group in members}
+    counted = _Counted([record for record in scored if record.image in row], row)
+    return {group: counted.tally(order, members) for group, members in counted.members().items()}
 
 
-def _tally(records: list[Record], order: tuple[str, ...], row: Mapping[str, int]) -> Tally:
-    counts: dict[str, NDArray[np.float64]] = {}
-    joined = Units()
-    n = np.zeros(len(order), np.int64)
-    for record in records:
-        i = row[record.image]
-        n[i] += 1
-        for key, value in record.counts.items():
-            if key.startswith(MARK):
-                joined.add(record.id, i, key, value)
-                continue
-            if key not in counts:
-                counts[key] = np.zeros(len(order))
-            counts[key][i] += value
-    return Tally(order, {**counts, **joined.columns(len(order))}, n)
+class _Counted:
+    """Records as columns: the row of each one's image, and the number of its counts among all that are told apart."""
+
+    def __init__(self, records: list[Record], row: Mapping[str, int]) -> None:
+        self.records = records
+        self.rows = np.array([row[record.image] for record in records], np.int64)
+        self.kinds = list({id(record.counts): record.counts for record in records}.values())
+        number = {id(counts): n for n, counts in enumerate(self.kinds)}
+        self.kind = np.array([number[id(record.counts)] for record in records], np.int64)
+        self.values = {
+            key: np.array([counts.get(key, 0.0) for counts in self.kinds], np.float64)
+            for key in dict.fromkeys(key for counts in self.kinds for key in counts if not key.startswith(MARK))
+        }
+
+    def members(self) -> dict[str, NDArray[np.int64]]:
+        """Which records count in each group, in their order; groups in the order of their first record."""
+        paths: dict[str, list[int]] = {}
+        for n, record in enumerate(self.records):
+            paths.setdefault(record.group, []).append(n)
+        found: dict[str, list[list[int]]] = {"": []}
+        for path, at in paths.items():
+            for group in groups_of(path):
+                found.setdefault(group, []).append(at)
+        return {group: np.sort(np.concatenate(parts or [[]])).astype(np.int64) for group, parts in found.items()}
+
+    def tally(self, order: tuple[str, ...], members: NDArray[np.int64]) -> Tally:
+        """Totals by image of these records."""
+        rows, kind = self.rows[members], self.kind[members]
+        met, first = np.unique(kind, return_index=True)
+        there = [self.kinds[n] for n in met[np.argsort(first)]]
+        names = dict.fromkeys(key for counts in there for key in counts)
+        counts: dict[str, NDArray[np.float64]] = {
+            key: np.bincount(rows, self.values[key][kind], len(order)).astype(np.float64)
+            for key in names
+            if not key.startswith(MARK)
+        }
+        joined = Units()
+        if len(counts) < len(names):
+            self._join(joined, members)
+        return Tally(order, {**counts, **joined.columns(len(order))}, np.bincount(rows, minlength=len(order)))
+
+    def _join(self, joined: Units, members: NDArray[np.int64]) -> None:
+        for n in members:
+            for key, value in self.records[n].counts.items():
+                if key.startswith(MARK):
+                    joined.add(self.records[n].id, int(self.rows[n]), key, value)
 
 
-@lru_cache(maxsize=4)
+BLOCK = 2_000_000
+"""How many numbers of the table of draws are made at a time, whatever the number of images."""
+HELD = 11_000_000
+"""A table of no more numbers than this (44 MB) is made once for all who ask."""
+
+
+@lru_cache(maxsize=2)
 def weights(images: int, seed: int = 0, resamples: int = RESAMPLES) -> NDArray[np.float32]:
-    """How often each image is drawn in each resample [R, images]: multinomial, seeded."""
+    """How often each image is drawn in each resample [R, images]: multinomial, seeded; ``blocks`` for many images."""
+    return np.concatenate([*_drawn(images, seed, resamples)])
+
+
+def blocks(images: int, resamples: int = RESAMPLES, rows: int = 0) -> Iterator[NDArray[np.float32]]:
+    """``weights(images)`` in parts of at most so many rows, in order; of a large table only a part is in memory."""
+    whole = images * resamples <= HELD
+    for block in [weights(images, resamples=resamples)] if whole else _drawn(images, 0, resamples):
+        step = rows or _step(images)
+        for start in range(0, len(block), step):
+            yield block[start : start + step]
+
+
+def _step(images: int) -> int:
+    return min(1000, max(1, BLOCK // max(images, 1)))
+
+
+def _drawn(images: int, seed: int, resamples: int) -> Iterator[NDArray[np.float32]]:
     draw = np.random.default_rng([seed, images, zlib.crc32(b"images")])
-    found = np.empty((resamples, images), np.float32)
-    for start in range(0, resamples, 1000):  # counting draws is the same as, and three times as fast as, multinomial()
-        rows = min(1000, resamples - start)
+    for start in range(0, resamples, _step(images)):  # counting draws is three times as fast as multinomial()
+        rows = min(_step(images), resamples - start)
         drawn = draw.integers(0, images, (rows, images)) + images * np.arange(rows)[:, None]
-        found[start : start + rows] = np.bincount(drawn.ravel(), minlength=rows * images).reshape(rows, images)
-    return found
+        counted = np.bincount(drawn.ravel(), minlength=rows * images)
+        yield counted.reshape(rows, images).astype(np.float32)
+
+
+Resampled = Mapping[str, NDArray[np.float64]]
+"""Totals of each resample [R], by name."""
+
+
+def resampled(tallies: Mapping[Any, Tally], resamples: int = RESAMPLES) -> dict[Any, Resampled]:
+    """Totals of each resample of several tallies over the same images, drawn once for all of them."""
+    columns = [(name, key, column) for name, one in tallies.items() for key, column in one.counts.items()]
+    found: dict[Any, dict[str, NDArray[np.float64]]] = {name: {} for name in tallies}
+    if columns:
+        # float32 adds whole numbers exactly up to 16.7 million, and halves the time of the product
+        table = np.stack([column for _, _, column in columns], axis=1).astype(np.float32)
+        drawn = [(block @ table).astype(np.float64) for block in blocks(len(table), resamples)]
+        for (name, key, _), sums in zip(columns, np.concatenate(drawn).T, strict=True):
+            found[name][key] = sums
+    return {**found}
 
 
 def estimates(metrics: Mapping[str, Metric], counted: Tally, resamples: int = RESAMPLES) -> dict[str, Estimate]:
@@ -109,9 +168,10 @@ def estimates(metrics: Mapping[str, Metric], counted: Tally, resamples: int = RE
     The interval is nan where fewer than two images were counted.
     """
     seen = np.flatnonzero(counted.n)
-    totals, drawn = counted.totals(), {}
+    totals = counted.totals()
+    drawn: Resampled = {}
     if len(seen) > 1:
-        drawn = _only(counted, seen).resampled(weights(len(seen), resamples=resamples))
+        drawn = resampled({"": _only(counted, seen)}, resamples)[""]
     found = {}
     for name, metric in metrics.items():
         value = float(metric(totals))
@@ -142,9 +202,9 @@ def interval(drawn: NDArray[np.float64], level: float = LEVEL, images: int = 0) 
 
 @lru_cache(maxsize=64)
 def _tail(level: float, images: int) -> float:
-    from scipy.stats import norm, t
+    from scipy.special import ndtr, stdtrit  # scipy.stats has the same as objects, and takes a second to import
 
-    return float(norm.cdf(-np.sqrt(images / (images - 1)) * t.ppf((1 + level) / 2, images - 1)))
+    return float(ndtr(-np.sqrt(images / (images - 1)) * stdtrit(images - 1, (1 + level) / 2)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,34 +234,47 @@ def difference(value: float, spread: NDArray[np.float64], images: int) -> Differ
 
 def _p_value(spread: NDArray[np.float64], images: int) -> float:
     """The level at which the expanded percentile interval just reaches 0; resamples at 0 count half to either side."""
-    from scipy.special import ndtri
-    from scipy.stats import t
+    from scipy.special import ndtri, stdtr
 
     at = (spread == 0).sum() / 2
     smaller = min((spread < 0).sum() + at, (spread > 0).sum() + at)
     share = max(float(smaller), 0.5) / len(spread)
     score = ndtri(share) * np.sqrt((images - 1) / images)
-    return float(min(1.0, 2 * t.cdf(score, images - 1)))
+    return float(min(1.0, 2 * stdtr(images - 1, score)))
 
 
 Pair = tuple[Estimate, Estimate, Difference]
 """A metric of the base, of the candidate, and the difference."""
 
 
+def of_both(
+    pairs: Mapping[str, tuple[Tally, Tally]], resamples: int = RESAMPLES
+) -> dict[str, tuple[Resampled, Resampled]]:
+    """The resampled totals of both tallies of each pair, all over the same images, which are drawn once."""
+    found = resampled({(name, n): one for name, both in pairs.items() for n, one in enumerate(both)}, resamples)
+    return {name: (found[name, 0], found[name, 1]) for name in pairs}
+
+
 def compared(
-    metrics: Mapping[str, Metric], base: Tally, candidate: Tally, resamples: int = RESAMPLES
+    metrics: Mapping[str, Metric],
+    base: Tally,
+    candidate: Tally,
+    resamples: int = RESAMPLES,
+    drawn: tuple[Resampled, Resampled] | None = None,
 ) -> dict[str, Pair]:
-    """Each metric of two runs on the same images with its intervals; each resample draws the same images for both."""
+    """Each metric of two runs on the same images with its intervals; each resample draws the same images for both.
+
+    ``drawn`` are the resampled totals of both, where they are at hand.
+    """
     assert base.images == candidate.images, "pair two tallies over the same images"
     images = int(np.count_nonzero(base.n + candidate.n))
-    drawn = weights(max(len(base.images), 1), resamples=resamples)
     totals = base.totals(), candidate.totals()
-    resampled = base.resampled(drawn), candidate.resampled(drawn)
+    both = drawn or of_both({"": (base, candidate)}, resamples)[""]
     answers = int(base.n.sum()), int(candidate.n.sum())
     found = {}
     for name, metric in metrics.items():
         values = [float(metric(one)) for one in totals]
-        spreads = [np.asarray(metric(one), float).reshape(-1) for one in resampled]
+        spreads = [np.asarray(metric(one), float).reshape(-1) for one in both]
         ends = [interval(s, images=images) if images > 1 else (np.nan, np.nan) for s in spreads]
         first, second = (Estimate(v, *end, n, images) for v, end, n in zip(values, ends, answers, strict=True))
         gap = difference(values[1] - values[0], spreads[1] - spreads[0], images)
@@ -229,6 +302,11 @@ def common(base: Iterable[Record], candidate: Iterable[Record]) -> tuple[list[Re
     return [first[key] for key in ids], [second[key] for key in ids]
 
 
+def placed(record: Record, image: str, group: str) -> Record:
+    """The record as one of this image and group."""
+    return record if (record.image, record.group) == (image, group) else replace(record, image=image, group=group)
+
+
 def paired_tallies(base: Iterable[Record], candidate: Iterable[Record]) -> dict[str, tuple[Tally, Tally]]:
     """Totals by group of the samples both runs answered, over the same images.
 
@@ -236,6 +314,6 @@ def paired_tallies(base: Iterable[Record], candidate: Iterable[Record]) -> dict[
     """
     first, second = common(base, candidate)
     images = sorted({record.image for record in first})
-    second = [replace(b, image=a.image, group=a.group) for a, b in zip(first, second, strict=True)]
+    second = [placed(b, a.image, a.group) for a, b in zip(first, second, strict=True)]
     left, right = tally(first, images), tally(second, images)
     return {group: (left[group], right[group]) for group in left if group in right}

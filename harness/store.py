@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,9 +14,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from harness import durable, locks
+from harness import durable, locks, record_cache
 from harness import manifest as manifests
-from harness.digest import of_json
+from harness.digest import of_file, of_json
 from harness.errors import DataError, UsageError
 from harness.types import Answer, Failure
 
@@ -82,13 +83,21 @@ def record_of(row: Mapping[str, Any]) -> Record:
     if not all(isinstance(row[key], str) for key in ("id", "image", "group", "key")):
         raise TypeError("id, image, group and key are texts")
     reply = Failure(_text(row["failed"])) if "failed" in row else _answer(row["answer"])
-    counts = {str(key): _number(value) for key, value in row.get("counts", {}).items()}
-    told = (row["id"], row["image"], row["group"], row["key"], _text(row.get("rules", "")))
+    counts = _alike(tuple((str(key), _number(value), type(value)) for key, value in row.get("counts", {}).items()))
+    about = (row["image"], row["group"], _text(row.get("rules", "")))
+    image, group, rules = (sys.intern(text) for text in about)  # many records share them
+    told = (row["id"], image, group, row["key"], rules)
     record = Record(*told, reply, counts, "seal" in row)
     seal = record.seal()
     if record.sealed and row["seal"] != seal:
         raise Changed(f"the record of '{record.id}' was changed after it was kept: its seal does not fit")
     return record
+
+
+@lru_cache(maxsize=4096)
+def _alike(counts: tuple[tuple[str, float, type], ...]) -> Mapping[str, float]:
+    """These counts, held once for all records that have the same."""
+    return {key: value for key, value, _ in counts}
 
 
 class Changed(ValueError):
@@ -162,7 +171,20 @@ def latest(path: Path) -> Mapping[str, Record]:
 
 @lru_cache(maxsize=16)
 def _latest(path: Path, inode: int, changed: int, size: int) -> Mapping[str, Record]:
-    return MappingProxyType({record.id: record for record in read_records(path)})
+    if not record_cache.worth(path):
+        return MappingProxyType({record.id: record for record in read_records(path)})
+    before = of_file(path)
+    kept = record_cache.recall(path, before)
+    if kept is not None:
+        return MappingProxyType({fields[0]: Record(*fields) for fields in kept})
+    found = {record.id: record for record in read_records(path)}
+    if of_file(path) == before:  # nothing was added while it was read
+        record_cache.keep(path, before, map(_fields, found.values()))
+    return MappingProxyType(found)
+
+
+def _fields(one: Record) -> record_cache.Fields:
+    return one.id, one.image, one.group, one.key, one.rules, one.reply, one.counts, one.sealed
 
 
 class Journal:

@@ -104,7 +104,7 @@ class Task(ABC):
     headline: ClassVar[str]
     version: ClassVar[str] = "1"
     whole: ClassVar[str] = "all"
-    summary: ClassVar[Sequence[tuple[str, str]]] = ()
+    summary: Sequence[tuple[str, str]] = ()
 
     outside: bool = False
     """Whether its files may name images outside the data folder (``--allow-outside``)."""

@@ -17,15 +17,20 @@ from harness.types import Answer, Counts, Sample, Task
 PER_CLASS = frozenset({"caltech101", "pets", "flowers", "fgvc_aircraft"})
 """Sets whose convention is the mean over classes (arXiv 2103.00020, appendix A), under clip-benchmark's names."""
 
+FORGETTING = ("cifar10", "cifar100", "imagenet1k", "eurosat", "gtsrb", "stl10")
+"""The sets of the paper's Table 3 (arXiv 2410.03176), under the names that clip-benchmark gives them."""
+GROUPS = {"forgetting": FORGETTING}
+
 
 @task("zero-shot")
 class ZeroShot(Task):
     """The share of images whose class name is more similar than every other's: what fine-tuning must not lose.
 
     Reads class folders, ``zero_shot/CLASS/*.jpg`` or ``zero_shot/SET/CLASS/*.jpg`` (the set is the group; ``sets``
-    chooses some, A,B). The caption is ``zero_shot/template.txt``, or "a photo of a {}."; an underscore in a folder's
-    name reads as a space. A set's ``classnames.txt`` and ``templates.txt`` say otherwise; several templates are an
-    ensemble. ``average`` is over sets, each by its own convention (accuracy, or the mean over classes).
+    chooses some, A,B, or ``forgetting``: the six of the paper's Table 3). The caption is ``zero_shot/template.txt``,
+    or "a photo of a {}."; an underscore in a folder's name reads as a space. A set's ``classnames.txt`` and
+    ``templates.txt`` say otherwise; several templates are an ensemble. ``average`` is over sets, each by its own
+    convention (accuracy, or the mean over classes).
     """
 
     mode, headline, version = "rank", "top1", "2"
@@ -38,7 +43,10 @@ class ZeroShot(Task):
 
     def __init__(self, data: Path, template: str = "", sets: str = "") -> None:
         super().__init__(data)
-        self._sets = [name for name in sets.split(",") if name]
+        named = [name for name in sets.split(",") if name]
+        self._sets = list(dict.fromkeys(one for name in named for one in GROUPS.get(name, (name,))))
+        if len(self._sets) > 1:
+            self.summary = (("", "average"), *((name, "top1") for name in self._sets))
         if template and "{}" not in template:
             raise UsageError(f"zero-shot: the template '{template}' has no {{}} for the class")
         self._template = template
@@ -49,7 +57,10 @@ class ZeroShot(Task):
         found = class_folders.read(root, self._template)
         if unknown := set(self._sets) - {one.name for one in found}:
             have = ", ".join(one.name for one in found)
-            raise DataError(f"{root} holds no set called {', '.join(sorted(unknown))}; there is {have or 'none'}")
+            raise DataError(
+                f"{root} holds no set called {', '.join(sorted(unknown))}; there is {have or 'none'} "
+                "(`ohd-bench data classes` writes one)"
+            )
         for one in found:
             if self._sets and one.name not in self._sets:
                 continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPModel, CLIPVisionModel
 
+from encoders.towers.kept_pixels import KeptPixels
 from encoders.towers.pixels import HubPixels
 from encoders.towers.tokens import Ids, Words
 from encoders.towers.trie import text_features
@@ -37,19 +38,31 @@ class ClipEncoder:
         self._digest = digest_of(model)
         self.model = model.to(devices.device(place), devices.dtype(place.dtype, torch.float32)).eval()
 
-    @torch.no_grad()
+    @functools.cached_property
+    def files(self) -> KeptPixels:
+        """Picture files as the pixels its tower reads, each decoded once."""
+        return KeptPixels(self.pixels)
+
     def encode_images(self, images: Sequence[Image]) -> Tensor:
         """Unit rows [N, D] in float32, one for each image."""
+        return self._rows(images, self.pixels)
+
+    def encode_files(self, paths: Sequence[Path]) -> Tensor:
+        """Unit rows [N, D] in float32, one for each picture file: those of ``encode_images`` to the bit."""
+        return self._rows(paths, self.files)
+
+    @torch.no_grad()
+    def _rows(self, pictures: Sequence[Any], pixels: Callable[[Sequence[Any]], Tensor]) -> Tensor:
         weight = self.model.visual_projection.weight
         step = devices.batch_size(self.place, gpu=128, cpu=16)
         with fast_linear(weight.device, weight.dtype):
             rows = [
                 self.model.visual_projection(
                     self.model.vision_model(
-                        pixel_values=self.pixels(images[i : i + step]).to(weight.device, weight.dtype)
+                        pixel_values=pixels(pictures[i : i + step]).to(weight.device, weight.dtype)
                     ).pooler_output
                 )
-                for i in range(0, len(images), step)
+                for i in range(0, len(pictures), step)
             ]
         return unit(rows, weight.shape[0], self.spec)
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from harness.captions import Captions, annotated, labelled
 from harness.errors import DataError, UsageError
-from harness.images import ImageError, check, find, open_image
+from harness.images import check, find
 from harness.rows import Row, rows
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    pass
 
 FOLDERS = ("coco", "train2014", "train2017", "val2014", "val2017", "flickr30k", "flickr", "nocaps", "images")
 
@@ -62,14 +62,6 @@ def _pair(data: Path, found: Captions) -> Pair:
 def _image(data: Path, name: str) -> Path:
     root = data / "ohd_caps" / "images"
     return find(name, root, *(place / folder for place in (root, data) for folder in FOLDERS))
-
-
-def opened(path: Path) -> Image:
-    """The image in RGB; DataError where its file is corrupt."""
-    try:
-        return open_image(path)
-    except ImageError as error:
-        raise DataError(str(error)) from error
 
 
 def chosen(found: Sequence[Pair], fraction: float, most: int, seed: int) -> list[Pair]:

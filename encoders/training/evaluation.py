@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from encoders.towers.clip_encoder import ClipEncoder
-from encoders.training.dataset import Pair, opened
+from encoders.training.dataset import Pair
 from harness import class_folders
 from harness.errors import DataError, UsageError
 
@@ -25,7 +25,7 @@ def ohd_accuracy(encoder: ClipEncoder, found: Sequence[Pair], go_on: Check) -> f
     for start in range(0, len(found), AT_ONCE):
         go_on()
         some = found[start : start + AT_ONCE]
-        image_BD = encoder.encode_images([opened(pair.image) for pair in some])
+        image_BD = encoder.encode_files([pair.image for pair in some])
         text_TD = encoder.encode_texts([text for pair in some for text in pair.captions])
         texts = text_TD.split([len(pair.captions) for pair in some])  # type: ignore[no-untyped-call]
         for image_D, text_KD in zip(image_BD, texts, strict=True):
@@ -52,7 +52,7 @@ class ZeroShot:
         for start in range(0, len(self.pictures), AT_ONCE):
             go_on()
             some = self.pictures[start : start + AT_ONCE]
-            score_BC = encoder.encode_images([opened(path) for path, _ in some]) @ text_CD.T
+            score_BC = encoder.encode_files([path for path, _ in some]) @ text_CD.T
             own_B1 = score_BC.gather(1, torch.tensor([[number] for _, number in some]))
             right += int(((score_BC >= own_B1).sum(1) == 1).sum())
         return 100 * right / len(self.pictures)
@@ -62,7 +62,7 @@ class ZeroShot:
 def patches(encoder: ClipEncoder, images: Sequence[Path]) -> Tensor:
     """What an LVLM would read of these images: the patch tokens of the last hidden state but one."""
     weight = encoder.model.visual_projection.weight
-    pixels = encoder.pixels([opened(path) for path in images]).to(weight.device, weight.dtype)
+    pixels = encoder.files(images).to(weight.device, weight.dtype)
     states = encoder.model.vision_model(pixel_values=pixels, output_hidden_states=True).hidden_states
     return states[-2][:, 1:].float().cpu()  # type: ignore[no-any-return]
 

@@ -8,11 +8,9 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-import torch
-
 from encoders.towers.clip_encoder import ClipEncoder
 from encoders.training import negatives
-from encoders.training.dataset import Order, Pair, opened
+from encoders.training.dataset import Order, Pair
 from encoders.training.hard_negatives import Hard
 from encoders.training.step import Batch
 from harness.errors import UsageError
@@ -56,18 +54,18 @@ class Feed:
 
     def __call__(self, first: int) -> Iterator[list[Batch]]:
         """The batches of each step from ``first`` on; the next one is read while this one is computed."""
-        with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(READERS) as readers:
+        with ThreadPoolExecutor(1) as ahead:
             coming: Future[list[Batch]] | None = None
             for step in range(first, self.steps):
-                batches = coming.result() if coming else self._step(step, readers)
-                coming = ahead.submit(self._step, step + 1, readers) if step + 1 < self.steps else None
+                batches = coming.result() if coming else self._step(step)
+                coming = ahead.submit(self._step, step + 1) if step + 1 < self.steps else None
                 yield batches
 
-    def _step(self, step: int, readers: ThreadPoolExecutor) -> list[Batch]:
+    def _step(self, step: int) -> list[Batch]:
         first = step * self.recipe.accumulate
-        return [self._batch(number, readers) for number in range(first, first + self.recipe.accumulate)]
+        return [self._batch(number) for number in range(first, first + self.recipe.accumulate)]
 
-    def _batch(self, number: int, readers: ThreadPoolExecutor) -> Batch:
+    def _batch(self, number: int) -> Batch:
         recipe = self.recipe
         mine = self._share(self.order[number])
         captions = [
@@ -80,10 +78,9 @@ class Feed:
             choice = Random(f"replay/{recipe.seed}/{number}")
             captions += [[choice.choice(pair.captions)] for pair in extra]
             pairs += extra
-        images = list(readers.map(lambda pair: opened(pair.image), pairs))
         flat = iter(self.encoder.words([text for row in captions for text in row]))  # type: ignore[misc]
         ids = [[next(flat) for _ in row] for row in captions]
-        return Batch(torch.as_tensor(self.encoder.pixels(images)), ids, len(mine))
+        return Batch(self.encoder.files([pair.image for pair in pairs], READERS), ids, len(mine))
 
     def _share(self, numbers: list[int]) -> list[int]:
         start, end = (len(numbers) * process // self.world for process in (self.process, self.process + 1))

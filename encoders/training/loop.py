@@ -53,7 +53,7 @@ class TrainingRun:
         # The looker is never trained: it takes the weights of the moment, looks at the dev rows and is what is saved.
         self.looker = towers.base(recipe.base, str(self.accelerator.device))
         assert self.looker.words
-        found = material.read(recipe, root, self.looker.words)
+        found = material.read(recipe, root, self.looker.words, self.looker.files)
         place = self.accelerator.process_index, self.accelerator.num_processes
         self.feed = Feed(recipe, self.looker, found.rows, found.replay, place)
         self.recipe = self._as_done(recipe)

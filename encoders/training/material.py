@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -50,8 +50,11 @@ class Material:
                 yield f"{part}: " + ", ".join(f"{often} {what}" for what, often in counts.items())
 
 
-def read(recipe: Training, root: Path, words: Words) -> Material:
-    """The material of this recipe; DataError where a file or a picture is missing or cannot be read."""
+def read(recipe: Training, root: Path, words: Words, known: Container[str] = ()) -> Material:
+    """The material of this recipe; DataError where a file or a picture is missing or cannot be read.
+
+    Pictures whose SHA-256 is ``known`` were decoded before.
+    """
     fence = None if recipe.allow_outside else root
     rows = dataset.chosen(dataset.pairs(root, "train", fence), recipe.fraction, recipe.max_samples, recipe.seed)
     rows = dataset.shuffled(rows, recipe.seed) if recipe.shuffle_images else rows
@@ -64,9 +67,9 @@ def read(recipe: Training, root: Path, words: Words) -> Material:
         ids, cut = _tokens([text for pair in pairs for text in pair.captions], words)
         noted[part]["captions cut to what the text tower reads"] = cut
         total.update(ids.encode())
-        total.update(digest.of_json(pictures([pair.image for pair in pairs])).encode())
+        total.update(digest.of_json(pictures([pair.image for pair in pairs], known)).encode())
     if watched:
-        seen = pictures([path for path, _ in watched.pictures])
+        seen = pictures([path for path, _ in watched.pictures], known)
         total.update(digest.of_json([watched.texts, [number for _, number in watched.pictures], seen]).encode())
     noted = {part: {what: often for what, often in counts.items() if often} for part, counts in noted.items()}
     return Material(rows, dev, replay, watched, noted, total.hexdigest())
@@ -98,10 +101,14 @@ def _tokens(texts: Sequence[str], words: Words) -> tuple[str, int]:
     return total.hexdigest(), words.cut(full) if full else 0
 
 
-def pictures(paths: Sequence[Path]) -> list[str]:
-    """SHA-256 of each picture's file, each decoded once; DataError where some cannot be, with their number."""
+def pictures(paths: Sequence[Path], known: Container[str] = ()) -> list[str]:
+    """SHA-256 of each picture's file, each decoded once where it is not ``known``.
+
+    DataError where some cannot be decoded, with their number.
+    """
+    once = list(dict.fromkeys(paths))
     with ThreadPoolExecutor(READERS) as readers:
-        found = dict(zip(once := list(dict.fromkeys(paths)), readers.map(_examined, map(_stamped, once)), strict=True))
+        found = dict(zip(once, readers.map(lambda path: _examined(_stamped(path), known), once), strict=True))
     broken = [error for error in found.values() if isinstance(error, ImageError)]
     if broken:
         more = f" (and {len(broken) - 1} more of {len(found)} pictures)" if len(broken) > 1 else ""
@@ -114,11 +121,21 @@ def _stamped(path: Path) -> tuple[Path, int, int]:
     return path, found.st_size, found.st_mtime_ns
 
 
-@lru_cache(maxsize=1_000_000)
-def _examined(picture: tuple[Path, int, int]) -> str | ImageError:
+def _examined(picture: tuple[Path, int, int], known: Container[str]) -> str | ImageError:
     """The digest of the picture's file as it lies there now, or why it cannot be read."""
+    of = _digest(picture)
+    return of if of in known else _decodable(picture)
+
+
+@lru_cache(maxsize=1_000_000)
+def _digest(picture: tuple[Path, int, int]) -> str:
+    return digest.of_file(picture[0])
+
+
+@lru_cache(maxsize=1_000_000)
+def _decodable(picture: tuple[Path, int, int]) -> str | ImageError:
     try:
         open_image(picture[0])
     except ImageError as error:
         return error
-    return digest.of_file(picture[0])
+    return _digest(picture)

@@ -14,7 +14,7 @@ from harness.asking.opening import See
 from harness.errors import UsageError
 from harness.images import open_image
 from harness.kept_runs import runs
-from harness.stats import Difference, Estimate, compared, paired_tallies
+from harness.stats import Difference, Estimate, compared, of_both, paired_tallies
 from harness.store import Run
 from harness.types import Sample, Task
 
@@ -70,10 +70,11 @@ def image_dependent(run: Run, control: Run, task: Task) -> dict[tuple[str, str],
     helps makes it negative.
     """
     pairs = paired_tallies(run.records(task.name), control.records(task.name))
+    drawn = of_both({group: (unseen, seen) for group, (seen, unseen) in pairs.items()})
     return {
         (group, name): ImageDependent(score, without, part)
         for group, (seen, unseen) in pairs.items()
-        for name, (without, score, part) in compared(task.metrics_of(group), unseen, seen).items()
+        for name, (without, score, part) in compared(task.metrics_of(group), unseen, seen, drawn=drawn[group]).items()
         if part.value == part.value
     }
 

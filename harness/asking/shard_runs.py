@@ -77,7 +77,7 @@ def merge(run: Run) -> int:
             held.enter_context(part.writing())
         came = sum(_read_back(run, part) for part in found)
     if found:
-        entries = {name: _stands(run, name, entry) for name, entry in run.manifest()["tasks"].items()}
+        entries = {name: stands(run, name, entry) for name, entry in run.manifest()["tasks"].items()}
         done = all(entry["scored"] == entry["expected"] for entry in entries.values())
         now = datetime.now(UTC).isoformat(timespec="seconds")
         run.update(tasks=entries, status="complete" if done else "partial", finished=now)
@@ -113,7 +113,7 @@ def _adds(record: Record, there: Record | None) -> bool:
     return record != there and (record.scored or not there.scored)
 
 
-def _stands(run: Run, name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+def stands(run: Run, name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     """The task's entry with how it stands now."""
     kept = list(latest(run.records_path(name)).values())
     scored = sum(record.scored for record in kept)

@@ -89,13 +89,14 @@ def build(options: BuildOptions, ticking: Ticking) -> Built:
         claim.claim(options.out / "build.json", options.identity(), "build")
         lexicon, pictures, left_out = _gather(options)
         blocks = _blocks(options, lexicon, pictures)
-        kept, failed = _written(options, lexicon, blocks, ticking)
-        left_out.update(failed)
-        if not kept:
+        written = _written(options, lexicon, blocks, ticking)
+        left_out.update(written.left_out)
+        if not written.names:
             raise DataError(f"no row could be written: {_told(left_out)}")
-        rows = _put(options, kept)
-        leak = _leak(kept, options.seed)
-        built = Built(options.out, rows, dict(left_out), leak, sampler.statistics(kept), time.monotonic() - began)
+        rows = _put(options, written)
+        leak = _leak(written, options.seed)
+        statistics = sampler.statistics(written.rows())
+        built = Built(options.out, rows, dict(left_out), leak, statistics, time.monotonic() - began)
         card.write(options, built)
         return built
 
@@ -152,21 +153,34 @@ def _blocks(options: BuildOptions, lexicon: Lexicon, pictures: Sequence[Picture]
     return [Block(n // size, tuple(pairs[n : n + size])) for n in range(0, len(pairs), size)]
 
 
-def _written(
-    options: BuildOptions, lexicon: Lexicon, blocks: Sequence[Block], ticking: Ticking
-) -> tuple[list[dict[str, Any]], Counter[str]]:
-    """Every row of every block, those of an earlier command read back; and why pictures have none."""
+@dataclass(frozen=True)
+class Written:
+    """What the blocks hold: the pictures that have a row, in order, and why others have none."""
+
+    blocks: tuple[Path, ...]
+    names: tuple[str, ...]
+    left_out: Mapping[str, int]
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Every row, a block in memory at a time: there may be hundreds of thousands."""
+        for block in self.blocks:
+            yield from json.loads(block.read_text(encoding="utf-8"))["rows"]
+
+
+def _written(options: BuildOptions, lexicon: Lexicon, blocks: Sequence[Block], ticking: Ticking) -> Written:
+    """Every block on the disk, those of an earlier command as they are."""
     todo = [block for block in blocks if not _place(options, block.number).is_file()]
     with ticking("write captions", sum(len(block.pictures) for block in todo)) as tick:
         for number in _each(options, lexicon, todo):
             tick(number)
-    rows: list[dict[str, Any]] = []
+    places = tuple(_place(options, block.number) for block in blocks)
+    names: list[str] = []
     failed: Counter[str] = Counter()
-    for block in blocks:
-        kept = json.loads(_place(options, block.number).read_text(encoding="utf-8"))
-        rows += kept["rows"]
+    for place in places:
+        kept = json.loads(place.read_text(encoding="utf-8"))
+        names += [str(row["file_path"]) for row in kept["rows"]]
         failed.update(kept["left_out"])
-    return rows, failed
+    return Written(places, tuple(names), failed)
 
 
 def _each(options: BuildOptions, lexicon: Lexicon, blocks: Sequence[Block]) -> Iterator[int]:
@@ -205,32 +219,32 @@ def _write_block(work: tuple[BuildOptions, Lexicon, Block]) -> int:
     return len(block.pictures)
 
 
-def _put(options: BuildOptions, rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+def _put(options: BuildOptions, written: Written) -> dict[str, int]:
     """The files of each split with the pictures they name; how many rows each has."""
     where = {path.name: path for path in options.images.rglob("*") if path.suffix.lower() in PICTURES}
-    looks = {str(row["file_path"]): output.look(where[str(row["file_path"])]) for row in rows}
+    looks = {name: output.look(where[name]) for name in written.names}
     group = output.groups({name: look for name, look in looks.items() if look is not None})
     place = output.picture_placer(options.link)
-    splits: dict[str, list[Mapping[str, Any]]] = {name: [] for name in options.splits}
-    for row in rows:
-        name = str(row["file_path"])
-        if name in group:  # a picture that cannot be read has no row
-            splits[output.split_of(group[name], options.splits, options.seed)].append(row)
-            place(where[name], options.out / "ohd_caps" / "images" / name)
-    for split, own in splits.items():
-        if own:
-            output.write_split(options.out / "ohd_caps", split, options.name, own)
-    return {split: len(own) for split, own in splits.items()}
+    with output.SplitFiles(options.out / "ohd_caps", options.name) as files:
+        for row in written.rows():
+            name = str(row["file_path"])
+            if name in group:  # a picture that cannot be read has no row
+                files.add(output.split_of(group[name], options.splits, options.seed), row)
+                place(where[name], options.out / "ohd_caps" / "images" / name)
+    return {split: files.rows[split] for split in options.splits}
 
 
-def _leak(rows: Sequence[Mapping[str, Any]], seed: int, most: int = 2000) -> Leak:
+def _leak(written: Written, seed: int, most: int = 2000) -> Leak:
     """What the whole tells a reader of texts alone, measured on at most 2,000 of its rows."""
     from random import Random
 
     from harness.building.deleak import Choice, measure
 
-    some = Random(f"leak/{seed}").sample(list(rows), min(most, len(rows)))
-    return measure([Choice(*_read_back(row)) for row in some])
+    many = len(written.names)
+    drawn = Random(f"leak/{seed}").sample(range(many), min(most, many))
+    wanted = frozenset(drawn)
+    kept = {at: row for at, row in enumerate(written.rows()) if at in wanted}
+    return measure([Choice(*_read_back(kept[at])) for at in drawn])
 
 
 def _read_back(row: Mapping[str, Any]) -> tuple[Draft, str, list[str]]:

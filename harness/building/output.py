@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from PIL import Image
 
@@ -65,16 +66,48 @@ def split_of(group: str, shares: Mapping[str, float], seed: int) -> str:
     return list(shares)[-1]
 
 
-def write_split(folder: Path, split: str, name: str, annotations: Sequence[Mapping[str, Any]]) -> None:
-    """The annotations and the label file of one split, under the names by which task and trainer find them."""
-    _lines(folder / split / f"{name}_annotations.json", annotations)
-    labels = [shuffled(row, str(row["file_path"])) for row in annotations]
-    if split == "test":
-        _lines(folder / split / f"{name}_out_label.json", labels)
-        return
-    masked = ({**row, "valid_caption": [1] * len(row["caption"])} for row in labels)
-    start = "" if name == "coco" else f"{name}_"
-    _lines(folder / split / f"{start}{split}_data.json", masked)
+class SplitFiles:
+    """The annotations and label files of every split, row by row, under the names that task and trainer read.
+
+    Leaving it without an error puts them in their places, whole; a split that got no row has none.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder, self._name = folder, name
+        self._drafts: dict[Path, IO[str]] = {}
+        self.rows: Counter[str] = Counter()
+
+    def __enter__(self) -> SplitFiles:
+        return self
+
+    def add(self, split: str, row: Mapping[str, Any]) -> None:
+        """One more annotation of this split, with its 28 captions in a random order in the label file."""
+        start = "" if self._name == "coco" else f"{self._name}_"
+        label: Mapping[str, Any] = shuffled(row, str(row["file_path"]))
+        labels = f"{self._name}_out_label.json"
+        if split != "test":
+            labels, label = f"{start}{split}_data.json", {**label, "valid_caption": [1] * len(label["caption"])}
+        self._write(self._folder / split / f"{self._name}_annotations.json", row)
+        self._write(self._folder / split / labels, label)
+        self.rows[split] += 1
+
+    def _write(self, path: Path, row: Mapping[str, Any]) -> None:
+        if path not in self._drafts:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._drafts[path] = _draft_of(path).open("w", encoding="utf-8")
+        self._drafts[path].write(f"{json.dumps(row, ensure_ascii=False)}\n")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for path, file in self._drafts.items():
+            file.close()
+            if kind is None:
+                _draft_of(path).replace(path)
+            else:
+                _draft_of(path).unlink(missing_ok=True)
+
+
+def _draft_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}")
 
 
 def picture_placer(link: bool) -> Callable[[Path, Path], None]:
@@ -89,10 +122,3 @@ def picture_placer(link: bool) -> Callable[[Path, Path], None]:
         draft.replace(to)
 
     return place
-
-
-def _lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}")
-    draft.write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows), encoding="utf-8")
-    draft.replace(path)

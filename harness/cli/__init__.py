@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 COMMANDS = (
     "run", "merge", "list", "show", "score", "compare", "attribute", "effects", "objects", "report", "encoder", "train",
-    "sweep", "study", "export", "leaderboard", "data", "new", "check", "doctor",
+    "sweep", "study", "export", "leaderboard", "results", "data", "new", "check", "doctor",
 )  # fmt: skip
 """The files that have commands, in the order of ``--help``. They import what is heavy inside their commands."""
 

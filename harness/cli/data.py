@@ -9,12 +9,15 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.options import Json
+
 
 def register(app: typer.Typer) -> None:
     """Add the ``data`` commands, those of other command files included."""
     data = typer.Typer(help="Prepare and examine data.", no_args_is_help=True)
     data.command()(prepare)
     data.command("classes")(classes)
+    data.command("cache")(cache)
     for name in ("score", "artefacts", "datasets", "build_ohd"):
         if importlib.util.find_spec(f"harness.cli.{name}"):
             module = importlib.import_module(f"harness.cli.{name}")
@@ -73,3 +76,24 @@ def classes(
 
     told = class_import.write(source, out, split, prompts)
     tell(f"{told['folder']}: {told['pictures']} pictures in {told['classes']} classes, {told['templates']} templates")
+
+
+def cache(
+    clear: Annotated[
+        list[str] | None, typer.Option(help="Take away what the cache holds of this kind; all is everything.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what the cache folder holds, by kind, or take some of it away; whatever is needed again is made again."""
+    from harness import cached
+    from harness.console import print_json, tell
+    from harness.data import cache_dir
+
+    found = cached.clear(clear) if clear else cached.held()
+    if as_json:
+        rows = [{"kind": one.kind, "about": one.about, "files": one.files, "bytes": one.size} for one in found]
+        print_json({"folder": str(cache_dir()), "cleared": bool(clear), "kinds": rows})
+        return
+    tell(f"{cache_dir()}: " + ("taken away:" if clear else f"{sum(one.size for one in found) / 1e6:.1f} MB"))
+    for one in found:
+        tell(f"  {one.kind:<12} {one.size / 1e6:>10.1f} MB {one.files:>7} files  {one.about}")

@@ -48,11 +48,12 @@ def list_all(as_json: Json = False) -> None:
 def where(names: Names = None, data: DataDir = "data", as_json: Json = False) -> None:
     """Where each data set's files belong in a data folder, and whether they are there."""
     from harness import console
+    from harness.datasets.checking import is_there
     from harness.datasets.manifests import chosen, manifests
 
     root = _root(data, must_exist=False)
     rows = [
-        {"data set": one.text, "file": str(root / file.path), "there": (root / file.path).is_file()}
+        {"data set": one.text, "file": str(root / file.path), "there": is_there(file, root / file.path)}
         for one in map(chosen, names or manifests())
         for file in one.files
     ]

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli.options import Device, Dtype, Include, Json, Out, SpecText, TrainedOut, Verbose
+from harness.cli.options import Device, Dtype, Include, Json, Out, Results, SpecText, TrainedOut, Verbose
 
 Images = Annotated[Path | None, typer.Option(help="A folder of sample images; bundled patterns where none is named.")]
 Count = Annotated[int, typer.Option(min=1, help="How many sample images.")]
@@ -18,8 +18,8 @@ Count = Annotated[int, typer.Option(min=1, help="How many sample images.")]
 
 def register(app: typer.Typer) -> None:
     """Add the ``encoder`` group and ``align``."""
-    group = typer.Typer(help="Look at encoders; check, convert, compare and merge their towers.", no_args_is_help=True)
-    for command in (inspect, check, convert, diff, merge):
+    group = typer.Typer(help="Look at encoders; check, convert, compare, merge, push them.", no_args_is_help=True)
+    for command in (inspect, check, convert, diff, merge, push):
         group.command()(command)
     app.add_typer(group, name="encoder")
     app.command()(align)
@@ -154,6 +154,25 @@ def align(
         if os.environ.get("RANK", "0") == "0":  # one of torchrun's processes tells the result
             told = object_of(folder / stages.RESULT)
             _show(stages.summary(told), as_json, f"ohd-bench run --lvlm {shlex.quote(told['spec'])}")
+
+
+def push(
+    folder: Annotated[Path, typer.Argument(help="An encoder's folder, as train or convert wrote it.")],
+    repo: Annotated[str, typer.Argument(metavar="REPO", help="A model on the Hub, OWNER/NAME; made where absent.")],
+    licence: Annotated[str, typer.Option(help="Its licence, as the Hub spells it: apache-2.0, mit …")] = "",
+    results: Results = Path("results"),
+    private: Annotated[bool, typer.Option("--private", help="Make the repository a private one.")] = False,
+    dry_run: Annotated[Path | None, typer.Option(help="Write what would be pushed to this folder; push none.")] = None,
+    include: Include = None,
+) -> None:
+    """Push an encoder to the Hugging Face Hub, with a card of its recipe and of what runs in --results measured."""
+    from harness import registry
+    from harness.console import tell
+    from harness.export import hub
+
+    registry.load(include or ())
+    parcel = hub.of_encoder(repo, folder, results, licence)
+    tell(parcel.write(dry_run) if dry_run else parcel.push(private))
 
 
 def _encoder(spec: str, device: str, include: list[Path] | None) -> Any:

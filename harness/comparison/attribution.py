@@ -180,7 +180,8 @@ class Attribution:
 def changes(base: Attribution, other: Attribution) -> dict[str, dict[str, Pair]]:
     """Group → metric → base, other and their difference, paired by question, images as clusters."""
     pairs = stats.paired_tallies(base.records, other.records)
-    return {group: stats.compared(METRICS, *pair) for group, pair in pairs.items() if "/" in group}
+    drawn = stats.of_both(pairs)
+    return {group: stats.compared(METRICS, *pair, drawn=drawn[group]) for group, pair in pairs.items() if "/" in group}
 
 
 def auroc(claims: Sequence[Claim], score: NDArray[np.float64]) -> float:

@@ -142,8 +142,10 @@ def _one_task(task: Task, base: AnswerSet, candidate: AnswerSet) -> OneTask:
     lines: list[MetricChange] = []
     readings: dict[str, bias.Reading] = {}
     signal: dict[str, tuple[dict[str, float], dict[str, float]]] = {}
+    drawn = stats.of_both(pairs)
     for group, (before, after) in pairs.items():
-        changes = stats.compared(_finite(task.metrics_of(group), before, after), before, after)
+        chosen = _finite(task.metrics_of(group), before, after)
+        changes = stats.compared(chosen, before, after, drawn=drawn[group])
         lines += [_line(task, group, name, task.metrics_of(group)[name], pair) for name, pair in changes.items()]
         if "balanced_accuracy" in task.metrics_of(group) and before.totals().get("n"):
             gaps = {name: gap for name, (_, _, gap) in changes.items()}
@@ -189,7 +191,7 @@ def _beliefs(
 ) -> tuple[probabilities.Believed, probabilities.Believed] | None:
     """Both sides' p(yes) on the same questions, where both have it and the questions have both answers."""
     both = [
-        (a, replace(b, image=a.image))
+        (a, stats.placed(b, a.image, b.group))
         for a, b in zip(first, second, strict=True)
         if getattr(a.reply, "p_yes", None) is not None and getattr(b.reply, "p_yes", None) is not None
     ]
@@ -222,14 +224,17 @@ def _joint(tasks: Sequence[Task], base: AnswerSet, candidate: AnswerSet) -> Diff
     if len(parts) < 2:
         return None
     images = sorted({record.image for _, *both in parts for records in both for record in records})
-    drawn = stats.weights(len(images))
-    value, spread = 0.0, np.zeros(len(drawn))
-    for metric, before, after in parts:
-        sign = -1.0 if metric.better == "lower" else 1.0
-        tallies = [stats.tally(records, images)[""] for records in (before, after)]
-        value += sign * float(metric(tallies[1].totals()) - metric(tallies[0].totals())) / len(parts)
-        resampled = [np.asarray(metric(one.resampled(drawn)), float) for one in tallies]
-        spread += sign * (resampled[1] - resampled[0]) / len(parts)
+    tallies = {
+        (n, side): stats.tally(records, images)[""]
+        for n, (_, *both) in enumerate(parts)
+        for side, records in enumerate(both)
+    }
+    drawn = stats.resampled(tallies)
+    value, spread = 0.0, np.zeros(stats.RESAMPLES)
+    for n, (metric, *_) in enumerate(parts):
+        sign = (-1.0 if metric.better == "lower" else 1.0) / len(parts)
+        value += sign * float(metric(tallies[n, 1].totals()) - metric(tallies[n, 0].totals()))
+        spread += sign * (np.asarray(metric(drawn[n, 1]), float) - np.asarray(metric(drawn[n, 0]), float))
     return stats.difference(value, spread, len(images))
 
 
@@ -240,7 +245,7 @@ def headline(task: Task) -> tuple[str, str]:
 
 
 def _clustered(records: Iterable[Record]) -> list[Record]:
-    return [replace(record, image=answer_sets.cluster(record.image)) for record in records]
+    return [stats.placed(record, answer_sets.cluster(record.image), record.group) for record in records]
 
 
 def _above(other: str, group: str) -> bool:

@@ -78,8 +78,7 @@ def contrasts(
 ) -> dict[str, Difference]:
     """The signed sum of each metric over the cells, over half their number; images as clusters."""
     first = next(iter(tallies.values()))
-    drawn = stats.weights(len(first.images))
-    resampled = {cell: one.resampled(drawn) for cell, one in tallies.items()}
+    resampled = stats.resampled(tallies)
     half = len(tallies) / 2
     found = {}
     for name, metric in metrics.items():

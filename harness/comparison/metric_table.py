@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from harness.metrics import Metric
-from harness.stats import Difference, Estimate, estimates, paired, paired_tallies, tally
+from harness.stats import Difference, Estimate, Tally, compared, estimates, of_both, paired_tallies, tally
 from harness.store import Record, Run
 from harness.types import Task
 
@@ -26,22 +26,33 @@ class MetricRow:
     differences: tuple[Difference | None, ...]
 
 
-def rows(task: Task, runs: Sequence[Run]) -> list[MetricRow]:
-    """Every metric of a task, for each of these runs. A run that was not asked the task has None."""
+Columns = Collection[tuple[str, str]]
+"""Metrics to look at, as (group, name)."""
+
+
+def rows(task: Task, runs: Sequence[Run], only: Columns | None = None) -> list[MetricRow]:
+    """Every metric of a task (or ``only`` these), for each of these runs; None where a run was not asked the task."""
     records = [run.records(task.name) for run in runs]
-    values = [scores(task, kept) for kept in records]
-    pairs = [
-        paired_tallies(records[0], kept) if n and _same_questions(task, runs[0], runs[n]) else None
+    values = [scores(task, kept, only) for kept in records]
+    gaps = [
+        _differences(task, paired_tallies(records[0], kept), only)
+        if n and _same_questions(task, runs[0], runs[n])
+        else {}
         for n, kept in enumerate(records)
     ]
     found = []
     for group in dict.fromkeys(group for value in values for group in value):
-        for name, metric in task.metrics_of(group).items():
+        for name, metric in _chosen(task, group, only).items():
             each = tuple(value.get(group, {}).get(name) for value in values)
             if any(one and not math.isnan(one.value) for one in each):
-                gaps = tuple(_difference(metric, pair, group) for pair in pairs)
-                found.append(MetricRow(task.name, group, name, metric.better, metric.digits, each, gaps))
+                apart = tuple(one.get((group, name)) for one in gaps)
+                found.append(MetricRow(task.name, group, name, metric.better, metric.digits, each, apart))
     return found
+
+
+def _chosen(task: Task, group: str, only: Columns | None) -> Mapping[str, Metric]:
+    """The metrics of this group that are to be looked at."""
+    return {name: one for name, one in task.metrics_of(group).items() if only is None or (group, name) in only}
 
 
 def _same_questions(task: Task, base: Run, other: Run) -> bool:
@@ -53,22 +64,34 @@ def _same_questions(task: Task, base: Run, other: Run) -> bool:
     return asked[0] == asked[1]  # type: ignore[no-any-return]
 
 
-def scores(task: Task, records: Sequence[Record]) -> dict[str, dict[str, Estimate]]:
-    """Group → metric → value with its interval; the whole is the group ""."""
-    return {group: estimates(task.metrics_of(group), one) for group, one in tally(records).items() if one.n.sum()}
+def scores(task: Task, records: Sequence[Record], only: Columns | None = None) -> dict[str, dict[str, Estimate]]:
+    """Group → metric → value with its interval (of all metrics, or ``only`` these); the whole is the group ""."""
+    chosen = {group: (_chosen(task, group, only), one) for group, one in tally(records).items() if one.n.sum()}
+    return {group: estimates(*both) for group, both in chosen.items() if both[0] or only is None}
 
 
-def _difference(metric: Metric, pair: Mapping[str, Any] | None, group: str) -> Difference | None:
-    if not pair or group not in pair:
-        return None
-    return paired(metric, *pair[group])
+def _differences(
+    task: Task, pairs: Mapping[str, tuple[Tally, Tally]], only: Columns | None
+) -> dict[tuple[str, str], Difference]:
+    """Each metric's difference of a pair, by group and name."""
+    chosen = {group: metrics for group in pairs if (metrics := _chosen(task, group, only))}
+    drawn = of_both({group: pairs[group] for group in chosen})
+    return {
+        (group, name): gap
+        for group, metrics in chosen.items()
+        for name, (_, _, gap) in compared(metrics, *pairs[group], drawn=drawn[group]).items()
+    }
+
+
+def shown(task: Task) -> list[tuple[str, str]]:
+    """The metrics of a short table, as (group, name): the task's own choice, or its headline."""
+    return list(task.summary) or [("", task.headline)]
 
 
 def summary(task: Task, every: Sequence[MetricRow]) -> list[MetricRow]:
-    """The rows of a short table: the task's own choice, or its headline."""
-    wanted = list(task.summary) or [("", task.headline)]
+    """The rows of a short table, in its order."""
     by_name = {(row.group, row.metric): row for row in every}
-    return [by_name[pair] for pair in wanted if pair in by_name]
+    return [by_name[pair] for pair in shown(task) if pair in by_name]
 
 
 def number(value: float, digits: int) -> str:

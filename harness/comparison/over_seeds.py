@@ -134,10 +134,7 @@ def common(groups: Sequence[Group], task: str) -> list[list[list[Record]]]:
     flat = [run for runs in every for run in runs]
     first = {key: r for key, r in flat[0].items() if all(key in run for run in flat)}
     return [
-        [
-            [replace(run[key], image=answer_sets.cluster(r.image), group=r.group) for key, r in first.items()]
-            for run in runs
-        ]
+        [[stats.placed(run[key], answer_sets.cluster(r.image), r.group) for key, r in first.items()] for run in runs]
         for runs in every
     ]
 
@@ -196,13 +193,8 @@ def totals(one: Group, task: Task) -> dict[str, dict[str, np.ndarray]]:
     return tables(runs, sorted({record.image for record in runs[0]}))
 
 
-def mean(one: Group, task: Task, group: str, name: str) -> Figures | None:
-    """The mean of this metric over the group's trainings; None where not all of its runs have answers there."""
-    return mean_of(one, totals(one, task), (group, name), task.metrics_of(group)[name])
-
-
 def mean_of(one: Group, found: Mapping[str, Totals], place: tuple[str, str], metric: Metric) -> Figures | None:
-    """The same from totals that were read before."""
+    """The mean of this metric over the group's trainings, from their ``totals``; None where none are of its place."""
     if place[0] not in found:
         return None
     return methods.crossed([methods.mean(found[place[0]], metric, units) for units in one.units()])

@@ -21,7 +21,8 @@ from harness.types import Answer
 Array = NDArray[np.float64]
 BINS = 10
 RESAMPLES = 2000
-AT_ONCE = 2_000_000
+AT_ONCE = 200_000
+"""Weights at a time: so many stay in the processor's cache from one measure to the next."""
 
 
 @dataclass(frozen=True)
@@ -65,74 +66,95 @@ def _groups(p: Array) -> NDArray[np.int64]:
     return np.flatnonzero(np.r_[True, np.diff(p) != 0])
 
 
-def auroc(one: Believed, weight: Array) -> Array:
-    """The chance that a present object gets the higher p(yes), ties half [W]; ``one`` sorted."""
-    yes_WG, no_WG = _summed(one, weight)
-    below_WG = no_WG.sum(1, keepdims=True) - np.cumsum(no_WG, 1)
-    won = (yes_WG * (below_WG + no_WG / 2)).sum(1)
-    return np.asarray(divide(won, yes_WG.sum(1) * no_WG.sum(1)))
+@dataclass(frozen=True)
+class Sums:
+    """What the answers of each distinct p(yes) weigh [W, G], and all down to it: truth yes, truth no."""
+
+    yes: Array
+    no: Array
+    all_yes: Array
+    all_no: Array
 
 
-def average_precision(one: Believed, weight: Array) -> Array:
-    """Precision at each new threshold weighted by the recall it adds [W]; ``one`` sorted."""
-    yes_WG, no_WG = _summed(one, weight)
-    hits = np.cumsum(yes_WG, 1)
-    precision = np.nan_to_num(divide(hits, hits + np.cumsum(no_WG, 1)))
-    return np.asarray(divide((precision * yes_WG).sum(1), yes_WG.sum(1)))
-
-
-def _summed(one: Believed, weight: Array) -> tuple[Array, Array]:
+def summed(one: Believed, weight: Array) -> Sums:
+    """The sums that several measures share; ``one`` sorted."""
     starts = _groups(one.p)
-    return np.add.reduceat(weight * one.yes, starts, axis=1), np.add.reduceat(weight * ~one.yes, starts, axis=1)
+    yes_WG, no_WG = _by_group(weight * one.yes, starts), _by_group(weight * ~one.yes, starts)
+    return Sums(yes_WG, no_WG, np.cumsum(yes_WG, 1), np.cumsum(no_WG, 1))
 
 
-def brier(one: Believed, weight: Array) -> Array:
+def _by_group(weight: Array, starts: NDArray[np.int64]) -> Array:
+    return weight if len(starts) == weight.shape[1] else np.asarray(np.add.reduceat(weight, starts, axis=1))
+
+
+def _shares(part: Array, whole: Array) -> Array:
+    """part / whole, 0 where nothing is counted."""
+    return np.asarray(np.divide(part, whole, out=np.zeros_like(part), where=whole > 0))
+
+
+def _dot(one: Array, other: Array) -> Array:
+    """The sum of products in each row [W]."""
+    return np.asarray(np.einsum("wg,wg->w", one, other))
+
+
+def auroc(one: Believed, weight: Array, sums: Sums | None = None) -> Array:
+    """The chance that a present object gets the higher p(yes), ties half [W]; ``one`` sorted."""
+    at = sums or summed(one, weight)
+    below_WG = at.all_no[:, -1:] - at.all_no + at.no / 2
+    return np.asarray(divide(_dot(at.yes, below_WG), at.all_yes[:, -1] * at.all_no[:, -1]))
+
+
+def average_precision(one: Believed, weight: Array, sums: Sums | None = None) -> Array:
+    """Precision at each new threshold weighted by the recall it adds [W]; ``one`` sorted."""
+    at = sums or summed(one, weight)
+    precision = _shares(at.all_yes, at.all_yes + at.all_no)
+    return np.asarray(divide(_dot(precision, at.yes), at.all_yes[:, -1]))
+
+
+def brier(one: Believed, weight: Array, sums: Sums | None = None) -> Array:
     """Mean squared distance of p(yes) from the truth [W]."""
     return np.asarray(divide(weight @ (one.p - one.yes) ** 2, weight.sum(1)))
 
 
-def calibration_error(one: Believed, weight: Array) -> Array:
+def calibration_error(one: Believed, weight: Array, sums: Sums | None = None) -> Array:
     """How far p(yes) is from the share of yes, averaged over ten bins of equal width [W]."""
     inside = np.eye(BINS)[np.minimum((one.p * BINS).astype(int), BINS - 1)]
     gap = np.abs(weight @ (inside * (one.p - one.yes)[:, None]))
     return np.asarray(divide(gap.sum(1), weight.sum(1)))
 
 
-def accuracy_at(ratio: float) -> Callable[[Believed, Array], Array]:
+def accuracy_at(ratio: float) -> Callable[..., Array]:
     """Accuracy were the threshold set so that this share of answers is yes: sight without a shift of bias.
 
     Equal values of p(yes) are split in proportion, so that the share is met exactly.
     """
 
-    def accuracy(one: Believed, weight: Array) -> Array:
-        yes_WG, no_WG = _summed(one, weight)
-        both = yes_WG + no_WG
-        want = ratio * both.sum(1, keepdims=True)
-        part = np.clip(divide(want - (np.cumsum(both, 1) - both), np.where(both > 0, both, np.nan)), 0, 1)
-        part = np.nan_to_num(part)
-        right = (part * yes_WG + (1 - part) * no_WG).sum(1)
-        return np.asarray(divide(right, both.sum(1)))
+    def accuracy(one: Believed, weight: Array, sums: Sums | None = None) -> Array:
+        at = sums or summed(one, weight)
+        both, down_to = at.yes + at.no, at.all_yes + at.all_no
+        part = np.clip(_shares(ratio * down_to[:, -1:] - (down_to - both), both), 0, 1)
+        return np.asarray(divide(_dot(part, at.yes) + _dot(1 - part, at.no), down_to[:, -1]))
 
     return accuracy
 
 
-def area_under_risk(one: Believed, weight: Array) -> Array:
+def area_under_risk(one: Believed, weight: Array, sums: Sums | None = None) -> Array:
     """Mean error rate over all coverages, the surest answers first (AURC) [W]; small where doubt marks errors."""
     sure = np.maximum(one.p, 1 - one.p)
     order = np.argsort(-sure, kind="stable")
     starts = _groups(sure[order])
     wrong = ((one.p >= 0.5) != one.yes)[order]
     w = weight[:, order]
-    each, errors = np.add.reduceat(w, starts, axis=1), np.add.reduceat(w * wrong, starts, axis=1)
-    risk = np.nan_to_num(divide(np.cumsum(errors, 1), np.cumsum(each, 1)))
-    return np.asarray(divide((risk * each).sum(1), each.sum(1)))
+    each, errors = _by_group(w, starts), _by_group(w * wrong, starts)
+    down_to = np.cumsum(each, 1)
+    return np.asarray(divide(_dot(_shares(np.cumsum(errors, 1), down_to), each), down_to[:, -1]))
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
     """A measure of p(yes): which way is good and how it is printed."""
 
-    of: Callable[[Believed, Array], Array]
+    of: Callable[..., Array]
     better: str = "higher"
     scale: float = 100.0
     digits: int = 1
@@ -158,11 +180,13 @@ def estimates(
     Every side holds the same answers' truths over the same images.
     """
     images = len(sides[0].images)
-    drawn = stats.weights(images, resamples=resamples)
+    ordered = [side.sorted() for side in sides]
+    alone = [_measured(side, np.ones((1, len(side.p))), chosen) for side in ordered]
+    drawn = [_spreads(side, chosen, resamples) for side in ordered]
     found = {}
     for name, measure in chosen.items():
-        values = [float(measure.of(s.sorted(), np.ones((1, len(s.p))))[0]) * measure.scale for s in sides]
-        spreads = [_spread(s.sorted(), measure, drawn) * measure.scale for s in sides]
+        values = [float(one[name][0]) * measure.scale for one in alone]
+        spreads = [one[name] * measure.scale for one in drawn]
         ends = [stats.interval(spread, images=images) for spread in spreads]
         each = [Estimate(v, low, high, len(s.p), images) for v, (low, high), s in zip(values, ends, sides, strict=True)]
         gaps: list[Difference | None] = [None]
@@ -174,11 +198,20 @@ def estimates(
     return found
 
 
-def _spread(one: Believed, measure: Measure, drawn: NDArray[np.float32]) -> Array:
-    """The measure on each resample, some resamples at a time so that memory stays small."""
+def _measured(one: Believed, weight: Array, chosen: Mapping[str, Measure]) -> dict[str, Array]:
+    """Every measure under these weightings [W]; ``one`` sorted."""
+    sums = summed(one, weight)
+    return {name: measure.of(one, weight, sums) for name, measure in chosen.items()}
+
+
+def _spreads(one: Believed, chosen: Mapping[str, Measure], resamples: int) -> dict[str, Array]:
+    """Every measure on each resample, some resamples at a time so that memory stays small."""
     step = max(1, AT_ONCE // max(1, len(one.p)))
-    parts = [measure.of(one, drawn[i : i + step].astype(np.float64)[:, one.image]) for i in range(0, len(drawn), step)]
-    return np.concatenate(parts)
+    parts = [
+        _measured(one, block.astype(np.float64)[:, one.image], chosen)
+        for block in stats.blocks(len(one.images), resamples, step)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in chosen}
 
 
 def reliability(one: Believed) -> list[dict[str, Any]]:

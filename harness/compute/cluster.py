@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -29,6 +30,7 @@ EVERYWHERE = {
 HERE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Bound to loopback. Else Ray takes 127.0.0.1 for the address that others reach this machine by, and listens on it
 (``resolve_ip_for_localhost`` in ray/_private/services.py, 2.60)."""
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 STORE = 100 * 2**20
 """Bytes of shared memory: what travels on one machine is paths and answers."""
 
@@ -71,7 +73,7 @@ def opened(workers: int, address: str = "") -> Iterator[Cluster]:
     require()
     began = time.monotonic()
     os.environ.update({name: value for name, value in EVERYWHERE.items() if name not in os.environ})
-    if not address:
+    if not address or _host(address) in LOOPBACK:
         os.environ.update(HERE)
     import ray
 
@@ -93,10 +95,19 @@ def opened(workers: int, address: str = "") -> Iterator[Cluster]:
             raise OhdBenchError(f"the Ray cluster was lost ({told}); the same command goes on") from error
 
 
+def _host(address: str) -> str:
+    return address.rpartition(":")[0].strip("[]")
+
+
 def _join(address: str) -> None:
+    from ray._private.services import canonicalize_bootstrap_address
+
     try:
-        _init(address=address)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+        there = canonicalize_bootstrap_address(address) if address == "auto" else address
+        # Ray would go on trying for minutes, and still has a cluster of yesterday written down as this machine's.
+        socket.create_connection((_host(there), int(there.rpartition(":")[2])), timeout=10).close()
+        _init(address=there)
+    except (OSError, RuntimeError, ValueError, OverflowError) as error:
         told = (str(error).strip().splitlines() or ["no word of why"])[0]
         raise UsageError(f"--ray {address}: no cluster can be joined there: {told}") from error
 

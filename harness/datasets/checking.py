@@ -68,7 +68,7 @@ def finding(file: PublishedFile, manifest: Manifest, notes: Notes) -> Finding:
     """How one file stands, and where it is not as published, in what way."""
     path = notes.root / file.path
     part = path.with_name(f"{path.name}.part")
-    if not path.is_file():
+    if not is_there(file, path):
         half = f"half fetched ({part.stat().st_size:,} bytes)" if part.is_file() else "missing"
         return Finding(file, False, half)
     return Finding(file, True, _wrong(file, manifest, path, notes))
@@ -84,20 +84,52 @@ def _wrong(file: PublishedFile, manifest: Manifest, path: Path, notes: Notes) ->
         return f"is half-written: {size:,} of {file.size:,} bytes"
     if file.size and size > file.size:
         return f"is too long: {size:,} bytes, not {file.size:,}"
-    return f"differs: SHA-256 is not {file.sha256[:12]}…" if file.sha256 else f"has not the {file.rows:,} rows of it"
+    if file.sha256:
+        return f"differs: SHA-256 is not {file.sha256[:12]}…"
+    if file.suffix:
+        return f"holds {rows_of(path, file.suffix):,} {file.suffix} files, not {file.rows:,}"
+    return f"differs: MD5 is not {file.md5[:12]}…" if file.md5 else f"has not the {file.rows:,} rows of it"
+
+
+def is_there(file: PublishedFile, path: Path) -> bool:
+    """Whether something lies in the place of this file, or of this folder."""
+    return path.is_dir() if file.suffix else path.is_file()
 
 
 def is_it(file: PublishedFile, path: Path, notes: Notes) -> bool:
     """Whether this is the published file: by its digest, or where none is known by its number of rows."""
     if file.sha256:
         return path.stat().st_size == file.size and notes.digest(path) == file.sha256
-    return rows_of(path) == file.rows
+    return holds(file, path)
 
 
-def rows_of(path: Path) -> int:
-    """The number of lines that hold something."""
+def holds(file: PublishedFile, path: Path) -> bool:
+    """Whether this is a published file (or folder) of which no SHA-256 is known: by its MD5, or its number of rows."""
+    return digest.md5_of_file(path) == file.md5 if file.md5 else rows_of(path, file.suffix) == file.rows
+
+
+def rows_of(path: Path, suffix: str = "") -> int:
+    """The items of a JSON list (or of ``images``, as Karpathy's files have it), else the lines that hold something.
+
+    Of a folder the number of files of this suffix, in it or below.
+    """
+    if suffix:
+        return sum(one.is_file() for one in path.rglob(f"*{suffix}"))
     with path.open("rb") as lines:
-        return sum(bool(line.strip()) for line in lines)
+        first = next((line.strip() for line in lines if line.strip()), b"")
+        number = bool(first) + sum(bool(line.strip()) for line in lines)
+    if first[:1] == b"[" or (number == 1 and b'"images"' in first):
+        return _items(path)
+    return number
+
+
+def _items(path: Path) -> int:
+    try:
+        told = json.loads(path.read_bytes())
+    except ValueError:
+        return 0
+    listed = told.get("images") if isinstance(told, dict) else told
+    return len(listed) if isinstance(listed, list) else 0
 
 
 def versions(root: Path, names: Iterable[Manifest]) -> dict[str, str]:
@@ -105,7 +137,7 @@ def versions(root: Path, names: Iterable[Manifest]) -> dict[str, str]:
     notes = Notes.of(root)
     found = {}
     for manifest in names:
-        there = [one for one in manifest.files if (root / one.path).is_file() and is_it(one, root / one.path, notes)]
+        there = [one for one in manifest.files if is_there(one, root / one.path) and is_it(one, root / one.path, notes)]
         if there:
             found[manifest.name] = next((one.version for one in there if one.version), manifest.version)
     return found

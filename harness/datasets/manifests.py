@@ -18,7 +18,9 @@ FOLDER = Path(__file__).parent / "files"
 class PublishedFile:
     """A file as its authors publish it; ``path`` is where it belongs in a data folder.
 
-    Where no digest is known (""), ``rows`` tells one version from another. ``version`` is "" where there is only one.
+    Where no SHA-256 is known (""), ``md5`` does, or ``rows`` alone, the number of its rows, tells one version from
+    another. ``version`` is "" where there is only one. With a ``suffix`` it is a folder that holds ``rows`` files of
+    this suffix, with the pictures among them. Of an archive at its ``urls`` it is the ``member``.
     """
 
     path: str
@@ -26,7 +28,10 @@ class PublishedFile:
     version: str = ""
     size: int = 0
     sha256: str = ""
+    md5: str = ""
     rows: int = 0
+    suffix: str = ""
+    member: str = ""
     urls: Sequence[str] = ()
 
 

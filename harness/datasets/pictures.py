@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from harness import registry
@@ -72,10 +73,16 @@ def _key(name: str) -> str:
 
 
 def put(chosen: Chosen, root: Path, source: Mapping[str, Sequence[Path]], place: Place) -> tuple[int, list[Path]]:
-    """Puts the pictures that are missing where the tasks look; how many, and those of the source that are damaged."""
+    """Puts the pictures that are missing where the tasks look; how many, and those of the source that are damaged.
+
+    Where several that are asked about share a name, and are not one picture of several data sets, a picture of the
+    source has to lie in folders of the same names.
+    """
     number, damaged = 0, []
-    for path in album(chosen, root).missing:
-        found = _likest(path, source.get(_key(path.name), ()))
+    seen = album(chosen, root)
+    depth = {} if chosen.manifest.shared_pictures else _depths(seen.needed)
+    for path in seen.missing:
+        found = _likest(path, source.get(_key(path.name), ()), depth.get(path, 1))
         if found is None:
             continue
         if not readable(found):
@@ -86,14 +93,28 @@ def put(chosen: Chosen, root: Path, source: Mapping[str, Sequence[Path]], place:
     return number, damaged
 
 
-def _likest(path: Path, candidates: Sequence[Path]) -> Path | None:
-    """The candidate whose folders are called most alike, from the file upwards."""
+def _depths(paths: Iterable[Path]) -> dict[Path, int]:
+    """How many names, from the file upwards, tell each of these from all others."""
+    found: dict[Path, int] = {}
+    left, depth = list(paths), 1
+    while left:
+        tails: dict[tuple[str, ...], list[Path]] = defaultdict(list)
+        for path in left:
+            tails[(*path.parts[-depth:-1], _key(path.name))].append(path)
+        found |= {same[0]: depth for same in tails.values() if len(same) == 1 or depth >= len(same[0].parts)}
+        left = [path for same in tails.values() for path in same if path not in found]
+        depth += 1
+    return found
+
+
+def _likest(path: Path, candidates: Sequence[Path], least: int) -> Path | None:
+    """The candidate whose folders are called most alike, from the file upwards; of at least so many equal names."""
 
     def alike(one: Path) -> int:
-        pairs = zip(reversed(one.parts), reversed(path.parts), strict=False)
-        return next((n for n, (a, b) in enumerate(pairs) if a != b), 0)
+        pairs = zip(reversed(one.parts[:-1]), reversed(path.parts[:-1]), strict=False)
+        return 1 + sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
-    return max(candidates, key=alike, default=None)
+    return max((one for one in candidates if alike(one) >= least), key=alike, default=None)
 
 
 def _target(chosen: Chosen, root: Path, path: Path) -> Path:

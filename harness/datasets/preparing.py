@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness import digest
-from harness.datasets import checking, pictures
+from harness.datasets import archives, checking, pictures
 from harness.datasets.fetching import fetch, offline
 from harness.datasets.manifests import Chosen, PublishedFile, other_versions
 from harness.errors import DataError, UsageError
@@ -39,11 +41,27 @@ class Source:
     link: bool = False
 
     @classmethod
-    def of(cls, folder: Path, link: bool = False) -> Source:
-        """Everything below this folder; DataError where there is none."""
-        if not folder.is_dir():
-            raise DataError(f"--from {folder} is not a folder")
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
+    @contextmanager
+    def opened(cls, folder: Path, root: Path, link: bool = False) -> Iterator[Source]:
+        """Everything below this folder (or in this archive), and in the archives there; DataError where there is none.
+
+        Archives are unpacked beside the data (``root``) as long as the source is open.
+        """
+        if not folder.is_dir() and not (folder.is_file() and archives.is_archive(folder)):
+            raise DataError(f"--from {folder} is neither a folder nor an archive ({', '.join(archives.ENDS)})")
+        files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else [folder]
+        packed = [path for path in files if archives.is_archive(path)]
+        if not packed:
+            yield cls._of(folder, files, link)
+            return
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=root) as scratch:
+            for n, archive in enumerate(packed):
+                files += archives.unpack(archive, Path(scratch) / str(n))
+            yield cls._of(folder, files, link)
+
+    @classmethod
+    def _of(cls, folder: Path, files: Sequence[Path], link: bool) -> Source:
         sizes, names = defaultdict(list), defaultdict(list)
         for path in files:
             sizes[path.stat().st_size].append(path)
@@ -51,15 +69,28 @@ class Source:
         return cls(folder, sizes, names, pictures.index(files), link)
 
     def find(self, file: PublishedFile) -> Path | None:
-        """The file with this content, wherever it lies and whatever it is called."""
+        """The file with this content, wherever it lies and whatever it is called; a folder by its name."""
         if file.sha256:
             return next((one for one in self.by_size.get(file.size, ()) if digest.of_file(one) == file.sha256), None)
-        return next(
-            (one for one in self.by_name.get(Path(file.path).name, ()) if checking.rows_of(one) == file.rows), None
-        )
+        return next((one for one in self._called(file) if checking.holds(file, one)), None)
+
+    def _called(self, file: PublishedFile) -> Sequence[Path]:
+        """What has this file's name; the folders of this name, where it is one."""
+        name = Path(file.path).name
+        if not file.suffix:
+            return self.by_name.get(name, ())
+        above = {one for paths in self.by_name.values() for path in paths for one in path.parents if one.name == name}
+        return sorted(one for one in above if one.is_dir())
 
     def place(self, found: Path, to: Path) -> None:
-        """Copies the file, or links it (a hard link, so that it lies inside the data folder); whole or not at all."""
+        """Copies the file, or links it (a hard link, so that it lies inside the data folder); whole or not at all.
+
+        Of a folder every file, each in its place below.
+        """
+        if found.is_dir():
+            for path in sorted(path for path in found.rglob("*") if path.is_file()):
+                self.place(path, to / path.relative_to(found))
+            return
         to.parent.mkdir(parents=True, exist_ok=True)
         draft = to.with_name(f".{to.name}.{os.getpid()}")
         draft.unlink(missing_ok=True)
@@ -116,16 +147,34 @@ def _put_file(
         done.wrong.append(f"{file.path}: {chosen.manifest.where or 'no server has it; use --from DIR'}")
         return
     try:
-        fetch(urls, target, file.sha256, lambda path: not file.rows or checking.rows_of(path) == file.rows)
+        if file.member and not mirrors:
+            _fetch_member(urls, file, root)
+        else:
+            fetch(urls, target, file.sha256, lambda path: bool(file.sha256) or checking.holds(file, path))
         done.placed += 1
     except DataError as error:
         done.wrong.append(str(error))
 
 
+def _fetch_member(urls: Sequence[str], file: PublishedFile, root: Path) -> None:
+    """Fetches the archive, beside the data, and puts the one file of it in place; DataError where it is another."""
+    archive = root / f".{Path(urls[0]).name}"
+    fetch(urls, archive)
+    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=root) as scratch:
+        archives.unpack(archive, Path(scratch))
+        found = Path(scratch) / file.member
+        if not found.is_file() or not checking.holds(file, found):
+            raise DataError(f"{file.path}: {urls[0]} holds no such file as is published")
+        (root / file.path).parent.mkdir(parents=True, exist_ok=True)
+        found.replace(root / file.path)
+    archive.unlink()
+
+
 def _not_found(source: Source, file: PublishedFile) -> str:
     alike = source.by_name.get(Path(file.path).name, ())
     if not alike:
-        return f"{file.path}: {source.folder} has no file of this content"
+        what = "folder of this name and number of files" if file.suffix else "file of this content"
+        return f"{file.path}: {source.folder} has no {what}"
     size = alike[0].stat().st_size
     what = f"{size:,} of {file.size:,} bytes" if file.size and size != file.size else "its bytes are others"
     return f"{file.path}: {alike[0]} is not the published file ({what})"

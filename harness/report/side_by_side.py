@@ -13,6 +13,7 @@ from rich.text import Text
 from harness.asking import available
 from harness.comparison import metric_table
 from harness.result import Result
+from harness.scoring import published
 from harness.store import Run
 from harness.types import Task
 
@@ -36,6 +37,10 @@ class SideBySide(Result):
     @cached_property
     def _every(self) -> dict[str, list[metric_table.MetricRow]]:
         return {task.name: metric_table.rows(task, self.runs) for task in self.tasks}
+
+    def _short(self, task: Task) -> list[metric_table.MetricRow]:
+        """The rows of a short table; no more are computed than these."""
+        return metric_table.summary(task, metric_table.rows(task, self.runs, metric_table.shown(task)))
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for each run, task, group and metric: value, low, high, and the difference to the first run."""
@@ -65,8 +70,7 @@ class SideBySide(Result):
         names = list(dict.fromkeys(name for by_name in floors.values() for name in by_name))
         table = _table([_title(manifest) for manifest in self.manifests], names)
         for task in self.tasks:
-            every = self._every[task.name]
-            for row in every if self.full else metric_table.summary(task, every):
+            for row in self._every[task.name] if self.full else self._short(task):
                 pictureless = [_floor(floors[task.name].get(name, {}), row) for name in names]
                 cells = (row.task, row.group or task.whole, _arrow(row), *_cells(row), *pictureless)
                 table.add_row(*map(Text, cells))
@@ -74,6 +78,21 @@ class SideBySide(Result):
         yield table
         for line in _notes(self.manifests, bool(names)):
             yield Text(line)
+        if all(manifest.get("world") == "real" for manifest in self.manifests):
+            yield from (Text(line, style="dim") for task in self.tasks for line in _published(task))
+
+
+def _published(task: Task) -> Iterator[str]:
+    """What is published on the task by the models usually quoted, in the metrics of its short table; a line each."""
+    shown = list(task.summary) or [("", task.headline)]
+    for entry in (one for one in published.about(task.spec) if one.usual):
+        told = [
+            f"{group} {name} {entry.values[group][name]}"
+            for group, name in ((group or task.whole, name) for group, name in shown)
+            if name in entry.values.get(group, {})
+        ]
+        if told:
+            yield f"published, not measured here: {entry.model} ({entry.source}): {task.name}: {', '.join(told)}"
 
 
 def _table(titles: Sequence[str], floors: Sequence[str]) -> Table:

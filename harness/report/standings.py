@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.asking import available, evaluate
-from harness.comparison import groups, metric_table, over_seeds
+from harness.comparison import groups, methods, metric_table, over_seeds
 from harness.comparison.groups import Group
 from harness.registry import parse_spec
 from harness.report.tradeoffs import FORGETTING, tradeoffs
@@ -110,7 +110,7 @@ def _is_better(task: Task, column: Column, first: tuple[Group, Standing], second
     """Whether the first is better beyond chance: by the paired difference; of several seeds, by intervals apart."""
     runs = [one.sides[0].run for one, _ in (first, second) if len(one.sides) == 1]
     if len(runs) == 2 and runs[0] and runs[1]:
-        rows = metric_table.rows(task, [run for run in runs if run])
+        rows = metric_table.rows(task, [run for run in runs if run], [column])
         gap = next((row.differences[1] for row in rows if (row.group, row.metric) == column), None)
         return gap is not None and (gap.low > 0 or gap.high < 0)
     a, b = (row.values[column] for _, row in (first, second))
@@ -121,11 +121,12 @@ def _standing(one: Group, task: Task, shown: Sequence[Column], names: Mapping[st
     manifests = [side.manifest for side in one.sides]
     runs = tuple(side.run.id for side in one.sides if side.run)
     if len(one.sides) == 1 and one.sides[0].run:
-        scores = metric_table.scores(task, one.sides[0].run.records(task.name))
+        scores = metric_table.scores(task, one.sides[0].run.records(task.name), shown)
         values = {(group, name): scores.get(group, {}).get(name) or NONE for group, name in shown}
         models = [str((manifests[0].get(part) or {}).get("spec", "")) for part in MODELS]
     else:
-        values = {column: _mean(one, task, column) for column in shown}
+        totals = over_seeds.totals(one, task)
+        values = {column: _mean(one, task, totals, column) for column in shown}
         models = [groups.model(one.sides, part) for part in MODELS]
     named = [names.get(model, model) for model in models]
     if runs and runs[0] in names:
@@ -144,8 +145,8 @@ def _standing(one: Group, task: Task, shown: Sequence[Column], names: Mapping[st
 NONE = Estimate(math.nan, math.nan, math.nan, 0, 0)
 
 
-def _mean(one: Group, task: Task, column: Column) -> Estimate:
-    found = over_seeds.mean(one, task, *column)
+def _mean(one: Group, task: Task, totals: Mapping[str, methods.Totals], column: Column) -> Estimate:
+    found = over_seeds.mean_of(one, totals, column, task.metrics_of(column[0])[column[1]])
     return Estimate(found.value, found.low, found.high, len(one.sides), found.images) if found else NONE
 
 

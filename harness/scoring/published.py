@@ -40,6 +40,11 @@ def of(task: str) -> list[Published]:
     return [entry for entry in entries() if entry.task == task]
 
 
+def about(spec: str) -> list[Published]:
+    """What is published on a task as it was asked: on this very source of it, else on the task."""
+    return of(spec) or of(spec.partition("?")[0])
+
+
 def chosen(task: str, name: str) -> list[Published]:
     """The published models whose name holds these words, the usual one without any; UsageError where none does."""
     known = of(task)

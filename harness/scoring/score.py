@@ -47,7 +47,6 @@ class Scored:
     remarks: Sequence[str] = ()
     published: Scored | None = None
     """The same answers by the labels as they were published, where the task's own are corrected ones."""
-    _drawn: dict[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def tallies(self) -> dict[str, Tally]:
@@ -114,10 +113,11 @@ class Scored:
 
     def _resampled(self, path: str) -> Mapping[str, Any]:
         counted = self.tallies.get(path)
-        if path not in self._drawn:
-            enough = counted is not None and int((counted.n > 0).sum()) > 1
-            self._drawn[path] = counted.resampled(stats.weights(len(counted.images))) if counted and enough else {}
-        return self._drawn[path]
+        return self._drawn[path] if counted and int((counted.n > 0).sum()) > 1 else {}
+
+    @cached_property
+    def _drawn(self) -> Mapping[str, Mapping[str, Any]]:
+        return stats.resampled(self.tallies)
 
     def readings(self) -> dict[str, dict[str, dict[str, float]]]:
         """What the same answers score as each named reading of yes and no reads them: reading → group → metric."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,9 +50,9 @@ def prepare(
     """Puts data sets in place one after another, from a folder or from their servers; one that fails stops no other."""
     registry.load()
     every = [chosen(name) for name in names]
-    folder = preparing.Source.of(source, link) if source is not None else None
-    for one in every:
-        yield one.manifest, preparing.prepare(one, root, folder, mirrors)
+    with preparing.Source.opened(source, root, link) if source is not None else nullcontext() as folder:
+        for one in every:
+            yield one.manifest, preparing.prepare(one, root, folder, mirrors)
 
 
 def verify(names: Sequence[str], root: Path, deep: bool = False) -> list[Verified]:
@@ -69,7 +70,7 @@ def verify(names: Sequence[str], root: Path, deep: bool = False) -> list[Verifie
 
 
 def _begun(one: Chosen, root: Path) -> bool:
-    return any((root / file.path).is_file() for file in one.files)
+    return any(checking.is_there(file, root / file.path) for file in one.files)
 
 
 def _verified(one: Chosen, root: Path, notes: checking.Notes, deep: bool) -> Verified:
@@ -83,5 +84,12 @@ def _verified(one: Chosen, root: Path, notes: checking.Notes, deep: bool) -> Ver
     right = sum(each.there and not each.wrong for each in found)
     return Verified(
         one.text, version, (right, len(found)), (have - len(seen.damaged), len(seen.needed)),
-        tuple(wrong), (absent,) if seen.missing else (),
+        tuple(wrong), ((absent,) if seen.missing else ()) + _unsure(found),
     )  # fmt: skip
+
+
+def _unsure(found: Sequence[checking.Finding]) -> tuple[str, ...]:
+    """A remark where what is there was told by its number of rows alone."""
+    unsure = [one.file for one in found if one.there and not one.file.sha256 and not one.file.md5]
+    told = f"no digest of {len(unsure)} of these files is published: they are known by their number of rows"
+    return (told,) if unsure else ()

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -321,3 +326,31 @@ def test_an_llm_that_stumbles_loses_nothing_and_nothing_wrong_is_taken(
     assert cli(*words).code == 0
     assert sum(llm.asked.values()) == asked
     assert [row.fields for row in rows(out / "ohd_caps" / "test" / "drawn_annotations.json")] == annotations
+
+
+def test_a_build_killed_again_and_again_goes_on_and_ends_with_the_files_of_an_undisturbed_one(
+    cli: Callable[..., Any], world: Path, tmp_path: Path
+) -> None:
+    whole, broken, small = tmp_path / "whole", tmp_path / "broken", ("--block", 2)
+    for path in sorted((world / "pictures").iterdir())[16:]:
+        path.unlink()
+    assert cli(*_words(world, whole, *small)).code == 0
+    words = [str(word) for word in _words(world, broken, *small)]
+    command = [sys.executable, "-c", "from harness.cli import main; main()", *words]
+    for least in (2, 5):
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, env=os.environ
+        )
+        give_up = time.monotonic() + 120
+        while process.poll() is None and len(list(broken.glob("blocks/*.json"))) < least:
+            assert time.monotonic() < give_up, "no block was written in two minutes"
+        os.killpg(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "the build was over before it could be killed"
+    done = {path.name: path.stat().st_mtime_ns for path in broken.glob("blocks/*.json")}
+    assert 5 <= len(done) < 8
+    assert cli(*_words(world, broken, *small)).code == 0
+    assert all((broken / "blocks" / name).stat().st_mtime_ns == kept for name, kept in done.items())
+    for path in (path for path in whole.rglob("*") if path.is_file() and path.name != "CARD.md"):
+        assert path.read_bytes() == (broken / path.relative_to(whole)).read_bytes(), path
+    names = [{path.relative_to(root) for path in root.rglob("*")} for root in (broken, whole)]
+    assert not {path for path in names[0] - names[1] if not path.name.startswith(".")}

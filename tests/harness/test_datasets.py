@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import functools
 import http.server
+import io
 import json
 import shutil
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness import digest, registry
-from harness.datasets import fetching
+from harness.datasets import fetching, preparing
 from harness.datasets.manifests import chosen, manifests
 from harness.errors import DataError
 
@@ -234,3 +237,21 @@ def test_every_manifest_says_all_and_names_tasks_that_there_are(cli: Callable[..
         assert chosen(name).files == chosen(f"{name}@{one.version}").files
     listed = {row["name"] for row in cli("data", "list", "--json").json()}
     assert listed == set(manifests())
+
+
+def test_one_file_is_fetched_out_of_the_archive_it_is_published_in(mirror: Server, tmp_path: Path) -> None:
+    file = next(one for one in chosen("karpathy/original").files if one.part == "original")
+    small = replace(file, rows=2, urls=(f"{mirror.url}/caption_datasets.zip",))
+    kept = io.BytesIO()
+    with zipfile.ZipFile(kept, "w") as archive:
+        archive.writestr(file.member, json.dumps({"images": [{}, {}]}))
+        archive.writestr("dataset_flickr8k.json", "{}")
+    mirror.files["/caption_datasets.zip"] = kept.getvalue()
+    one = replace(chosen("karpathy/original"), files=(small,), manifest=replace(chosen("karpathy").manifest, tasks=()))
+    done = preparing.prepare(one, tmp_path, None)
+    assert (done.placed, done.wrong) == (1, [])
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.json")].count(file.path) == 1
+    assert not list(tmp_path.glob(".unpacked*")) and not list(tmp_path.glob(".caption*"))
+    (tmp_path / file.path).unlink()
+    other = replace(one, files=(replace(small, rows=3),))
+    assert "holds no such file as is published" in preparing.prepare(other, tmp_path, None).wrong[0]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.metrics import Metric, divide, f1, ratio
-from harness.stats import common, estimates, groups_of, paired, paired_tallies, tally, weights
+from harness.stats import blocks, common, estimates, groups_of, paired, paired_tallies, resampled, tally, weights
 from harness.store import Record
 from harness.types import Answer, Failure
 
@@ -108,7 +108,14 @@ def test_resampled_totals_equal_a_loop_over_images(key):
     counted = tally(records)[""]
     drawn = weights(5, resamples=50)
     by_hand = [sum(w * counted.counts[key][i] for i, w in enumerate(row)) for row in drawn]
-    assert np.allclose(counted.resampled(drawn)[key], by_hand)
+    assert np.allclose(resampled({"": counted}, 50)[""][key], by_hand)
+
+
+@pytest.mark.parametrize("images", [5, 5000])
+def test_draws_are_the_same_in_blocks_of_any_size_and_whole(images):
+    whole = weights(images, resamples=2500)
+    for rows in (0, 7, 1000):
+        assert np.array_equal(np.concatenate([*blocks(images, 2500, rows)]), whole)
 
 
 def test_a_metric_works_on_numbers_and_on_arrays_alike():

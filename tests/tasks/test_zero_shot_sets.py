@@ -18,9 +18,10 @@ from harness.asking.classifiers import Classifiers
 from harness.comparison import metric_table
 from harness.errors import BrokenDataError, DataError, UsageError
 from harness.images import open_image
+from harness.scoring import published
 from harness.store import Record
 from harness.types import Answer, Asked, Place
-from tasks.zero_shot import ZeroShot
+from tasks.zero_shot import FORGETTING, ZeroShot
 
 registry.load()
 PLACE = Place(device="cpu")
@@ -206,3 +207,37 @@ def test_another_ensemble_is_another_question(cli, ensemble, tmp_path):
     before = keys()
     (ensemble / "zero_shot" / "mine" / "templates.txt").write_text("one {}\nanother {}\n")
     assert len(keys() - before) == len(before)
+
+
+def test_the_papers_table_3_is_one_group_with_its_average_and_its_rows_beside(cli, tmp_path):
+    for name in FORGETTING:
+        for label in ("cat", "dog"):
+            (tmp_path / "zero_shot" / name / label).mkdir(parents=True)
+            for n in range(3):
+                picture(n).save(tmp_path / "zero_shot" / name / label / f"{label}{n}.png")
+    words = ("run", "-e", "micro", "-e", "hashing", "-t", "zero-shot?sets=forgetting", "--data", tmp_path)
+    said = cli(*words, "--results", tmp_path / "r", "--json")
+    assert said.code == 0, said.err
+    rows = {(row["group"], row["metric"]): row for row in said.json()["rows"]}
+    means = [[rows[name, "top1"]["values"][n]["value"] for name in FORGETTING] for n in (0, 1)]
+    average = rows["all", "average"]
+    assert [one["value"] for one in average["values"]] == pytest.approx([sum(one) / 6 for one in means])
+    assert average["differences"][1]["low"] <= average["differences"][1]["value"] <= average["differences"][1]["high"]
+    table = cli(*words, "--results", tmp_path / "r").out
+    assert "arXiv 2410.03176 (EMNLP 2024), table 3" in table and "average 65.6" in " ".join(table.split())
+    assert "cifar10 top1 89.8" in " ".join(table.split())
+    (tmp_path / "zero_shot" / "stl10").rename(tmp_path / "zero_shot" / "STL10")
+    said = cli(*words, "--results", tmp_path / "r")
+    assert said.code == 3 and "stl10" in said.err and "ohd-bench data classes" in said.err
+
+
+def test_published_rows_are_quoted_where_data_is_real_alone(cli, tmp_path):
+    said = cli("run", "-e", "hashing", "-t", "ohd-caps", "--limit", 2, "--data", "micro", "--results", tmp_path)
+    assert said.code == 0 and "published" not in said.out
+    table3 = [one for one in published.of("zero-shot") if one.source.endswith("table 3")]
+    for one in table3:
+        sets = [one.values[name]["top1"] for name in FORGETTING]
+        assert one.values["all"]["average"] == pytest.approx(sum(sets) / 6, abs=0.051), one.model
+    assert {one.model for one in published.about("retrieval?source=coco")} == {
+        "CLIP ViT-B/32", "CLIP ViT-L/14", "CLIP ViT-L/14-336"
+    }  # fmt: skip

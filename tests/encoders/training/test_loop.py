@@ -258,3 +258,24 @@ def test_a_base_that_is_no_clip_is_refused(root: Path, recipe: Training, tmp_pat
 
     with pytest.raises(ModelError, match="hashing cannot be trained"):
         replace(recipe, base="hashing").train(root, tmp_path / "run")
+
+
+def test_a_second_epoch_and_a_second_training_decode_nothing_and_lose_the_same_to_the_bit(
+    recipe: Training, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def losses(out: Path, kept: Path) -> tuple[list[float], list[int]]:
+        monkeypatch.setenv("OHD_BENCH_CACHE", str(kept))
+        run, decoded = loop.TrainingRun(replace(recipe, steps=6), root, out), []
+        step = run._update
+        monkeypatch.setattr(run, "_update", lambda: (step(), decoded.append(run.looker.files.decoded)))
+        run.train()
+        return [line["loss"] for line in log(out) if "loss" in line], decoded
+
+    monkeypatch.setenv("OHD_BENCH_PIXELS", "0")
+    plain, _ = losses(tmp_path / "plain", tmp_path / "none")
+    monkeypatch.delenv("OHD_BENCH_PIXELS")
+    first, decoded = losses(tmp_path / "first", tmp_path / "kept")
+    again, anew = losses(tmp_path / "again", tmp_path / "kept")
+    assert plain == first == again
+    assert decoded[3] == decoded[-1] > 0  # three batches are an epoch, the next one is read ahead
+    assert anew == [0] * 6

@@ -116,10 +116,11 @@ def test_without_ray_it_is_said_how_to_get_it_before_anything_is_loaded(cli, tmp
     )
 
 
-def test_an_address_where_no_cluster_is_says_so(cli, tmp_path):
-    said = cli("run", "-l", "parrot", "-t", "pope", "--limit", "1", "--results", tmp_path, "--ray", "no address")
+@pytest.mark.parametrize("address", ["no address", "127.0.0.1:1", "127.0.0.1:99999999", "ray://nowhere", "auto"])
+def test_an_address_where_no_cluster_is_says_so(cli, tmp_path, address):
+    said = cli("run", "-l", "parrot", "-t", "pope", "--limit", "1", "--results", tmp_path, "--ray", address)
     assert said.code == 2
-    assert "--ray no address: no cluster can be joined there" in said.err
+    assert f"--ray {address}: no cluster can be joined there" in said.err
 
 
 @pytest.fixture

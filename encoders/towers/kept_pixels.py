@@ -1,0 +1,127 @@
+"""Picture files as the pixels a tower reads; each file decoded once, its resized pixels kept under its digest."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from encoders.towers.shelf import Shelf
+from harness import digest
+from harness.data import cache_dir
+from harness.errors import DataError, UsageError
+from harness.images import ImageError, open_bytes
+from harness.prefetch import prefetched
+
+if TYPE_CHECKING:
+    from encoders.towers.pixels import HubPixels
+
+GIGABYTES = "OHD_BENCH_PIXELS"
+"""How many gigabytes of pixels are kept at most, over all ways of preparing them; 0 keeps none."""
+MOST = "20"
+
+
+class KeptPixels:
+    """The pixels of files. A file is known by its bytes as they are read now, so a changed one is decoded anew.
+
+    What is kept is what resizing and cropping gave, in eight bits; the model's own processor makes the rest of it each
+    time, so the pixels are those of ``pixels(images)`` to the bit. ``decoded`` counts the files that were decoded.
+    """
+
+    def __init__(self, pixels: HubPixels, folder: Path | None = None) -> None:
+        self.pixels = pixels
+        self.decoded = 0
+        self._count = threading.Lock()
+        self._shelf = self._opened(folder or cache_dir() / "pixels")
+
+    def _opened(self, folder: Path) -> Shelf | None:
+        side, most = _side(self.pixels.processor), _most()
+        if side is None or not most:
+            return None
+        self.shape = (3, *side)
+        name = digest.of_json([_settings(self.pixels.processor)])[:32]
+        try:
+            return Shelf(folder / name, int(np.prod(self.shape)), most)
+        except (OSError, sqlite3.Error) as error:
+            logging.getLogger(__name__).warning("pixels are not kept: %s", error)
+            return None
+
+    def __contains__(self, of: object) -> bool:
+        """Whether the file of this SHA-256 was decoded before."""
+        return self._shelf is not None and str(of) in self._shelf
+
+    def __call__(self, paths: Iterable[Path], threads: int = 0) -> Tensor:
+        """Pixels [N, 3, H, W], one for each file; DataError where one cannot be read."""
+        found = list(prefetched(self._resized, paths, threads))
+        if self._shelf is None:
+            return torch.as_tensor(self.pixels(found))
+        more: dict[str, Any] = {"do_resize": False, "do_center_crop": False, "input_data_format": "channels_first"}
+        return torch.as_tensor(self.pixels.processor(images=found, return_tensors="pt", **more)["pixel_values"])
+
+    def _resized(self, path: Path) -> Any:
+        """The picture resized and cropped, in eight bits; the picture itself where nothing is kept."""
+        data = path.read_bytes()
+        name = digest.of_bytes(data)
+        kept = self._found(name)
+        if kept is not None:
+            return kept.reshape(self.shape)
+        try:
+            image = open_bytes(data, path.name)
+        except ImageError as error:
+            raise DataError(str(error)) from error
+        with self._count:
+            self.decoded += 1
+        if self._shelf is None:
+            return image
+        raw = self.pixels.processor(images=[image], return_tensors="np", do_rescale=False, do_normalize=False)
+        piece: NDArray[np.uint8] = np.asarray(raw["pixel_values"][0])
+        try:
+            self._shelf.put(name, piece.reshape(-1))
+        except (OSError, sqlite3.Error) as error:  # what cannot be kept is decoded again
+            logging.getLogger(__name__).warning("pixels are not kept: %s", error)
+        return piece
+
+    def _found(self, name: str) -> NDArray[np.uint8] | None:
+        try:
+            return self._shelf.get(name) if self._shelf else None
+        except (OSError, sqlite3.Error):  # the cache was cleared meanwhile
+            return None
+
+
+def _most() -> float:
+    """The most bytes to keep."""
+    told = os.environ.get(GIGABYTES) or MOST
+    try:
+        return max(0.0, float(told)) * 1e9
+    except ValueError as error:
+        raise UsageError(f"{GIGABYTES}={told} is no number of gigabytes") from error
+
+
+def _settings(processor: Any) -> dict[str, Any]:
+    """All that decides the pixels, and whose code and which PIL made them."""
+    import PIL
+    import transformers
+
+    told = {key: value for key, value in processor.to_dict().items() if not key.startswith("_")}
+    return {"processor": told, "PIL": PIL.__version__, "transformers": transformers.__version__}
+
+
+def _side(processor: Any) -> Sequence[int] | None:
+    """Height and width that this processor gives every picture; None where it is none whose steps are known here."""
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    if type(processor) is not CLIPImageProcessorPil or not (processor.do_resize and processor.do_rescale):
+        return None
+    size = processor.crop_size if processor.do_center_crop else processor.size
+    told = dict(size.items()) if hasattr(size, "items") else vars(size)
+    sides = [told.get(name) for name in ("height", "width")]
+    return [int(side) for side in sides if side] if all(sides) else None

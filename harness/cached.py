@@ -1,0 +1,69 @@
+"""What the cache folder holds, by kind: how much of what, and cleared where that is asked for."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.data import cache_dir
+from harness.errors import UsageError
+
+KINDS = {
+    "classifiers": "zero-shot classifiers, by encoder and captions",
+    "estimates": "what runs were estimated to cost",
+    "features": "image features, by encoder and batch",
+    "micro": "the bundled micro world",
+    "models": "what models were found to be when they were last loaded",
+    "objects": "what networks saw in pictures that rows were built for",
+    "pixels": "pictures resized for a tower, by the picture's digest (OHD_BENCH_PIXELS, in GB, is the most; 20)",
+    "records": "records files as columns, their seals checked",
+    "tagged-words.sqlite": "captions tagged for AMBER's and CHAIR's counting",
+    "text-only": "what a reader of the captions alone scores",
+}
+"""All of it is made again when it is needed. What else lies in the folder is not ohd-bench's, and never touched."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """One kind of what the cache holds: where, how many files, how many bytes."""
+
+    kind: str
+    about: str
+    places: tuple[Path, ...]
+    files: int
+    size: int
+
+
+def held() -> list[Held]:
+    """What ohd-bench keeps in the cache folder, by kind."""
+    root = cache_dir()
+    found: dict[str, list[Path]] = {}
+    for path in sorted(root.iterdir()) if root.is_dir() else ():
+        if (kind := _kind(path)) in KINDS:
+            found.setdefault(kind, []).append(path)
+    return [_held(kind, tuple(paths)) for kind, paths in sorted(found.items())]
+
+
+def _kind(path: Path) -> str:
+    return "micro" if path.is_dir() and path.name.startswith("micro-") else path.name
+
+
+def _held(kind: str, places: tuple[Path, ...]) -> Held:
+    inside = [path for place in places for path in (place.rglob("*") if place.is_dir() else [place])]
+    sizes = [path.stat().st_size for path in inside if path.is_file()]
+    return Held(kind, KINDS[kind], places, len(sizes), sum(sizes))
+
+
+def clear(kinds: Sequence[str]) -> list[Held]:
+    """Take these kinds away (``all`` is every one); what was taken. UsageError where the cache holds no such kind."""
+    there = {one.kind: one for one in held()}
+    for kind in kinds:
+        if kind not in ("all", *KINDS):
+            raise UsageError(f"nothing of the cache is called '{kind}'; there is {', '.join([*KINDS, 'all'])}")
+    gone = [one for kind, one in there.items() if kind in kinds or "all" in kinds]
+    for one in gone:
+        for place in one.places:
+            shutil.rmtree(place) if place.is_dir() else place.unlink()
+    return gone

@@ -1,0 +1,76 @@
+"""Two raylets: a worker killed and a raylet gone in mid-run, and the run ends by itself with one process's records."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+JOB = ["run", "-e", "micro", "-l", "micro-llava", "-t", "amber", "-t", "ohd-caps", "--limit", "48", "--batch-size", "1"]
+PATIENCE = 300
+
+
+@contextlib.contextmanager
+def two_raylets(cpus: int) -> Iterator[subprocess.Popen[str]]:
+    script = Path(__file__).with_name("two_raylets.py")
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(cpus)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.communicate(timeout=PATIENCE)
+
+
+def records(results: Path) -> list[dict[str, object]]:
+    paths = results.glob("*/*/records.jsonl")
+    return [json.loads(line) for path in paths for line in path.read_text().splitlines() if line.endswith("}")]
+
+
+def waited(process: subprocess.Popen[str], results: Path, more: int) -> None:
+    wanted, give_up = len(records(results)) + more, time.monotonic() + PATIENCE
+    while len(records(results)) < wanted:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < give_up
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.05)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Ray's local clusters of several raylets are Linux's")
+def test_a_worker_killed_and_a_raylet_gone_in_mid_run_lose_nothing_and_keep_nothing_twice(cli, tmp_path):
+    with two_raylets(1) as cluster:
+        address = cluster.stdout.readline().strip()
+        words = [*JOB, "--json", "--results", str(tmp_path / "two"), "--ray", address, "--workers", "2"]
+        command = [sys.executable, "-m", "ohd_bench", *words]
+        run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        waited(run, tmp_path / "two", 1)
+        workers = [
+            one for one in psutil.process_iter() if one.name().startswith("ray::_Actor") and address_of(one, address)
+        ]
+        assert len(workers) == 2
+        workers[0].kill()
+        waited(run, tmp_path / "two", 30)
+        cluster.stdin.write("remove the second raylet\n")
+        cluster.stdin.flush()
+        assert cluster.stdout.readline() == "removed\n"
+        assert run.poll() is None, "over before the raylet was gone"
+        out, err = run.communicate(timeout=PATIENCE)
+    assert run.returncode == 0, err
+    one = cli(*JOB, "--json", "--results", tmp_path / "one")
+    found = records(tmp_path / "two")
+    assert max(Counter((row["image"], row["id"]) for row in found).values()) == 1
+    assert sorted(map(json.dumps, found)) == sorted(map(json.dumps, records(tmp_path / "one")))
+    assert json.loads(out)["rows"] == one.json()["rows"]
+
+
+def address_of(process: psutil.Process, address: str) -> bool:
+    """Whether a worker is one of this cluster's."""
+    return any(address in word for parent in process.parents() for word in parent.cmdline())

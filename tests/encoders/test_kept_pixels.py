@@ -1,0 +1,129 @@
+"""A picture file is decoded once for a preprocessing; what comes back are its pixels to the bit, never another's."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from encoders.towers import pixels
+from encoders.towers.kept_pixels import KeptPixels
+from encoders.towers.shelf import Shelf
+from harness.errors import DataError, UsageError
+from harness.images import open_image
+
+
+def noise(path: Path, width: int, height: int, seed: int = 0) -> Path:
+    values = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    Image.fromarray(values).save(path)
+    return path
+
+
+WAYS = {
+    "OpenAI's": pixels.HubPixels(pixels.openai(32)),
+    "squashed, other mean": pixels.of_open_clip(
+        {"size": 24, "mean": [0.5] * 3, "std": [0.2] * 3, "interpolation": "bilinear", "resize_mode": "squash"}
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(width=st.integers(8, 90), height=st.integers(8, 90), ending=st.sampled_from(["jpg", "png"]))
+def test_kept_pixels_are_those_of_the_processor_to_the_bit(way, width, height, ending, tmp_path):
+    paths = [noise(tmp_path / f"{n}.{ending}", width + n, height, n) for n in range(2)]
+    expected = way([open_image(path) for path in paths])
+    first, again = KeptPixels(way, tmp_path / "kept"), KeptPixels(way, tmp_path / "kept")
+    assert torch.equal(first(paths), expected)
+    assert torch.equal(again(paths), expected)
+    assert again.decoded == 0
+
+
+def test_a_picture_that_changed_under_its_name_size_and_dates_is_decoded_anew(tmp_path):
+    path = noise(tmp_path / "a.png", 20, 20)
+    kept = KeptPixels(WAYS["OpenAI's"], tmp_path / "kept")
+    kept([path])
+    before = path.stat()
+    data = noise(tmp_path / "b.png", 20, 20, 1).read_bytes()
+    path.write_bytes(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert torch.equal(kept([path]), kept.pixels([open_image(path)]))
+    assert kept.decoded == 2
+
+
+def test_another_preprocessing_is_kept_apart(tmp_path):
+    path = noise(tmp_path / "a.png", 20, 20)
+    for way in WAYS.values():
+        kept = KeptPixels(way, tmp_path / "kept")
+        assert torch.equal(kept([path]), way([open_image(path)])) and kept.decoded == 1
+
+
+def test_what_changed_on_the_disk_is_decoded_again(tmp_path):
+    path = noise(tmp_path / "a.png", 20, 20)
+    expected = KeptPixels(WAYS["OpenAI's"], tmp_path / "kept")([path])
+    (pieces,) = (tmp_path / "kept").glob("*/pieces.bin")
+    for damage in (b"\0" * pieces.stat().st_size, b""):
+        pieces.write_bytes(damage)
+        kept = KeptPixels(WAYS["OpenAI's"], tmp_path / "kept")
+        assert torch.equal(kept([path]), expected) and kept.decoded == 1
+
+
+def test_a_shelf_takes_no_more_than_its_size_and_gives_what_it_took(tmp_path):
+    shelf = Shelf(tmp_path / "a", 10, 35)
+    for n in range(5):
+        shelf.put(str(n), np.full(10, n, np.uint8))
+    assert [n for n in range(5) if str(n) in shelf] == [0, 1, 2]
+    assert all((shelf.get(str(n)) == n).all() for n in range(3))
+    assert shelf.get("4") is None
+    other = Shelf(tmp_path / "b", 10, 35)
+    other.put("x", np.zeros(10, np.uint8))
+    assert "x" not in other  # the size is that of all preprocessings together
+
+
+def test_two_that_write_at_once_hear_of_each_others_places(tmp_path):
+    one, other = Shelf(tmp_path / "a", 4, 1e6), Shelf(tmp_path / "a", 4, 1e6)
+    for n in range(6):
+        (one, other)[n % 2].put(str(n), np.full(4, n, np.uint8))
+    whole = Shelf(tmp_path / "a", 4, 1e6)
+    assert [int(whole.get(str(n))[0]) for n in range(6)] == [*range(6)]
+
+
+def test_nothing_is_kept_where_that_is_asked(tmp_path, monkeypatch):
+    monkeypatch.setenv("OHD_BENCH_PIXELS", "0")
+    path = noise(tmp_path / "a.png", 20, 20)
+    kept = KeptPixels(WAYS["OpenAI's"], tmp_path / "kept")
+    assert torch.equal(kept([path]), kept([path])) and kept.decoded == 2
+    assert not (tmp_path / "kept").exists()
+    monkeypatch.setenv("OHD_BENCH_PIXELS", "many")
+    with pytest.raises(UsageError, match="no number of gigabytes"):
+        KeptPixels(WAYS["OpenAI's"], tmp_path / "kept")
+
+
+def test_a_picture_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"a\.jpg cannot be read"):
+        KeptPixels(WAYS["OpenAI's"], tmp_path / "kept")([tmp_path / "a.jpg"])
+
+
+def test_the_cache_is_shown_and_cleared_by_kind_and_is_made_again(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("OHD_BENCH_CACHE", str(tmp_path / "cache"))
+    path = noise(tmp_path / "a.png", 20, 20)
+    kept = KeptPixels(WAYS["OpenAI's"])
+    expected = kept([path])
+    (tmp_path / "cache" / "mine").mkdir()
+    (tmp_path / "cache" / "mine" / "letter.txt").write_text("not ohd-bench's")
+    (row,) = cli("data", "cache", "--json").json()["kinds"]
+    assert (row["kind"], row["files"]) == ("pixels", 2) and row["bytes"] >= expected.numel()
+    assert "pixels" in cli("data", "cache").out
+    assert cli("data", "cache", "--clear", "pixel").code == 2
+    assert cli("data", "cache", "--clear", "pixels", "--clear", "all").code == 0
+    assert cli("data", "cache", "--json").json()["kinds"] == []
+    assert (tmp_path / "cache" / "mine" / "letter.txt").exists()
+    assert torch.equal(kept([path]), expected)
+    assert torch.equal(KeptPixels(WAYS["OpenAI's"])([path]), expected)
