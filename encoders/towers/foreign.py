@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,9 @@ from PIL.Image import Image
 from torch import Tensor
 from torch.nn import Module
 
+from encoders.towers import timm_vit
 from encoders.towers.clip_encoder import unit
+from encoders.towers.pixels import of_open_clip
 from harness.compute import devices
 from harness.errors import ModelError
 from harness.types import Place
@@ -66,10 +69,25 @@ class ForeignEncoder:
 
 
 class OpenClipForeign(ForeignEncoder):
-    """An open_clip model, computed by open_clip."""
+    """An open_clip model, computed by open_clip; its tower, where it is a ViT of timm that transformers has as well."""
 
     transform: Callable[[Image], Tensor]
     tokenizer: Callable[[list[str]], Tensor]
+    pixels: Mapping[str, Any]
+    """open_clip's preprocessing configuration, with the size."""
+
+    def tower(self) -> Module:
+        """The vision tower in transformers' form; ModelError where LLaVA's class carries none of its kind."""
+        return self._carried or super().tower()
+
+    @functools.cached_property
+    def _carried(self) -> Module | None:
+        trunk = getattr(getattr(self.model, "visual", None), "trunk", None)
+        return None if trunk is None else timm_vit.carried(trunk)
+
+    def image_processor(self) -> Any:
+        """transformers' image processor that makes its tower's pixels."""
+        return of_open_clip(self.pixels).processor
 
     def features_of_images(self, images: Sequence[Image]) -> Tensor:
         """Features of one batch of images."""

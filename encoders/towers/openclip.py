@@ -212,6 +212,7 @@ def _foreign(spec: Spec, found: Found, why: str, place: Place) -> OpenClipForeig
     about = {"activation": "quick_gelu" if found.config["quick_gelu"] else "the architecture's own", **preprocess}
     about |= {"preprocessing": f"assumed: {found.assumed}"} if found.assumed else {}
     encoder = OpenClipForeign(spec.text, model, place, why, about)
+    encoder.pixels = preprocess
     encoder.transform = image_transform_v2(PreprocessCfg(**preprocess), is_train=False)
     encoder.tokenizer = _tokenizer(found.tokenizer)
     return encoder

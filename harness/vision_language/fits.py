@@ -29,9 +29,10 @@ _SAID = {
 def misfits(tower: Any, host: Any) -> list[str]:
     """What of this tower does not fit where the host's own was, in words."""
     asked, own = computation(tower), computation(host)
-    unsaid = sorted(asked.keys() - _SAID.keys())  # a field that a later transformers adds is compared as well
-    said = _SAID | {field: f"its {field} is {{}}, that of the LVLM's own {{}}" for field in unsaid}
-    out = [words.format(asked[field], own[field]) for field, words in said.items() if asked[field] != own[field]]
+    # A family has not every field that is said here, and may have others, which are compared as well.
+    fields = [name for name in _SAID if name in asked] + sorted(asked.keys() - _SAID.keys())
+    said = {name: _SAID.get(name, f"its {name} is {{}}, that of the LVLM's own {{}}") for name in fields}
+    out = [words.format(asked[name], own[name]) for name, words in said.items() if asked[name] != own[name]]
     if patches(tower) != patches(host):
         out.append(f"it gives {patches(tower)} patch tokens, the LVLM expects {patches(host)}")
     return out

@@ -53,7 +53,7 @@ class Host:
                     self.own, self.own_projector, {"tower": self.own_digest}, {"tower": "own", "align": self._rungs()}
                 ),
             )
-        asked = encoder.tower()
+        asked = swap.fitting(encoder.tower(), self.own)
         about = encoder.describe()
         fits.require(encoder.spec, asked, about, self.model.config.vision_config, self.processor.image_processor)
         tower, digests = self._carried(encoder.spec, asked)

@@ -39,10 +39,12 @@ def batch(model: Any, spec: Spec, place: Place) -> int:
     return int(place.batch_size > 1)
 
 
-def decoder(model: Any, finished: Finished, spec: Spec, place: Place) -> PackedDecoder | GenerateDecoder:
-    """What answers this model's prompts, the way that suits it."""
+def decoder(
+    model: Any, finished: Finished, spec: Spec, place: Place, read: Callable[[Tensor], Tensor | None]
+) -> PackedDecoder | GenerateDecoder:
+    """What answers this model's prompts, the way that suits it; ``read`` is what to read of first tokens' logits."""
     if way(model, spec) == "packed":
-        return PackedDecoder(model, finished, place.batch_size)
+        return PackedDecoder(model, finished, place.batch_size, read)
     return GenerateDecoder(model, finished, max(1, place.batch_size))
 
 

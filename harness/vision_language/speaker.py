@@ -49,9 +49,9 @@ class Speaker:
     def answers(self, asked: Iterable[Asked]) -> Iterator[Reply]:
         """A reply for every sample, as they come."""
         self.look()
-        yield from self._answers(
-            inference.decoder(self.host.model, self.finished, self.host.spec, self.host.place), asked
-        )
+        host = self.host
+        packed = inference.decoder(host.model, self.finished, host.spec, host.place, host.yes_no.of_all)
+        yield from self._answers(packed, asked)
 
     def one_by_one(self, asked: Iterable[Asked]) -> Iterator[Reply]:
         """A reply for every sample, each by a ``generate`` of its own: what other ways are verified against."""
@@ -103,11 +103,13 @@ class Speaker:
 
     def answer(self, said: Completion) -> Answer | Failure:
         """What was said, up to and with the text that ends it; a Failure where the tokens ended within a trace."""
-        identity.finite(said.first, self.spec)
+        if said.read is None:
+            identity.finite(said.first, self.spec)
         words = self.text(said.tokens)
         if traces.answer_of(words) is None:
             return Failure(traces.no_answer(words, said.prompt.limit))
-        p_yes = None if traces.has_trace(words) else self.host.yes_no.p_yes(said.first)
+        p_yes = self.host.yes_no.p_yes(said.first) if said.read is None else said.read
+        p_yes = None if traces.has_trace(words) else p_yes
         return Answer(traces.cut(words, said.prompt.until), p_yes)
 
     def render(self, prompt: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch.nn import Module
 
 from harness.compute import weights
@@ -21,6 +22,40 @@ def copy_like(asked: Module, own: Any) -> Module:
 
         add_hook_to_module(tower, own._hf_hook)
     return tower.eval().requires_grad_(False)  # type: ignore[no-any-return]
+
+
+def at_resolution(tower: Any, side: int) -> Any:
+    """The tower for images of this side; a DINOv2's positions are resampled once, as it would do for each image.
+
+    ModelError for another family, whose positions are those of one size.
+    """
+    config = tower.config
+    if config.image_size == side:
+        return tower
+    if config.model_type != "dinov2":
+        raise ModelError(
+            f"its image processor gives {side} pixels and the tower reads {config.image_size}; "
+            f"name a folder where the two agree"
+        )
+    if side % config.patch_size:
+        raise ModelError(f"its image processor gives {side} pixels, no multiple of its patches of {config.patch_size}")
+    grid = side // config.patch_size
+    with torch.no_grad():
+        nothing = torch.zeros(1, 1 + grid * grid, config.hidden_size)
+        table = tower.embeddings.interpolate_pos_encoding(nothing, side, side)
+    resized = type(config).from_dict({**config.to_dict(), "image_size": side})
+    state = tower.state_dict() | {"embeddings.position_embeddings": table.clone()}
+    made = type(tower)(resized).eval()
+    made.load_state_dict(state)
+    return made.to(next(tower.parameters()).dtype)
+
+
+def fitting(asked: Any, own: Any) -> Any:
+    """The asked tower as it can stand where the own one does: a DINOv2 for the size that the own one is for."""
+    mine, kind = own.config, getattr(getattr(asked, "config", None), "model_type", "")
+    if kind == mine.model_type == "dinov2" and asked.config.patch_size == mine.patch_size:
+        return at_resolution(asked, mine.image_size)
+    return asked
 
 
 def proven(found: Module, asked: Module, spec: str) -> dict[str, str]:

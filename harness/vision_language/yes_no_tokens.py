@@ -20,11 +20,16 @@ class YesNoTokens:
 
     def p_yes(self, logits: Tensor) -> float | None:
         """Mass of yes by mass of yes and no [V]; None where the tokenizer cannot tell the two apart."""
+        found = self.of_all(logits[None])
+        return None if found is None else float(found[0])
+
+    def of_all(self, logits: Tensor) -> Tensor | None:
+        """The same of each row [N] of [N, V], where the logits are; None where the tokenizer cannot tell."""
         if not self.yes or not self.no:
             return None
         log_mass = torch.log_softmax(logits.float(), dim=-1)
-        yes, no = (log_mass[list(ids)].logsumexp(0) for ids in (self.yes, self.no))
-        return float(torch.sigmoid(yes - no))
+        yes, no = (log_mass[:, list(ids)].logsumexp(1) for ids in (self.yes, self.no))
+        return torch.sigmoid(yes - no)
 
 
 def of_tokenizer(tokenizer: Any) -> YesNoTokens:

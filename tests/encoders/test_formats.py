@@ -322,3 +322,43 @@ def test_an_epsilon_that_open_clips_layout_cannot_say_is_refused(tiny, tmp_path)
     encoder = registry.make_encoder(f"clip:{tiny.save_clip(model, tmp_path / 'clip')}", PLACE)
     with pytest.raises(ModelError, match="epsilon"):
         encoder.save(tmp_path / "out", "open-clip")
+
+
+@pytest.mark.parametrize("kind", ["siglip", "clip"])
+def test_a_vit_of_timm_that_transformers_has_as_well_is_an_eye_for_an_lvlm(kind, tiny, tmp_path):
+    from timm.models import register_model
+    from timm.models.vision_transformer import _create_vision_transformer
+
+    name, form = {
+        "siglip": ("vit_base_patch16_siglip_224", {"class_token": False, "global_pool": "map"}),
+        "clip": ("vit_base_patch16_clip_224", {"pre_norm": True}),
+    }[kind]
+
+    small = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 2}
+
+    def architecture(pretrained=False, **told):
+        return _create_vision_transformer(name, **small, **form, **told)
+
+    architecture.__name__, architecture.__module__ = f"vit_tiny_{kind}_of_a_test", "timm.models.vision_transformer"
+    register_model(architecture)
+    vision = {"image_size": 32, "timm_model_name": architecture.__name__, "timm_pool": "", "timm_proj": "linear"}
+    config = {**tiny.OPEN_CLIP, "vision_cfg": vision}
+    torch.manual_seed(0)
+    model = open_clip.CustomTextCLIP(**config).eval()
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight.data, std=0.1)
+    folder = tiny.save_open_clip(model, tmp_path / "oc")
+    told = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "squash"}
+    told = {"model_cfg": {**config, "custom_text": True}, "preprocess_cfg": told}
+    (folder / "open_clip_config.json").write_text(json.dumps(told))
+    encoder = load(f"open-clip:{folder}")
+    pixels = encoder.image_processor()(images=tiny.pictures(2), return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(pixels, torch.stack([encoder.transform(image) for image in tiny.pictures(2)]))
+    tower = encoder.tower()
+    assert tower.config.model_type == {"siglip": "siglip_vision_model", "clip": "clip_vision_model"}[kind]
+    trunk, caught = model.visual.trunk, []
+    trunk.blocks[1].register_forward_hook(lambda *given: caught.append(given[-1]))
+    with torch.no_grad():
+        trunk(pixels)
+        read = tower(pixels, output_hidden_states=True).hidden_states[-2]
+    torch.testing.assert_close(read, caught[0], atol=1e-4, rtol=1e-4)

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from harness.errors import ModelError
-from harness.vision_language import fits
+from harness.vision_language import fits, swap
 from harness.vision_language.fits import LEADING
 
 FIRST_TOKENS = {kind: LEADING[kind] for kind in ("clip_vision_model", "siglip_vision_model", "dinov2")}
@@ -67,7 +67,7 @@ def of(spec: str, tower: Any, images: Any, layer: int = -2, strategy: str = "aut
             f"vision_feature_select_strategy=default: a {kind} has no class token, so its first patch would be lost"
         )
     strategy = "full" if strategy == "full" or not first else "default"
-    tower = at_resolution(tower, resolution(images, config))
+    tower = swap.at_resolution(tower, resolution(images, config))
     tokens = fits.patches(tower.config) + (first if strategy == "full" else 0)
     return Eye(tower, layer, strategy, tokens, images)
 
@@ -100,29 +100,6 @@ def alike(one: Any, other: Any) -> bool:
     image = Image.fromarray(((steps * 7919) % 251).astype(np.uint8))
     first, second = (processor(images=[image], return_tensors="pt")["pixel_values"] for processor in (one, other))
     return first.shape == second.shape and torch.allclose(first, second, atol=1e-5)
-
-
-def at_resolution(tower: Any, side: int) -> Any:
-    """The tower for images of this side; a DINOv2's positions are resampled once, as it would do for each image."""
-    config = tower.config
-    if config.image_size == side:
-        return tower
-    if config.model_type != "dinov2":
-        raise ModelError(
-            f"its image processor gives {side} pixels and the tower reads {config.image_size}; "
-            f"name a folder where the two agree"
-        )
-    if side % config.patch_size:
-        raise ModelError(f"its image processor gives {side} pixels, no multiple of its patches of {config.patch_size}")
-    grid = side // config.patch_size
-    with torch.no_grad():
-        nothing = torch.zeros(1, 1 + grid * grid, config.hidden_size)
-        table = tower.embeddings.interpolate_pos_encoding(nothing, side, side)
-    resized = type(config).from_dict({**config.to_dict(), "image_size": side})
-    state = tower.state_dict() | {"embeddings.position_embeddings": table.clone()}
-    made = type(tower)(resized).eval()
-    made.load_state_dict(state)
-    return made.to(next(tower.parameters()).dtype)
 
 
 def fitted(eye: Eye, model: Any, processor: Any) -> list[str]:

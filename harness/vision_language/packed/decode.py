@@ -13,7 +13,7 @@ from torch import Tensor
 
 from harness.errors import ModelError
 from harness.vision_language.packed import kv_cache
-from harness.vision_language.packed.forward import Branch, CacheRow, Forward
+from harness.vision_language.packed.forward import Branch, CacheRow, Forward, Said
 from harness.vision_language.packed.prefix_tree import tree
 from harness.vision_language.packed.requests import Completion, ImageRequest, Prompt, WorkCounts
 
@@ -27,13 +27,20 @@ class PackedDecoder:
     """Greedy answers of a LLaVA, the same as one by one, with every shared token computed once.
 
     ``finished`` tells whether an answer's tokens end it; ``rows`` is how many images are in memory at once (0: what
-    fits). Where memory runs out the rows are halved and what was unfinished is asked again.
+    fits). Where memory runs out the rows are halved and what was unfinished is asked again. ``read`` is asked once a
+    prefill what there is to read of the logits [N, V] of first tokens, and gives a number of each.
     """
 
-    def __init__(self, model: Any, finished: Callable[[Sequence[int], Prompt], bool], rows: int = 0) -> None:
+    def __init__(
+        self,
+        model: Any,
+        finished: Callable[[Sequence[int], Prompt], bool],
+        rows: int = 0,
+        read: Callable[[Tensor], Tensor | None] = lambda logits: None,
+    ) -> None:
         self.work = WorkCounts()
         self.forward = Forward(model, self.work)
-        self.finished, self.rows = finished, rows
+        self.finished, self.rows, self.read = finished, rows, read
         self.config = model.config.get_text_config()
         self.image_token = model.config.image_token_id
 
@@ -46,7 +53,7 @@ class PackedDecoder:
             short: list[str] = []
             done: list[Completion] = []
             with kv_cache.out_of_memory(short), torch.inference_mode(), self.forward.linear():
-                if not live and cache and cache.width < _width(waiting.peeked[0]):
+                if not live and cache and cache.width < _laid(waiting.peeked[0]):
                     cache = None  # before the new one is laid out: how many rows fit is what is then free
                 cache = cache or self._laid_out(waiting)
                 self._fill(cache, live, waiting, done)
@@ -64,10 +71,11 @@ class PackedDecoder:
 
     def _laid_out(self, waiting: _Waiting) -> kv_cache.KVCache:
         """A cache in which the requests looked at fit, and so the next one."""
-        width = max(_width(row) for row in waiting.peeked)
+        width = max(_laid(row) for row in waiting.peeked)
         # A cache wider than any request costs memory in every row, one too narrow is laid out again (``answers``).
         each = kv_cache.row_bytes(self.config, width, self.forward.dtype.itemsize)
         rows = self.rows or kv_cache.auto_rows(each, self.forward.device)
+        self.work.columns = max(self.work.columns, width)
         # Where the stream has ended, rows beyond those already looked at would stay empty.
         return kv_cache.KVCache(
             self.config.num_hidden_layers, min(rows, len(waiting.peeked) + waiting.more * rows), width
@@ -78,29 +86,38 @@ class PackedDecoder:
         most = kv_cache.PREFILL_TOKENS.get(self.forward.device.type, 1)
         if live and cache.rows - len(live) < cache.rows // REFILL:
             return
-        while waiting and len(live) < cache.rows and _width(waiting.peeked[0]) <= cache.width:
+        while waiting and len(live) < cache.rows and _laid(waiting.peeked[0]) <= cache.width:
             start, tokens = len(live), 0
-            while waiting and len(live) < cache.rows and _width(waiting.peeked[0]) <= cache.width and tokens < most:
+            while waiting and len(live) < cache.rows and _laid(waiting.peeked[0]) <= cache.width and tokens < most:
                 live.append(waiting.take())
                 tokens += len(live[-1].packed)
             # New rows stand behind the live ones: a prefill writes one run of rows, a step reads the first ones.
             new = live[start:]
             for row in new:
-                _open(row, cache.width)
-            logits = self.forward.prefill(cache, new, start)
-            self._said([branch for row in new for branch in row.open], logits)
+                _open(row)
+            branches = [branch for row in new for branch in row.open]
+            said = self.forward.prefill(cache, new, start)
+            read = self.read(said.logits)
+            for branch, number in zip(branches, () if read is None else self.forward.fetched(read), strict=False):
+                branch.read = number
+            self._said(branches, said)
             self._close(cache, live, done)
 
     def _step(self, cache: kv_cache.KVCache, live: list[CacheRow], done: list[Completion]) -> None:
         if live:
-            logits = self.forward.step(cache, live)
-            self._said([branch for row in live for branch in row.open], logits)
+            needed = max(row.length + len(row.open) for row in live)
+            if needed > cache.width:
+                cache.grow(min(max(map(_width, live)), kv_cache.aligned(needed + kv_cache.GROWTH)))
+                self.work.growths += 1
+                self.work.columns = max(self.work.columns, cache.width)
+            said = self.forward.step(cache, live)
+            self._said([branch for row in live for branch in row.open], said)
             self._close(cache, live, done)
 
-    def _said(self, branches: list[Branch], logits: Tensor) -> None:
-        for n, (branch, token) in enumerate(zip(branches, logits.argmax(-1).tolist(), strict=True)):
+    def _said(self, branches: list[Branch], said: Said) -> None:
+        for n, (branch, token) in enumerate(zip(branches, said.tokens, strict=True)):
             if branch.first is None:
-                branch.first = logits[n]
+                branch.first = said.logits[n]
             branch.tokens.append(token)
 
     def _close(self, cache: kv_cache.KVCache, live: list[CacheRow], done: list[Completion]) -> None:
@@ -109,7 +126,7 @@ class PackedDecoder:
             for branch in [branch for branch in row.open if self._ended(branch)]:
                 row.open.remove(branch)
                 assert branch.first is not None
-                done.append(Completion(branch.prompt, tuple(branch.tokens), branch.first))
+                done.append(Completion(branch.prompt, tuple(branch.tokens), branch.first, branch.read))
         # From the end: the last row, which moves into the gap, has been looked at, so it still has a branch.
         for r in reversed(range(len(live))):
             if not live[r].open:
@@ -138,12 +155,12 @@ class PackedDecoder:
         ]
 
 
-def _open(row: CacheRow, width: int) -> None:
+def _open(row: CacheRow) -> None:
     """Begin the answers of a row, each behind the last token of its prompt."""
     row.length = len(row.packed)
     # A branch sees the path to its leaf and its own tokens; what other prompts put between them it never sees.
     for prompt, leaf in zip(row.request.prompts, row.packed.leaves, strict=True):
-        columns = np.zeros(width, dtype=bool)
+        columns = np.zeros(_width(row), dtype=bool)
         columns[: row.length] = row.packed.path(leaf)
         row.open.append(Branch(prompt, columns, int(row.packed.positions[leaf]) + 1))
 
@@ -151,6 +168,11 @@ def _open(row: CacheRow, width: int) -> None:
 def _width(row: CacheRow) -> int:
     """Columns this row may come to fill."""
     return kv_cache.aligned(len(row.packed) + sum(prompt.limit for prompt in row.request.prompts))
+
+
+def _laid(row: CacheRow) -> int:
+    """Columns to lay out for this row to begin with; it comes to fill more where its answers are long."""
+    return min(_width(row), kv_cache.aligned(len(row.packed) + kv_cache.GROWTH))
 
 
 class _Waiting:

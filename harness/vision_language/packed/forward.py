@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ class Branch:
     position: int
     tokens: list[int] = field(default_factory=list)
     first: Tensor | None = None
+    read: Any = None
 
 
 @dataclass(slots=True)
@@ -62,6 +63,13 @@ def why_not_packed(model: Any) -> str:
     return "" if rope in TREE_ROPE else f"its '{rope}' positions depend on the length of the batch"
 
 
+class Said(NamedTuple):
+    """The logits [N, V] of some prompts or branches, and the likeliest token of each."""
+
+    logits: Tensor
+    tokens: list[int]
+
+
 class Forward:
     """A LLaVA's parts, called with explicit positions and 4-D masks.
 
@@ -78,8 +86,8 @@ class Forward:
         """The fastest linear layers for where the model is."""
         return fast_linear(self.device, self.dtype)
 
-    def prefill(self, cache: KVCache, rows: Sequence[CacheRow], start: int) -> Tensor:
-        """Put the trees of these rows into the cache from row ``start`` on; logits [prompts, V]."""
+    def prefill(self, cache: KVCache, rows: Sequence[CacheRow], start: int) -> Said:
+        """Put the trees of these rows into the cache from row ``start`` on; what is said to each prompt."""
         height = aligned(max(len(row.packed) for row in rows))
         tokens = np.zeros((len(rows), height), dtype=np.int64)
         positions = np.zeros((len(rows), height), dtype=np.int64)
@@ -94,15 +102,17 @@ class Forward:
             ends[r, :n] = row.packed.ends
             self.work.prompt_tokens += n
         self.work.prefills += 1
+        self.work.padded_tokens += tokens.size - sum(len(row.packed) for row in rows)
         embeds_RND = self._with_pictures(self.embed(self._to(tokens)), rows)
         written = cache.write(self._to(np.arange(start, start + len(rows))), self._to(columns), None)
         node = self._to(np.arange(height))
         sees_RNN = (node[None, None, :] <= node[None, :, None]) & (node[None, :, None] < self._to(ends)[:, None, :])
         hidden_RND = self._language(embeds_RND, sees_RNN, positions, written)
-        return self._logits(torch.cat([hidden_RND[r, self._to(row.packed.leaves)] for r, row in enumerate(rows)]))
+        leaves = np.concatenate([r * height + np.asarray(row.packed.leaves) for r, row in enumerate(rows)])
+        return self._said(hidden_RND.flatten(0, 1)[self._to(leaves)])
 
-    def step(self, cache: KVCache, rows: Sequence[CacheRow]) -> Tensor:
-        """Feed the last token of every open branch; logits [branches, V], in the order of rows and branches."""
+    def step(self, cache: KVCache, rows: Sequence[CacheRow]) -> Said:
+        """Feed the last token of every open branch; what is said, in the order of rows and branches."""
         widest = max(len(row.open) for row in rows)
         sight = aligned(max(row.length + len(row.open) for row in rows))
         tokens = np.zeros((len(rows), widest), dtype=np.int64)
@@ -115,15 +125,17 @@ class Forward:
                 # The token sees itself, whose key this very call writes; columns differ, so branches do not meet.
                 branch.sees[row.length + a] = True
                 tokens[r, a], positions[r, a], columns[r, a] = branch.tokens[-1], branch.position, row.length + a
-                sees[r, a] = branch.sees[:sight]
+                seen = branch.sees[:sight]
+                sees[r, a, : len(seen)] = seen
                 branch.position += 1  # rotary positions are those of asking alone, whatever column it lies in
             row.length += len(row.open)
             self.work.step_tokens += len(row.open)
         self.work.steps += 1
+        self.work.padded_tokens += tokens.size - sum(len(row.open) for row in rows)
         written = cache.write(self._to(np.arange(len(rows))), self._to(columns), sight)
         hidden_RAD = self._language(self.embed(self._to(tokens)), self._to(sees), positions, written)
-        real = self._to(np.array([[a < len(row.open) for a in range(widest)] for row in rows]))
-        return self._logits(hidden_RAD[real])
+        real = np.concatenate([r * widest + np.arange(len(row.open)) for r, row in enumerate(rows)])
+        return self._said(hidden_RAD.flatten(0, 1)[self._to(real)])
 
     def _with_pictures(self, embeds_RND: Tensor, rows: Sequence[CacheRow]) -> Tensor:
         """The embeddings, with the projected patch tokens where the image stands."""
@@ -155,11 +167,23 @@ class Forward:
             use_cache=True,
         ).last_hidden_state
 
-    def _logits(self, hidden: Tensor) -> Tensor:
+    def _said(self, hidden: Tensor) -> Said:
         logits = self.model.lm_head(hidden).float()
-        if not torch.isfinite(logits).all():
+        # Both in one transfer: it is the only time in a call that the host waits for the device.
+        told = torch.cat([logits.argmax(-1), torch.isfinite(logits).all().long()[None]])
+        *tokens, finite = self.fetched(told)
+        if not finite:
             raise DegenerateError("the language model's logits are not finite: its weights or its dtype are at fault")
-        return logits  # type: ignore[no-any-return]
+        return Said(logits, tokens)
+
+    def fetched(self, told: Tensor) -> list[Any]:
+        """These numbers on the host."""
+        self.work.waits += 1
+        return told.tolist()
 
     def _to(self, array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array).to(self.device, non_blocking=True)
+        self.work.copied_bytes += array.nbytes
+        there = torch.from_numpy(array)
+        # From pinned memory the copy goes on while the host does; from any other the host waits for it.
+        there = there.pin_memory() if self.device.type == "cuda" else there
+        return there.to(self.device, non_blocking=True)

@@ -16,6 +16,8 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 # Columns are handed out in eights: CUDA's attention kernels want masks whose rows are so aligned.
 ALIGN = 8
+# Columns for new tokens are laid out so many at a time: an answer may be 512 tokens long, and few are longer than 100.
+GROWTH = 128
 # More rows than this gain nothing: a CPU saturates, and an H200 is by then bound by reading keys and values.
 MOST_ROWS = {"cpu": 16, "cuda": 160}
 # Tokens of one prefill call: on a CPU one image at a time is as fast and needs the least memory.
@@ -60,6 +62,16 @@ class Layer(CacheLayerMixin):  # type: ignore[misc]
         rows = len(at.row)
         return self.keys[:rows, :, : at.visible], self.values[:rows, :, : at.visible]
 
+    def grow(self, width: int) -> None:
+        """As many rows of more columns, with what is in them; the spare column moves to the end."""
+        if not self.is_initialized:
+            return
+        for name in ("keys", "values"):
+            old = getattr(self, name)
+            new = old.new_zeros(*old.shape[:2], width + ALIGN, old.shape[-1])
+            new[:, :, : old.shape[2] - ALIGN] = old[:, :, :-ALIGN]
+            setattr(self, name, new)
+
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """What a mask of this call spans."""
         return self.cache.visible or query_length, 0
@@ -92,6 +104,13 @@ class KVCache(Cache):  # type: ignore[misc]
         """The cache, told where the next tokens go ([R], [R, A]) and how many columns they see (None: each other)."""
         self.row, self.columns, self.visible = row, columns, visible
         return self
+
+    def grow(self, width: int) -> None:
+        """Lay out so many columns for each row, a layer after the other."""
+        for layer in self.layers:
+            assert isinstance(layer, Layer)
+            layer.grow(width)
+        self.width = width
 
     def move(self, source: int, target: int, length: int) -> None:
         """Put the first columns of one row into another."""

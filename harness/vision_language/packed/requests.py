@@ -30,11 +30,12 @@ class ImageRequest:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """The new tokens of an answer, and the logits [V] its first token was chosen by."""
+    """The new tokens of an answer, the logits [V] its first token was chosen by, and what was read of them."""
 
     prompt: Prompt
     tokens: tuple[int, ...]
     first: Tensor
+    read: Any = None
 
 
 @dataclass(slots=True)
@@ -48,3 +49,12 @@ class WorkCounts:
     steps: int = 0
     step_tokens: int = 0
     halvings: int = 0
+    padded_tokens: int = 0
+    """Tokens that went through the language model because a row was shorter than the longest of its call."""
+    waits: int = 0
+    """How often the host waited for the device."""
+    copied_bytes: int = 0
+    """Bytes of ids, places and masks that went to the device."""
+    growths: int = 0
+    columns: int = 0
+    """The most columns that were laid out for a row."""
