@@ -92,6 +92,12 @@ def run(
         bool,
         typer.Option("--available", help="Ask about the images that are there; the run is marked as that part."),
     ] = DEFAULT.available,
+    log_with: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Tell wandb, tensorboard or mlflow what was measured; repeat for more.", envvar="OHD_BENCH_LOG_WITH"
+        ),
+    ] = None,
     full: Annotated[bool, typer.Option("--full", help="Print every metric of every group.")] = False,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -102,6 +108,7 @@ def run(
     3 data missing, 4 model does not load or fit, 6 degenerate outputs, 130/143 interrupted.
     """
     from harness import console
+    from harness.export import trackers
     from harness.verbs import run as verb
     from harness.verbs import shards
 
@@ -112,6 +119,7 @@ def run(
         seed=seed, batch_size=batch_size, dtype=dtype, device=device, workers=workers, ray=ray, shard=shard,
         verify=verify, include=include, allow_outside=allow_outside, available=available,
     )  # fmt: skip
+    trackers.require(log_with or ())
     if estimate:
         expected = verb.estimate(options, console)
         console.print_json(expected.json()) if as_json else console.show(expected)
@@ -123,6 +131,7 @@ def run(
     asked = replace(verb.run(options, console), full=full)
     console.print_json(asked.json()) if as_json else console.show(asked)
     _say_standings(asked, options, as_json)
+    trackers.tell(asked.runs, log_with or ())
     raise typer.Exit(0 if asked.complete else 1)
 
 
