@@ -9,6 +9,8 @@ import typer
 
 from harness.asking.run_options import RunOptions
 from harness.cli.options import (
+    COMPUTED,
+    SHOWN,
     AllowOutside,
     DataDir,
     Device,
@@ -49,7 +51,8 @@ def run(
     control: Annotated[
         str,
         typer.Option(
-            help="none, shuffle-image, blank-image or text-only: what is the picture worth?", envvar="OHD_BENCH_CONTROL"
+            help="none, shuffle-image, blank-image or text-only: what is the picture worth?",
+            envvar="OHD_BENCH_CONTROL",
         ),
     ] = DEFAULT.control,
     limit: Annotated[
@@ -60,27 +63,46 @@ def run(
     ] = DEFAULT.limit,
     seed: Annotated[int, typer.Option(help="Seed of --limit and of controls.", envvar="OHD_BENCH_SEED")] = DEFAULT.seed,
     batch_size: Annotated[
-        int, typer.Option(min=0, help="Images at once; 0 is auto.", envvar="OHD_BENCH_BATCH_SIZE")
+        int,
+        typer.Option(min=0, help="Images at once; 0 is auto.", envvar="OHD_BENCH_BATCH_SIZE", rich_help_panel=COMPUTED),
     ] = DEFAULT.batch_size,
     dtype: Dtype = DEFAULT.dtype,
     device: Device = DEFAULT.device,
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, max=1024, help="Processes, each with its own copy of the models.", envvar="OHD_BENCH_WORKERS"
+            min=1,
+            max=1024,
+            help="Processes, each with its own copy of the models.",
+            envvar="OHD_BENCH_WORKERS",
+            rich_help_panel=COMPUTED,
         ),
     ] = DEFAULT.workers,
     ray: Annotated[
         str,
-        typer.Option(help="Ask in this Ray cluster, HOST:PORT or auto; a worker a GPU.", envvar="OHD_BENCH_RAY"),
+        typer.Option(
+            help="Ask in this Ray cluster, HOST:PORT or auto; a worker a GPU.",
+            envvar="OHD_BENCH_RAY",
+            rich_help_panel=COMPUTED,
+        ),
     ] = DEFAULT.ray,
     shard: Annotated[
         str,
-        typer.Option(help="Ask the share I/N, 1/N to N/N; 'merge' reads all back.", envvar="OHD_BENCH_SHARD"),
+        typer.Option(
+            help="Ask the share I/N, 1/N to N/N; 'merge' reads all back.",
+            envvar="OHD_BENCH_SHARD",
+            rich_help_panel=COMPUTED,
+        ),
     ] = DEFAULT.shard,
     verify: Annotated[
         float,
-        typer.Option(min=0.0, max=1.0, help="Ask this share again one by one, count flips.", envvar="OHD_BENCH_VERIFY"),
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Ask this share again one by one, count flips.",
+            envvar="OHD_BENCH_VERIFY",
+            rich_help_panel=COMPUTED,
+        ),
     ] = DEFAULT.verify,
     estimate: Annotated[
         bool,
@@ -95,10 +117,14 @@ def run(
     log_with: Annotated[
         list[str] | None,
         typer.Option(
-            help="Tell wandb, tensorboard or mlflow what was measured; repeat for more.", envvar="OHD_BENCH_LOG_WITH"
+            help="Tell wandb, tensorboard or mlflow what was measured; repeat for more.",
+            envvar="OHD_BENCH_LOG_WITH",
+            rich_help_panel=SHOWN,
         ),
     ] = None,
-    full: Annotated[bool, typer.Option("--full", help="Print every metric of every group.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Print every metric of every group.", rich_help_panel=SHOWN)
+    ] = False,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:

@@ -58,7 +58,7 @@ def _opened(name: str, run: Run) -> Any:
         case "wandb":
             return WandBTracker(PROJECT, name=run.id, dir=_made(folder))
         case _:
-            return MLflowTracker(PROJECT, logging_dir=f"sqlite:///{_made(folder) / 'mlflow.db'}", run_name=run.id)
+            return MLflowTracker(PROJECT, run_name=run.id)  # to where MLFLOW_TRACKING_URI says
 
 
 def _made(folder: Path) -> Path:
