@@ -54,3 +54,16 @@ print(json.dumps([len(own), min(own), max(own), sum(captions) / len(captions), e
     assert (shortest, longest) == (13, 15)
     assert 77 / mean > 3.2  # padded tokens for one needed: 3.3 over the 42,000 captions of OHD-Caps
     assert equal == [True, False, False]
+
+
+def test_what_runs_ten_minutes_on_a_card_runs_at_no_size_without_and_names_the_machine(tmp_path):
+    done = python("-m", "benchmarks", "--gpu", "--json", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    [path] = tmp_path.glob("gpu-*.json")
+    assert json.loads(path.read_text()) == found
+    assert found["card"]["name"] and found["card"]["versions"]["torch"]
+    assert {one["name"]: one["holds"] for one in found["checks"]} == {"halving": True, "device_map": True}
+    assert found["checks"][0]["halvings"] > 0
+    assert found["rows"] and all(row["equal"] for row in found["rows"])
+    assert found["not_reached"] == []
