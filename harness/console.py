@@ -84,7 +84,7 @@ FORMAT_VERSION = 1
 def versioned(thing: Any) -> Any:
     """The same with the version of its format: in the object, or in each object of a list."""
     if isinstance(thing, dict):
-        return {"format_version": FORMAT_VERSION, **thing}
+        return {**thing, "format_version": FORMAT_VERSION}
     return [versioned(one) for one in thing] if isinstance(thing, list) else thing
 
 
