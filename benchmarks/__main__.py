@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--quick] [--json] [--only NAME]``: one line for each way faster than its reference."""
+"""``python -m benchmarks [--quick|--gpu] [--json] [--only NAME]``: one line for each way faster than its reference."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pkgutil
 import platform
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import benchmarks
 
@@ -23,9 +24,14 @@ def main() -> int:
     asked.add_argument("--quick", action="store_true", help="smaller shapes: minutes instead of tens of minutes")
     asked.add_argument("--json", action="store_true", help="print JSON on stdout")
     asked.add_argument("--only", default="", help="only the modules whose name contains this")
+    asked.add_argument("--gpu", action="store_true", help="ten minutes of this card, and a file named after it")
+    asked.add_argument("--out", type=Path, default=Path(), help="the folder of that file")
     options = asked.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    if options.gpu:
+        return _gpu(options.out, options.json)
     rows = list(_rows(options.quick, options.only))
+<<<<<<< HEAD
     if options.json:
         print(json.dumps(rows, indent=1))
     else:
@@ -36,6 +42,37 @@ def main() -> int:
             above = "" if row.get("honest", True) else "FAR ABOVE ITS LIMIT "
             print(f"{row['name']:26}{row['ratio']:7.2f}×{limit}  {'yes' if row['equal'] else 'NO':6}{above}{detail}")
     return 0 if all(row["equal"] and row.get("honest", True) for row in rows) else 1
+=======
+    _print(rows, options.json)
+    return 0 if all(row["equal"] for row in rows) else 1
+>>>>>>> main
+
+
+def _gpu(folder: Path, as_json: bool) -> int:
+    """Measure this card, write the file, and print what is in it."""
+    from benchmarks import gpu
+
+    found = gpu.report()
+    path = gpu.write(found, folder)
+    if as_json:
+        print(json.dumps(found, indent=1))
+    else:
+        _print(found["rows"], False)
+        for check in found["checks"]:
+            print(f"{check['name']:26}{'holds' if check['holds'] else 'DOES NOT HOLD'}")
+        print(f"not reached: {', '.join(found['not_reached']) or 'nothing'}")
+    print(f"written: {path}", file=sys.stderr)
+    return 0 if gpu.passed(found) else 1
+
+
+def _print(rows: list[dict], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    print(f"{_machine()}\n{'':26}{'ratio':>8}  {'equal':6}detail")
+    for row in rows:
+        detail = ", ".join(f"{key} {_short(value)}" for key, value in row["detail"].items())
+        print(f"{row['name']:26}{row['ratio']:7.2f}×  {'yes' if row['equal'] else 'NO':6}{detail}")
 
 
 def _rows(quick: bool, only: str) -> Iterator[dict]:

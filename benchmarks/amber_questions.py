@@ -24,8 +24,8 @@ def rows(quick: bool) -> Iterator[Measurement]:
     of = shapes.shape(quick, 2 if quick else 4, 2048 if quick else 4096)
     model = shapes.llava(of)
     images = 8 if torch.cuda.is_available() else 1
-    yield _compared("amber-questions", model, of, images, 1)
-    yield _compared("amber-questions-8-tokens", model, of, images, 8)
+    yield compared("amber-questions", model, of, images, 1)
+    yield compared("amber-questions-8-tokens", model, of, images, 8)
     del model
     yield _memory()
 
@@ -35,7 +35,8 @@ def never(tokens: Sequence[int], prompt: Any) -> bool:
     return False
 
 
-def _compared(name: str, model: Any, of: shapes.Shape, images: int, limit: int) -> Measurement:
+def compared(name: str, model: Any, of: shapes.Shape, images: int, limit: int) -> Measurement:
+    """The questions of so many images answered both ways, in ``limit`` tokens each."""
     requests = [shapes.request(image, of.vocabulary, limit) for image in range(images)]
     packed = PackedDecoder(model, never, 0 if torch.cuda.is_available() else 4)
     said: dict[str, list[Completion]] = {}

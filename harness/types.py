@@ -150,6 +150,10 @@ class Task(ABC):
         """What a reader of the numbers should know of the questions, a sentence each: printed under the table."""
         return ()
 
+    def to_judge(self, sample: Sample, answer: str) -> Mapping[str, Any] | None:
+        """What an external judge of open answers reads of this one; None where answers are counted here."""
+        return None
+
     def floors(self) -> Mapping[str, Answer]:
         """Answers that need no picture, by name: what they score is printed under the table."""
         return {}

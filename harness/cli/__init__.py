@@ -42,6 +42,8 @@ def build() -> typer.Typer:
 
     import typer
 
+    from harness.cli import examples
+
     app = typer.Typer(
         name="ohd-bench",
         help="Does a better eye make a more honest vision-language model?",
@@ -55,6 +57,7 @@ def build() -> typer.Typer:
     there = {module.name for module in pkgutil.iter_modules(__path__)}
     for name in (name for name in COMMANDS if name in there):
         importlib.import_module(f"harness.cli.{name}").register(app)
+    examples.add(app)
     return app
 
 

@@ -24,6 +24,7 @@ class Format(StrEnum):
     LM_EVAL = "lm-eval"
     CSV = "csv"
     PARQUET = "parquet"
+    JUDGE = "judge"
 
 
 def export(
@@ -41,13 +42,14 @@ def export(
 ) -> None:
     """Write kept runs in the formats that other tools read: inspect_ai's, lm-eval's, or flat tables.
 
-    csv and parquet are a row a sample, and a row a metric with its interval (docs/outputs.md).
+    csv and parquet are a row a sample, and a row a metric with its interval (docs/outputs.md); judge is the file in
+    which a benchmark's own judge reads open answers (mmhal).
     """
     from harness import registry
     from harness.comparison.answer_sets import find_run
     from harness.console import tell
     from harness.data import resolve
-    from harness.export import flat, inspect, lm_eval
+    from harness.export import flat, inspect, judge, lm_eval
 
     registry.load(include or ())
     root = resolve(data).root
@@ -58,6 +60,8 @@ def export(
                 paths = lm_eval.write(run, root, out)
             case Format.CSV | Format.PARQUET:
                 paths = flat.write(run, root, out, to.value)
+            case Format.JUDGE:
+                paths = judge.write(run, root, out)
             case _:
                 paths = inspect.write(run, root, out, to.value, pictures)
         for path in paths:

@@ -7,6 +7,11 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.completion import kept_run, registered
+
+COMPUTED, SHOWN = "How it is computed", "What is shown"
+"""Panels of ``--help``; what stands in none says what is asked of what."""
+
 Tasks = Annotated[
     list[str] | None,
     typer.Option(
@@ -14,6 +19,7 @@ Tasks = Annotated[
         "-t",
         help="A task, NAME[?option=value]; repeat for more. Default: all these models can answer.",
         envvar="OHD_BENCH_TASK",
+        autocompletion=registered("tasks"),
     ),
 ]
 Encoders = Annotated[
@@ -23,6 +29,7 @@ Encoders = Annotated[
         "-e",
         help="An encoder, NAME[:LOCATION][?key=value]; repeat to compare, the first is the base.",
         envvar="OHD_BENCH_ENCODER",
+        autocompletion=registered("encoders"),
     ),
 ]
 Lvlm = Annotated[
@@ -32,6 +39,7 @@ Lvlm = Annotated[
         "-l",
         help="The LVLM that carries each encoder's tower, NAME[:LOCATION][?key=value].",
         envvar="OHD_BENCH_LVLM",
+        autocompletion=registered("lvlms"),
     ),
 ]
 DataDir = Annotated[
@@ -51,19 +59,51 @@ AllowOutside = Annotated[
     ),
 ]
 Runs = Annotated[
-    list[str] | None, typer.Argument(help="The base first: runs by id or encoder, or files of answers with --task.")
+    list[str] | None,
+    typer.Argument(
+        help="The base first: runs by id or encoder, or files of answers with --task.", autocompletion=kept_run
+    ),
 ]
 Task = Annotated[
-    str, typer.Option("--task", "-t", help="Only this task, NAME[?option=value]; needed for files of answers.")
+    str,
+    typer.Option(
+        "--task",
+        "-t",
+        autocompletion=registered("tasks"),
+        help="Only this task, NAME[?option=value]; needed for files of answers.",
+    ),
 ]
-SpecText = Annotated[str, typer.Argument(metavar="SPEC", help="An encoder, NAME[:LOCATION][?key=value].")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps …", envvar="OHD_BENCH_DEVICE")]
-Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.", envvar="OHD_BENCH_DTYPE")]
+SpecText = Annotated[
+    str,
+    typer.Argument(
+        metavar="SPEC", autocompletion=registered("encoders"), help="An encoder, NAME[:LOCATION][?key=value]."
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        help="Where to compute.",
+        metavar="auto|cpu|cuda|cuda:N|mps",
+        envvar="OHD_BENCH_DEVICE",
+        rich_help_panel=COMPUTED,
+    ),
+]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        help="In what precision.",
+        metavar="auto|float32|bfloat16|float16",
+        envvar="OHD_BENCH_DTYPE",
+        rich_help_panel=COMPUTED,
+    ),
+]
 Out = Annotated[Path, typer.Option(help="A folder that is not there yet, or is empty.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.", rich_help_panel=SHOWN)]
 Verbose = Annotated[
     bool,
-    typer.Option("--verbose", "-v", help="Show tracebacks and library logs.", envvar="OHD_BENCH_VERBOSE"),
+    typer.Option(
+        "--verbose", "-v", help="Show tracebacks and library logs.", envvar="OHD_BENCH_VERBOSE", rich_help_panel=SHOWN
+    ),
 ]
 TrainedOut = Annotated[Path, typer.Option("--out", help="The folder to write; an interrupted training goes on in it.")]
 Changes = Annotated[

@@ -9,6 +9,8 @@ import typer
 
 from harness.asking.run_options import RunOptions
 from harness.cli.options import (
+    COMPUTED,
+    SHOWN,
     AllowOutside,
     DataDir,
     Device,
@@ -49,7 +51,8 @@ def run(
     control: Annotated[
         str,
         typer.Option(
-            help="none, shuffle-image, blank-image or text-only: what is the picture worth?", envvar="OHD_BENCH_CONTROL"
+            help="none, shuffle-image, blank-image or text-only: what is the picture worth?",
+            envvar="OHD_BENCH_CONTROL",
         ),
     ] = DEFAULT.control,
     limit: Annotated[
@@ -60,27 +63,46 @@ def run(
     ] = DEFAULT.limit,
     seed: Annotated[int, typer.Option(help="Seed of --limit and of controls.", envvar="OHD_BENCH_SEED")] = DEFAULT.seed,
     batch_size: Annotated[
-        int, typer.Option(min=0, help="Images at once; 0 is auto.", envvar="OHD_BENCH_BATCH_SIZE")
+        int,
+        typer.Option(min=0, help="Images at once; 0 is auto.", envvar="OHD_BENCH_BATCH_SIZE", rich_help_panel=COMPUTED),
     ] = DEFAULT.batch_size,
     dtype: Dtype = DEFAULT.dtype,
     device: Device = DEFAULT.device,
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, max=1024, help="Processes, each with its own copy of the models.", envvar="OHD_BENCH_WORKERS"
+            min=1,
+            max=1024,
+            help="Processes, each with its own copy of the models.",
+            envvar="OHD_BENCH_WORKERS",
+            rich_help_panel=COMPUTED,
         ),
     ] = DEFAULT.workers,
     ray: Annotated[
         str,
-        typer.Option(help="Ask in this Ray cluster, HOST:PORT or auto; a worker a GPU.", envvar="OHD_BENCH_RAY"),
+        typer.Option(
+            help="Ask in this Ray cluster, HOST:PORT or auto; a worker a GPU.",
+            envvar="OHD_BENCH_RAY",
+            rich_help_panel=COMPUTED,
+        ),
     ] = DEFAULT.ray,
     shard: Annotated[
         str,
-        typer.Option(help="Ask the share I/N, 1/N to N/N; 'merge' reads all back.", envvar="OHD_BENCH_SHARD"),
+        typer.Option(
+            help="Ask the share I/N, 1/N to N/N; 'merge' reads all back.",
+            envvar="OHD_BENCH_SHARD",
+            rich_help_panel=COMPUTED,
+        ),
     ] = DEFAULT.shard,
     verify: Annotated[
         float,
-        typer.Option(min=0.0, max=1.0, help="Ask this share again one by one, count flips.", envvar="OHD_BENCH_VERIFY"),
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Ask this share again one by one, count flips.",
+            envvar="OHD_BENCH_VERIFY",
+            rich_help_panel=COMPUTED,
+        ),
     ] = DEFAULT.verify,
     estimate: Annotated[
         bool,
@@ -92,7 +114,17 @@ def run(
         bool,
         typer.Option("--available", help="Ask about the images that are there; the run is marked as that part."),
     ] = DEFAULT.available,
-    full: Annotated[bool, typer.Option("--full", help="Print every metric of every group.")] = False,
+    log_with: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Tell wandb, tensorboard or mlflow what was measured; repeat for more.",
+            envvar="OHD_BENCH_LOG_WITH",
+            rich_help_panel=SHOWN,
+        ),
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Print every metric of every group.", rich_help_panel=SHOWN)
+    ] = False,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
@@ -102,6 +134,7 @@ def run(
     3 data missing, 4 model does not load or fit, 6 degenerate outputs, 130/143 interrupted.
     """
     from harness import console
+    from harness.export import trackers
     from harness.verbs import run as verb
     from harness.verbs import shards
 
@@ -112,6 +145,7 @@ def run(
         seed=seed, batch_size=batch_size, dtype=dtype, device=device, workers=workers, ray=ray, shard=shard,
         verify=verify, include=include, allow_outside=allow_outside, available=available,
     )  # fmt: skip
+    trackers.require(log_with or ())
     if estimate:
         expected = verb.estimate(options, console)
         console.print_json(expected.json()) if as_json else console.show(expected)
@@ -123,6 +157,7 @@ def run(
     asked = replace(verb.run(options, console), full=full)
     console.print_json(asked.json()) if as_json else console.show(asked)
     _say_standings(asked, options, as_json)
+    trackers.tell(asked.runs, log_with or ())
     raise typer.Exit(0 if asked.complete else 1)
 
 

@@ -105,9 +105,12 @@ class _Queue:
 
     def first(self) -> _Piece | None:
         """What is to be done next."""
-        if not self.looked_at:
-            self.looked_at.extend(_Piece(work) for work in islice(self.work, 1))
-        return self.looked_at[0] if self.looked_at else None
+        return self.looked_at[0] if self.holds(1) else None
+
+    def holds(self, count: int) -> bool:
+        """Whether so many pieces are left."""
+        self.looked_at.extend(_Piece(work) for work in islice(self.work, max(0, count - len(self.looked_at))))
+        return len(self.looked_at) >= count
 
 
 class Crew:
@@ -169,9 +172,9 @@ class Crew:
                 self.under_way[worker.actor.ready.remote()] = (worker, None)
 
     def _deal(self, queue: _Queue, deliver: Callable[[Any, Any], Any]) -> None:
-        """Work for every worker that is ready and has a hand free; nobody has two pieces while another has none."""
+        """Work for every worker that is ready and has a hand free; nobody has two pieces where another may get none."""
         for hands in range(1, IN_HAND + 1):
-            for worker in self.workers:
+            for worker in self.workers if hands == 1 or queue.holds(self.number) else ():
                 piece = queue.first()
                 if piece and worker.ready and len(worker.given) < hands and worker.takes(piece):
                     queue.looked_at.popleft()

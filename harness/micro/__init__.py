@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from harness.micro.folder import Sizes
 
-VERSION = "5"
+VERSION = "6"
 """Changes whenever one byte or pixel of the world does: the key of its cache."""
 
 

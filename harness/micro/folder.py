@@ -34,6 +34,7 @@ class Sizes:
     sugar_crepe: int = 60
     aro: int = 40
     winoground: int = 40
+    mmhal: int = 16
 
 
 SOURCES: dict[str, Mix] = {
@@ -58,6 +59,7 @@ def write_folder(folder: Path, seed: int, sizes: Sizes) -> None:
     _sugar_crepe(folder / "sugar_crepe", seed, sizes.sugar_crepe)
     _aro(folder / "aro", seed, sizes.aro)
     _winoground(folder / "winoground", seed, sizes.winoground)
+    _mmhal(folder / "mmhal", seed, sizes.mmhal)
 
 
 def _amber(folder: Path, seed: int, number: int) -> None:
@@ -198,6 +200,13 @@ def _winoground(folder: Path, seed: int, number: int) -> None:
         rows.append(row)
         _pictures(folder / "images", {f"{row['image_0']}.png": first, f"{row['image_1']}.png": second})
     _lines(folder / "examples.jsonl", rows)
+
+
+def _mmhal(folder: Path, seed: int, number: int) -> None:
+    scenes = [scene(f"{seed}/mmhal/{n}", Mix(least=2)) for n in range(number)]
+    names = [f"MICRO_mmhal_{n:06d}.jpg" for n in range(1, number + 1)]
+    _json(folder / "response_template.json", [questions.open_ended(*one) for one in zip(names, scenes, strict=True)])
+    _pictures(folder / "images", dict(zip(names, scenes, strict=True)))
 
 
 def _zero_shot(folder: Path, seed: int, number: int) -> None:

@@ -1,4 +1,4 @@
-"""Yes-no questions about scenes in the manner of DASH-B, MME, HallusionBench and RePOPE."""
+"""Questions about scenes in the manner of DASH-B, MME, HallusionBench, RePOPE and MMHal-Bench."""
 
 from __future__ import annotations
 
@@ -127,6 +127,21 @@ def _row(category: str, number: int, figure: int, asked: int, texts: Sequence[st
         "gt_answer_details": "",
         "gt_answer": str(int(asked == int(changed))),
         "filename": f"./{_figure(f'{category}/{subcategory}/{figure}', number)}" if pictured else None,
+    }
+
+
+def open_ended(name: str, scene: Scene) -> dict[str, Any]:
+    """A row of MMHal-Bench, to be answered in words; the picture's address holds its name."""
+    things = [article(f"{thing.colour} {thing.name}") for thing in dict((t.name, t) for t in scene.things).values()]
+    return {
+        "question_type": "holistic",
+        "question_topic": scene.theme,
+        "image_id": name.partition(".")[0],
+        "image_src": f"images/{name}",
+        "image_content": list(scene.names()),
+        "question": "Describe this image.",
+        "gt_answer": f"There is {', '.join(things)}.",
+        "model_answer": "",
     }
 
 

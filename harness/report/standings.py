@@ -99,7 +99,8 @@ def _of_task(task: Task, found: Sequence[Group], names: Mapping[str, str]) -> St
         return (not pair[1].whole, math.inf if value != value else -sign * value)
 
     rows = sorted(((one, _standing(one, task, shown, names)) for one in found), key=place)
-    best = len(rows) > 1 and rows[1][1].whole and _is_better(task, shown[0], rows[0], rows[1])
+    directed = task.metrics_of(shown[0][0])[shown[0][1]].better != "neither"
+    best = directed and len(rows) > 1 and rows[1][1].whole and _is_better(task, shown[0], rows[0], rows[1])
     made = [row for _, row in rows]
     if best:
         made[0] = replace(made[0], best=True)

@@ -17,7 +17,8 @@ from typer.main import get_command
 from harness.cli import build
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("CONTRIBUTING.md")])
+READMES = (ROOT / "README.md", ROOT / "README.zh-CN.md")
+PAGES = sorted([*READMES, *ROOT.glob("docs/*.md"), *ROOT.glob("CONTRIBUTING.md")])
 BLOCK = re.compile(r"^```([a-z]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 OPTIONAL = re.compile(r"\[--[^\]]*\]")
 """``[--quick]`` in a usage line."""
@@ -74,3 +75,12 @@ def test_no_block_is_left_unchecked():
     """Python is run, commands and bash are parsed; the rest are sessions of make and pip, folders, printed tables."""
     known = {"python", "", "sh", "toml", "json", "bash"}  # bash: test_scale.py
     assert {kind for page in PAGES for kind, _ in blocks(page)} <= known
+
+
+def test_both_readmes_have_the_same_commands():
+    found = []
+    for page in READMES:
+        rows = [row for row in page.read_text(encoding="utf-8").splitlines() if row.startswith("| ") and "`" in row]
+        offered = [re.findall(r"`[^`]+`|\(docs/[^)]+\)", row.split("|", 2)[2]) for row in rows]
+        found.append(([text for kind, text in blocks(page) if kind == "sh"], offered))
+    assert found[0] == found[1]

@@ -50,6 +50,7 @@ def test_the_option_list_of_run_is_what_users_were_promised():
         *("--limit", "--seed"),
         *("--batch-size", "--dtype", "--device", "--include", "--full", "--json", "--verbose", "-v"),
         *("--workers", "--verify", "--estimate", "--allow-outside", "--available", "--shard", "--ray"),
+        "--log-with",
     }
 
 

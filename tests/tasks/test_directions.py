@@ -100,4 +100,5 @@ def test_every_registered_task_is_tried_for_its_direction():
     tried = {registry.parse_spec(spec).name for spec in SPECS}
     # chair's words and truths are real COCO's: tests/tasks/test_chair.py tries its direction
     ours = {name for name, cls in registry.tasks.items() if cls.__module__.split(".")[0] == "tasks"}
-    assert ours - tried == {"chair"}
+    # mmhal is rated elsewhere: no number of its is better than another
+    assert ours - tried == {"chair", "mmhal"}

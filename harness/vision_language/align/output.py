@@ -24,7 +24,7 @@ def write(model: Any, processor: Any, asked: merge.Asked, folder: Path, base: st
 
     ``folder`` becomes a LLaVA in the hub's layout, a LoRA folded in. Its ``adapter`` holds what was trained apart, in
     the precision it was trained in: ``projector.safetensors``, and a LoRA in peft's layout, the projector among its
-    ``modules_to_save``, to be laid over ``base`` with this tower.
+    ``modules_to_save``, to be laid over ``base`` with this tower. Of a quantised LVLM this alone is written.
     """
     apart = folder / ADAPTER
     apart.mkdir(parents=True, exist_ok=True)
@@ -35,13 +35,15 @@ def write(model: Any, processor: Any, asked: merge.Asked, folder: Path, base: st
     save_file(tensors, apart / PROJECTOR, metadata={"format": "pt"})
     projector.to(dtype)
     told = {"projector": identity.part_digest(projector)}
+    whole = getattr(model, "hf_quantizer", None) is None
     if hasattr(model, "peft_config"):
         _write_adapter(model, tensors, apart, base)
+        told["adapter"] = identity.values(load_file(apart / "adapter_model.safetensors"))
+    if hasattr(model, "peft_config") and whole:
         model = model.unload()
         model.model.multi_modal_projector = projector
         lora.lay(model, apart)
-        told["adapter"] = identity.values(load_file(apart / "adapter_model.safetensors"))
-    if getattr(model, "hf_quantizer", None) is None:
+    if whole:
         model.to(dtype)
         model.config.use_cache = True
         merge.write(model, processor, asked, folder)

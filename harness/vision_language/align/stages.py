@@ -188,7 +188,7 @@ class _Stage:
             trained.restore(model, work)
         told = {
             "recipe": asdict(stage),
-            "spec": merge.spec_of(host.spec, folder),
+            "spec": merge.laid_spec(host.spec, folder) if stage.quantize else merge.spec_of(host.spec, folder),
             "data": {"file": path.name, "rows": found.counts.rows, "used": len(found), "held_out": len(held),
                      "digest": found.digest, "unusable": found.counts.bad, "first": found.counts.first},
             "image_tokens": reader.image_tokens,

@@ -159,3 +159,10 @@ def spec_of(spec: Spec, folder: Path) -> str:
     """The written folder as an LVLM that is asked like this one; what was laid over or swapped is in the weights."""
     kept = {name: spec.options[name] for name in ASKED_BY if name in spec.options}
     return f"llava:{folder}" + (f"?{urlencode(kept, safe='/:~')}" if kept else "")
+
+
+def laid_spec(spec: Spec, folder: Path) -> str:
+    """This LVLM, unquantised, with the LoRA and the projector in the folder laid over."""
+    kept = {name: value for name, value in spec.options.items() if name != "quantize"}
+    location = f":{spec.location}" if spec.location else ""
+    return f"{spec.name}{location}?{urlencode({**kept, 'lora': folder, 'projector': folder}, safe='/:~')}"

@@ -149,3 +149,17 @@ def test_another_plan_is_refused_in_the_same_folder(cli, words, tmp_path):
     said = cli(*words(out, rate=0.02))
     assert said.code == 2
     assert "rate is 0.01 there, 0.02 here" in said.err
+
+
+def test_a_lora_over_a_quantised_base_is_laid_over_the_whole_one(cli, words, world, tmp_path, place, tiny):
+    pytest.importorskip("bitsandbytes")
+    first, out = tmp_path / "first", tmp_path / "grown"
+    assert cli(*words(first, "pretrain")).code == 0
+    more = words(out, "lora", quantize="4bit")
+    more[more.index("--lvlm") + 1] = f"llava:{first}"
+    said = cli(*more, "--json")
+    assert said.code == 0, said.err
+    assert not (out / "model.safetensors").exists()
+    spec = json.loads((out / "align.json").read_text())["spec"]
+    assert spec == f"llava:{first}?lora={out}&projector={out}"
+    assert len(answers(place, spec, tiny, f"clip:{world / 'tuned'}")) == len(tiny.pictures())
