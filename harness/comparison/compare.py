@@ -216,7 +216,7 @@ def _belief_lines(task: Task, beliefs: tuple[probabilities.Believed, probabiliti
 def _joint(tasks: Sequence[Task], base: AnswerSet, candidate: AnswerSet) -> Difference | None:
     """The mean change of the tasks' headlines for the better; one draw of images for all tasks, as tasks share them."""
     parts: list[tuple[Metric, list[Record], list[Record]]] = []
-    for task in tasks:
+    for task in headlined(tasks, (base, candidate)):
         first, second = stats.common(base.records[task.name], candidate.records[task.name])
         group, name = headline(task)
         metric = task.metrics_of(group)[name]
@@ -236,6 +236,23 @@ def _joint(tasks: Sequence[Task], base: AnswerSet, candidate: AnswerSet) -> Diff
         value += sign * float(metric(tallies[n, 1].totals()) - metric(tallies[n, 0].totals()))
         spread += sign * (np.asarray(metric(drawn[n, 1]), float) - np.asarray(metric(drawn[n, 0]), float))
     return stats.difference(value, spread, len(images))
+
+
+def headlined(tasks: Iterable[Task], sides: Sequence[AnswerSet]) -> list[Task]:
+    """The tasks whose headline says which way is better and has a value on all of these sides.
+
+    Of MME a part has no sum over all kinds; of MMHal-Bench only length is known here.
+    """
+
+    def has_value(task: Task) -> bool:
+        group, name = headline(task)
+        metric = task.metrics_of(group)[name]
+        tallies = [stats.tally(side.records[task.name]).get(group) for side in sides]
+        return metric.better != "neither" and all(
+            one is not None and np.isfinite(metric(one.totals())) for one in tallies
+        )
+
+    return [task for task in tasks if has_value(task)]
 
 
 def headline(task: Task) -> tuple[str, str]:

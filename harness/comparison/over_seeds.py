@@ -207,6 +207,7 @@ def gap(found: Figures) -> Difference:
 
 def _joint(tasks: Sequence[Task], base: Group, candidate: Group, plan: Design) -> Difference | None:
     """The mean change of the tasks' headlines for the better; an image counts as one in all tasks that show it."""
+    tasks = compare.headlined(tasks, (*base.sides, *candidate.sides))
     if len(tasks) < 2:
         return None
     arms = [common((base, candidate), task.name) for task in tasks]

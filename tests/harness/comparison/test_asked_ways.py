@@ -84,3 +84,14 @@ def test_the_report_shows_two_ways_of_asking(cli, results, tmp_path):
                "--out", tmp_path / "page.html")  # fmt: skip
     assert said.code == 0, said.err
     assert "ohd-caps?scorer=f-clipscore" in (tmp_path / "page.html").read_text()
+
+
+def test_the_mean_over_tasks_leaves_out_those_whose_headline_has_no_value_or_no_direction(cli, tmp_path):
+    """MME's sum is not a number where kinds are missing, MMHal's length is neither good nor bad."""
+    tasks = [word for name in ("mme", "mmhal", "hallusion", "dash-b") for word in ("-t", name)]
+    for lvlm in ("parrot", "parrot:no"):
+        assert cli("run", "-l", lvlm, *tasks, "--data", "micro", "--results", tmp_path).code == 0
+    (found,) = compared(cli, tmp_path, *sorted(path.name for path in tmp_path.iterdir()))
+    gaps = {(one["task"], one["metric"]): one["gap"]["value"] for one in found["lines"] if not one["group"]}
+    kept = (gaps["hallusion", "aAcc"], gaps["dash-b", "accuracy"])
+    assert found["joint"]["value"] == pytest.approx(sum(kept) / 2)
