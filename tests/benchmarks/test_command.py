@@ -56,7 +56,6 @@ print(json.dumps([len(own), min(own), max(own), sum(captions) / len(captions), e
     assert equal == [True, False, False]
 
 
-<<<<<<< HEAD
 def test_a_ratio_far_above_what_the_work_left_out_allows_is_not_honest():
     code = """
 import json
@@ -91,7 +90,8 @@ print(json.dumps([counted(padded_features) / counted(trie.text_features), ohd_ca
 """
     counted, limit = json.loads(python("-c", code).stdout)
     assert abs(limit / counted - 1) < 0.03
-=======
+
+
 def test_what_runs_ten_minutes_on_a_card_runs_at_no_size_without_and_names_the_machine(tmp_path):
     done = python("-m", "benchmarks", "--gpu", "--json", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
@@ -103,4 +103,3 @@ def test_what_runs_ten_minutes_on_a_card_runs_at_no_size_without_and_names_the_m
     assert found["checks"][0]["halvings"] > 0
     assert found["rows"] and all(row["equal"] for row in found["rows"])
     assert found["not_reached"] == []
->>>>>>> main
