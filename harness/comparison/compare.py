@@ -76,9 +76,13 @@ class OneTask:
     beliefs: tuple[probabilities.Believed, probabilities.Believed] | None
     floors: Mapping[str, Mapping[str, Mapping[str, float]]]
 
+    def summary(self) -> list[tuple[str, str]]:
+        """The groups and metrics by which the task is summed up."""
+        return list(self.task.summary) or [("", self.task.headline)]
+
     def floor_lines(self) -> list[tuple[str, list[tuple[str, str, float, int]]]]:
         """What answers that never see a picture score, by floor: (group, metric, value, digits) of the summary."""
-        wanted = list(self.task.summary) or [("", self.task.headline)]
+        wanted = self.summary()
         at = {(one.group, one.metric): one.digits for one in self.lines if (one.group, one.metric) in wanted}
         return [
             (floor, [(g, m, groups[g][m], d) for (g, m), d in at.items() if m in groups.get(g, {})])
@@ -91,7 +95,7 @@ class OneTask:
 
     def short(self) -> list[MetricChange]:
         """The lines of a short table: the task's own choice, discrimination and bias, and what p(yes) adds."""
-        chosen = [*(self.task.summary or [("", self.task.headline)])]
+        chosen = self.summary()
         chosen += [(group, name) for group in self.tops() for name in bias.SHOWN]
         beliefs = {line.metric for line in self.lines} - set(self.task.metrics)
         chosen += [(line.group, line.metric) for line in self.lines if line.metric in beliefs and not line.group]
@@ -113,6 +117,10 @@ class Comparison:
     def lines(self, full: bool = False) -> list[MetricChange]:
         """The lines to look at, their p-values adjusted for looking at all of them (Holm)."""
         return _adjusted([line for one in self.tasks for line in (one.lines if full else one.short())])
+
+    def summary(self) -> list[MetricChange]:
+        """The lines by which the tasks are summed up, adjusted for looking at all of them."""
+        return self.named([(one.task.name, *pair) for one in self.tasks for pair in one.summary()])
 
     def named(self, keys: Sequence[Key]) -> list[MetricChange]:
         """The lines of these tasks, groups and metrics, in this order, adjusted for looking at all of them."""

@@ -107,9 +107,9 @@ def intervals(found: Sequence[Comparison], named: Sequence[Key] = ()) -> Plot:
     """Each difference with its interval, in points: those of the metrics named, or of each task's summary."""
 
     def draw() -> Figure:
-        lines = [one.named(named) if named else one.lines() for one in found]
+        lines = [one.named(named) if named else one.summary() for one in found]
         rows = [line for line in lines[0] if _in_points(line)]
-        figure, axes = axes_of(4.6, 0.6 + 0.3 * max(3, len(rows)))
+        figure, axes = axes_of(max(4.6, 0.2 * len(rows)), 0.6 + 0.24 * max(3, len(rows)))
         axes.axvline(0, color=INK, linewidth=1)
         for i, (one, every) in enumerate(zip(found, lines, strict=True)):
             by_name = {line.key: line for line in every}
