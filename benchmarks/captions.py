@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 
 from benchmarks import shapes
-from benchmarks.amber_questions import never, same
+from benchmarks.amber_questions import never, one_by_one, same
 from benchmarks.measure import Measurement, beside, ceilings, row
 from harness.vision_language.inference import GenerateDecoder
 from harness.vision_language.packed.decode import PackedDecoder
@@ -28,7 +28,7 @@ def rows(quick: bool) -> Iterator[Measurement]:
     packed = PackedDecoder(model, never)
     list(GenerateDecoder(model, never).answers([_page(0, of.vocabulary, 2)]))
     times = beside(
-        lambda: said.update(reference=list(GenerateDecoder(model, never).answers(alone))),
+        lambda: said.update(reference=one_by_one(model, alone)),
         lambda: said.update(product=list(packed.answers(requests))),
     )
     product = times.product

@@ -51,8 +51,14 @@ def text_features(model: CLIPModel, token_ids: Sequence[Sequence[int]], row: int
 
 def nodes(model: CLIPModel, token_ids: Sequence[Sequence[int]], row: int = 0) -> int:
     """How many tokens go through the tower for these captions, padding included."""
+    count, length = laid_out(model, token_ids, row)
+    return count * length
+
+
+def laid_out(model: CLIPModel, token_ids: Sequence[Sequence[int]], row: int = 0) -> tuple[int, int]:
+    """How many rows these captions are packed into, and how long each is with its padding."""
     rows = _rows(sorted({_up_to_the_end(tuple(ids), model) for ids in token_ids}), row or _row(model))
-    return len(rows) * max((len(one.tokens) for one in rows), default=0)
+    return len(rows), max((len(one.tokens) for one in rows), default=0)
 
 
 def _row(model: CLIPModel) -> int:

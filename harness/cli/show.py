@@ -24,7 +24,10 @@ def sample(
     data: DataDir = "micro",
     include: Include = None,
 ) -> None:
-    """Print one question of a task: its image, what is asked, and the answer that is right."""
+    """Print one question of a task: its image, what is asked, and the answer that is right.
+
+    On stderr the picture itself, where that is a terminal in colours; else where a small copy of it was saved.
+    """
     from harness import registry
     from harness.asking import evaluate
     from harness.console import print_json
@@ -37,8 +40,29 @@ def sample(
         if one.id == id or not id:
             shown = {name: getattr(one, name) for name in one.__slots__}
             print_json(shown | {"image": str(one.image) if one.image else None})
+            if one.image:
+                _show_picture(one.image)
             return
     raise UsageError(f"{task} has no sample '{id}'; its first is '{next(iter(opened.samples())).id}'")
+
+
+def _show_picture(path: Path) -> None:
+    from harness import digest
+    from harness.console import err, say
+    from harness.data import cache_dir
+    from harness.images import ImageError, open_image
+    from harness.report import picture
+
+    try:
+        image, console = open_image(path), err()
+    except ImageError as error:
+        say(f"its picture cannot be shown: {error}")
+        return
+    if console.is_terminal and console.color_system in ("truecolor", "256"):
+        console.print(picture.blocks(image, console.width))
+        return
+    small = cache_dir() / "shown" / f"{digest.of_json(str(path.resolve()))[:16]}.png"
+    say(f"a small copy of the picture: {picture.thumbnail(image, small)}")
 
 
 def show_run(

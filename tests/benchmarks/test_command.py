@@ -56,6 +56,42 @@ print(json.dumps([len(own), min(own), max(own), sum(captions) / len(captions), e
     assert equal == [True, False, False]
 
 
+def test_a_ratio_far_above_what_the_work_left_out_allows_is_not_honest():
+    code = """
+import json
+from benchmarks import measure
+rows = [measure.row("a", ratio, 1.0, True, limit=5.0) for ratio in (4.0, 6.0, 7.0)]
+rows.append(measure.row("a", 20.0, 1.0, True, limit=5.0, cpu_time_ratio=5.2))  # by the clock, others' work counts
+print(json.dumps([[row["limit"], row["honest"]] for row in rows]))
+"""
+    assert json.loads(python("-c", code).stdout) == [[5.0, True], [5.0, True], [5.0, False], [5.0, True]]
+
+
+def test_limits_are_the_flops_that_a_counter_counts():
+    code = """
+import json, torch
+from torch.utils.flop_counter import FlopCounterMode
+from benchmarks import ohd_caps
+from encoders.towers import trie
+from encoders.towers.clip_encoder import padded_features
+from transformers import CLIPConfig, CLIPModel
+small = {"hidden_size": 64, "intermediate_size": 256, "num_attention_heads": 2, "num_hidden_layers": 2}
+text = {**small, "eos_token_id": ohd_caps.END, "bos_token_id": ohd_caps.START}
+config = CLIPConfig(text_config=text, vision_config={**small, "image_size": 64, "patch_size": 16}, projection_dim=64)
+config._attn_implementation = "eager"
+model = CLIPModel(config).eval()
+ids = [one for n in range(2) for one in ohd_caps.captions(n)]
+def counted(features):
+    with torch.no_grad(), FlopCounterMode(display=False) as flops:
+        features(model, ids)
+        model.vision_model(pixel_values=torch.zeros(2, 3, 64, 64))
+    return flops.get_total_flops()
+print(json.dumps([counted(padded_features) / counted(trie.text_features), ohd_caps.work_left_out(model, ids, 2)]))
+"""
+    counted, limit = json.loads(python("-c", code).stdout)
+    assert abs(limit / counted - 1) < 0.03
+
+
 def test_what_runs_ten_minutes_on_a_card_runs_at_no_size_without_and_names_the_machine(tmp_path):
     done = python("-m", "benchmarks", "--gpu", "--json", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr

@@ -97,7 +97,7 @@ def test_a_group_and_a_model_that_try_to_act_are_only_words_on_every_way_out(cli
     shown = [said.out + said.err for said in ways]
     written = [path for path in (page, bench.root / "board.md", *(bench.root / "paper").glob("*.[ct][se][vx]"))]
     assert [said.code for said in ways] == [0] * len(ways)
-    assert len(written) == 4
+    assert len(written) == 5
     for text in [*shown, *(path.read_text(encoding="utf-8") for path in written)]:
         assert plain(text) == text
     assert "[bold]b[/]" in shown[0]
