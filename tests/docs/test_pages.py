@@ -73,7 +73,7 @@ def test_the_tour_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_no_block_is_left_unchecked():
     """Python is run, commands and bash are parsed; the rest are sessions of make and pip, folders, printed tables."""
-    known = {"python", "", "sh", "toml", "json", "bash"}  # bash: test_scale.py
+    known = {"python", "", "sh", "toml", "json", "bash", "yaml"}  # bash and yaml: test_scale.py
     assert {kind for page in PAGES for kind, _ in blocks(page)} <= known
 
 
