@@ -13,7 +13,9 @@ import numpy as np
 
 matplotlib.use("agg")
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 from scipy.special import ndtr, ndtri
 
 from harness.comparison.compare import Comparison, Key, MetricChange
@@ -125,6 +127,12 @@ def intervals(found: Sequence[Comparison], named: Sequence[Key] = ()) -> Plot:
         return figure
 
     return Plot("differences", "What changed", "Differences to the base with 95 % intervals by image.", draw)
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Numbers at the ticks of a logarithmic axis; matplotlib's own are formulas, and no text here is read as one."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def legend(axes: Axes) -> None:

@@ -12,7 +12,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.report.plots import INK, MARKERS, PAPER, SERIES, STYLE, called, short
+from harness.report.plots import INK, MARKERS, PAPER, SERIES, STYLE, called, plain_numbers, short
 from harness.report.print_style import with_every_letter
 from harness.sweep import METRICS, Settings, settings_of
 
@@ -71,6 +71,7 @@ def _draw(axes: Axes, lines: dict[str, list[Settings]], along: str, metric: str)
     axes.set(title=called(metric), xlabel=along, ylabel="%")
     if along == "fraction":
         axes.set_xscale("log")
+        plain_numbers(axes.xaxis)
     if isinstance(_number(next(iter(lines.values()))[0][along]), str):
         axes.tick_params(axis="x", rotation=45)
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from harness.comparison import compare
-from harness.report.plots import FAINT, INK, SERIES, Plot, axes_of, short
+from harness.report.plots import FAINT, INK, SERIES, Plot, axes_of, plain_numbers, short
 from harness.study.findings import Findings, Row, headlines, named, place_of
 from harness.study.schema import BASE
 
@@ -53,6 +53,7 @@ def by_share(findings: Findings, task: str) -> Plot:
             if row.cell.arm == BASE and not row.cell.rung and row.means[0] is not None:
                 axes.axhline(row.means[0].value, color=INK, linewidth=1, linestyle="--", label="base")
         axes.set(xlabel="% of the training data", ylabel=f"{task} {column}", xscale="log")
+        plain_numbers(axes.xaxis)
         axes.legend()
         return figure
 
