@@ -55,7 +55,7 @@ class Checked(Result):
         """A row for each promise."""
         return [{"promise": one.promise, "kept": one.kept, "found": one.found} for one in self.findings]
 
-    def json(self) -> Any:
+    def content(self) -> Any:
         """The same, under the name."""
         return {"name": self.name, "passed": self.passed, "findings": self.rows()}
 
