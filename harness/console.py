@@ -77,19 +77,10 @@ def show(result: Result) -> None:
         out().print(part, soft_wrap=isinstance(part, Text))
 
 
-FORMAT_VERSION = 1
-"""Of what ``--json`` prints: it grows when a field goes or changes its meaning (docs/outputs.md)."""
-
-
-def versioned(thing: Any) -> Any:
-    """The same with the version of its format: in the object, or in each object of a list."""
-    if isinstance(thing, dict):
-        return {**thing, "format_version": FORMAT_VERSION}
-    return [versioned(one) for one in thing] if isinstance(thing, list) else thing
-
-
 def print_json(thing: Any) -> None:
     """The result as one JSON value on stdout: in letters where they can be written and only read, else in escapes."""
+    from harness.result import versioned
+
     thing = versioned(thing)
     letters = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     print(json_text(json.dumps(thing, indent=1, ensure_ascii=not letters, allow_nan=False)))

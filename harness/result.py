@@ -16,6 +16,17 @@ WIDE = 160
 """Columns of a notebook's cell: it scrolls where a page is narrower."""
 
 
+FORMAT_VERSION = 1
+"""Of what ``--json`` prints: it grows when a field goes or changes its meaning (docs/outputs.md)."""
+
+
+def versioned(thing: Any) -> Any:
+    """The same with the version of its format: in the object, or in each object of a list."""
+    if isinstance(thing, dict):
+        return {**thing, "format_version": FORMAT_VERSION}
+    return [versioned(one) for one in thing] if isinstance(thing, list) else thing
+
+
 class Result(ABC):
     """A result of ohd-bench."""
 
@@ -24,8 +35,12 @@ class Result(ABC):
         """One flat row for each number, for ``table()``."""
 
     @abstractmethod
+    def content(self) -> Any:
+        """All of it as plain data; what is not a number is None."""
+
     def json(self) -> Any:
-        """All of it as plain data, the same as in the command's ``--json``; what is not a number is None."""
+        """The same with the version of its format: what the command prints with ``--json``."""
+        return versioned(self.content())
 
     @abstractmethod
     def parts(self) -> Iterator[RenderableType]:

@@ -39,7 +39,7 @@ class United(Result):
         """A row for each run, folder it came from, and task."""
         return list(self.came)
 
-    def json(self) -> Any:
+    def content(self) -> Any:
         """The same rows, and whether all agree."""
         return {"agree": self.agree, "tasks": self.rows()}
 

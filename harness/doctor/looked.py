@@ -46,7 +46,7 @@ class Examined(Result):
             for one in self.looked
         ]
 
-    def json(self) -> Any:
+    def content(self) -> Any:
         """The same, and whether all is well."""
         return {"well": self.well, "looked": self.rows()}
 

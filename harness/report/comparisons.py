@@ -42,7 +42,7 @@ class Comparisons(Result):
             for line in one.lines(full=True)
         ]  # fmt: skip
 
-    def json(self) -> Any:
+    def content(self) -> Any:
         """Each comparison: its lines, the tasks' flips and readings, and what is left of it under each control."""
         return [as_plain(one, self.results, self.full) for one in self.found]
 

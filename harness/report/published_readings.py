@@ -37,7 +37,7 @@ class PublishedReadings(Result):
             for name, (before, after) in row["values"].items()
         ]
 
-    def json(self) -> Any:
+    def content(self) -> Any:
         """Every reading."""
         return plain(list(self.found))
 

@@ -59,7 +59,7 @@ class SideBySide(Result):
             if one
         ]  # fmt: skip
 
-    def json(self) -> Any:
+    def content(self) -> Any:
         """The manifests, and every metric of every group."""
         rows = [metric_table.as_json(task, row) for task in self.tasks for row in self._every[task.name]]
         return {"runs": self.manifests, "rows": rows}

@@ -41,7 +41,7 @@ class Board(Result):
         for one in self.scored[1:]:
             yield from _shared(self.scored[0], one)
 
-    def json(self) -> dict[str, Any]:
+    def content(self) -> dict[str, Any]:
         """One object for one file; for several, each one's and the differences to the first."""
         each = [self._json(i) for i in range(len(self.scored))]
         if len(each) == 1:

@@ -55,7 +55,7 @@ class Checked(Result):
         """A row for each promise."""
         return [{"promise": one.promise, "kept": one.kept, "found": one.found} for one in self.findings]
 
-    def json(self) -> Any:
+    def content(self) -> Any:
         """The same, under the name."""
         return {"name": self.name, "passed": self.passed, "findings": self.rows()}
 
@@ -172,13 +172,20 @@ def _counted(task: Task, samples: Sequence[Sample]) -> Iterator[Finding]:
         name: dict.fromkeys((sample.id for sample in samples), answer) for name, answer in task.floors().items()
     } | dict(task.blind())
     truth = {sample.id: _gold(task, sample) for sample in samples}
-    values = {name: _headline(task, samples, replies) for name, replies in {"": truth, **floors}.items()}
-    best = values.pop("")
-    metric = task.metrics_of("")[task.headline]
-    yield Finding("true answers have a headline value", math.isfinite(best), f"{task.headline} {best:.1f}")
-    for name, value in values.items():
+    measured = _wholes(task, samples, truth)
+    called = _judged_by(task, measured)
+    metric, best = task.metrics_of("")[called], measured[called]
+    yield Finding("true answers have a headline value", math.isfinite(best), f"{called} {best:.1f}")
+    for name, replies in floors.items():
+        value = _wholes(task, samples, replies)[called]
         above = value < best if metric.better == "lower" else value > best  # no value is not above
-        yield Finding(f"floor '{name}' is not above the truth", not above, f"{task.headline} {value:.1f}")
+        yield Finding(f"floor '{name}' is not above the truth", not above, f"{called} {value:.1f}")
+
+
+def _judged_by(task: Task, measured: Mapping[str, float]) -> str:
+    """The headline; where this part of the data gives it no value (MME's needs every category), one of the summary."""
+    summary = [name for group, name in task.summary if not group and name in measured]
+    return next((name for name in (task.headline, *summary) if math.isfinite(measured[name])), task.headline)
 
 
 def _gold(task: Task, sample: Sample) -> Answer:
@@ -192,13 +199,15 @@ def _gold(task: Task, sample: Sample) -> Answer:
     return Answer(sample.target)
 
 
-def _headline(task: Task, samples: Sequence[Sample], replies: Mapping[str, Answer]) -> float:
+def _wholes(task: Task, samples: Sequence[Sample], replies: Mapping[str, Answer]) -> dict[str, float]:
+    """Every metric of the whole, were these the answers."""
     records = [
         Record(one.id, str(one.image or one.id), one.group, "", "", replies[one.id], task.count(one, replies[one.id]))
         for one in samples
         if one.id in replies
     ]
-    return float(task.metrics_of("")[task.headline](tally(records)[""].totals()))
+    totals = tally(records)[""].totals()
+    return {name: float(metric(totals)) for name, metric in task.metrics_of("").items()}
 
 
 def _rows(kind: str, encode: Callable[[Any], Any], things: Sequence[Any]) -> Iterator[Finding]:

@@ -50,7 +50,7 @@ class Leaderboard(Result):
         wanted = ("run", "model", "task", "group", "metric", "value", "low", "high")
         return [{key: row[key] for key in wanted} for run in kept for row in SideBySide([run], tasks).rows()]
 
-    def json(self) -> Any:
+    def content(self) -> Any:
         """The rows, and what was left out."""
         return plain({"rows": self.rows(), "left_out": dict(self.left_out)})
 

@@ -83,7 +83,7 @@ class Estimated(Result):
             for task, one in tasks.items()
         ]
 
-    def json(self) -> Any:
+    def content(self) -> Any:
         """The same rows."""
         return self.rows()
 

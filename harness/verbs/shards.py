@@ -40,7 +40,7 @@ class Sharded(Result):
             for task, standing in one.tasks.items()
         ]
 
-    def json(self) -> Any:
+    def content(self) -> Any:
         """The same rows, and whether they are complete."""
         return {"shard": self.options.shard, "complete": self.complete, "tasks": self.rows()}
 
@@ -83,7 +83,7 @@ class Merged(Result):
             for task, entry in run.manifest()["tasks"].items()
         ]
 
-    def json(self) -> Any:
+    def content(self) -> Any:
         """The same rows, and whether they are complete."""
         return {"complete": self.complete, "tasks": self.rows()}
 

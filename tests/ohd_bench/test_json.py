@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.console import FORMAT_VERSION, versioned
+from harness.result import FORMAT_VERSION, versioned
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = ROOT / "docs" / "schemas"
