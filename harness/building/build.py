@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,10 @@ from harness.building.drafts import Draft, Picture, Unwritable, annotation, draf
 from harness.building.lexicon import Lexicon, read_words
 from harness.building.llm import LlmWriter, Replies, Server
 from harness.building.writer import RuleWriter, Writer
-from harness.errors import DataError, UsageError
+from harness.compute import cluster
+from harness.compute.crew import Crew, Lost
+from harness.console import say
+from harness.errors import DataError, OhdBenchError, UsageError
 from harness.images import PICTURES
 from harness.store import write_json
 
@@ -188,8 +190,24 @@ def _each(options: BuildOptions, lexicon: Lexicon, blocks: Sequence[Block]) -> I
     if options.workers == 1 or len(work) < 2 or options.server:  # threads ask a server
         yield from map(_write_block, work)
         return
-    with multiprocessing.get_context("spawn").Pool(min(options.workers, len(work))) as pool:
-        yield from pool.imap_unordered(_write_block, work)
+    number = min(options.workers, len(work))
+    with cluster.opened(number) as here, closing(Crew(here, number, Writing, 0, say)) as crew:
+        for (_, _, block), written in crew.results(work):
+            if isinstance(written, Lost):
+                raise OhdBenchError(f"block {block.number}: {written.reason}; the same command goes on")
+            yield written
+
+
+class Writing:
+    """What a worker does: it writes blocks by rule, and holds nothing."""
+
+    def ready(self) -> bool:
+        """Always."""
+        return True
+
+    def do(self, work: tuple[BuildOptions, Lexicon, Block]) -> int:
+        """Writes a block; how many pictures it had."""
+        return _write_block(work)
 
 
 def _place(options: BuildOptions, number: int) -> Path:

@@ -33,6 +33,9 @@ def study(
         Path, typer.Option("--out", help="Where trainings, alignments, answers and pages are kept, shared by studies.")
     ] = Path("runs/studies"),
     device: Device = "auto",
+    workers: Annotated[
+        int, typer.Option(min=1, max=1024, help="Trainings and alignments at once, and processes that ask.")
+    ] = 1,
     include: Include = None,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -59,6 +62,7 @@ def study(
             studying.write_new(name, data)
             return
         asked: dict[str, Any] = {"seeds": seeds, "quick": quick, "device": device, "include": tuple(include or ())}
+        asked["workers"] = workers
         work = studying.opened(name, data, out, asked)
         if verb == "plan":
             studying.print_plan(work, as_json)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from rich.table import Table
 
 from harness.asking import evaluate
 from harness.asking.run_options import RunOptions
+from harness.asking.workers import Workers
 from harness.console import out, print_json, say, ticking
 from harness.data import Data, resolve
 from harness.errors import UsageError
-from harness.study import findings, schema
+from harness.study import findings, schema, spread
 from harness.study import jobs as listing
 from harness.study.findings import Findings
 from harness.study.jobs import Ask, Job, Place, Planner
@@ -69,8 +71,9 @@ def opened(name: str, data: str, root: Path, asked: Mapping[str, Any]) -> Work:
     modes = frozenset(task.mode for task in tasks)
     jobs = Planner(found, where, place, seeds, modes, asked["quick"]).jobs()
     options = RunOptions(
-        tasks=found.tasks, data=data, results=place.results, device=asked["device"], include=asked["include"]
-    )
+        tasks=found.tasks, data=data, results=place.results, device=asked["device"], include=asked["include"],
+        workers=asked["workers"],
+    )  # fmt: skip
     bench = Bench(options, where, ticking)
     return Work(found, where, tasks, place, tuple(jobs), seeds, asked["quick"], bench)
 
@@ -108,20 +111,34 @@ def cost(work: Work, left: Sequence[Job]) -> dict[str, float]:
     return {kind: known[kind] * count for kind, count in listing.counted(list(left)).items() if kind in known}
 
 
+@contextmanager
+def _spread(work: Work, todo: Sequence[Job]) -> Iterator[Bench]:
+    """What does the jobs one by one; with ``--workers`` trainings and alignments are done by now, several at a time."""
+    if not work.bench.options.spread:
+        yield work.bench
+        return
+    for job, seconds in spread.trained(work.bench, todo, say):
+        say(f"done in {seconds:,.0f} s: {job.says}")
+        listing.note_seconds(work.place, job, seconds, work.quick)
+    with closing(Workers(work.bench.options, say)) as workers:
+        yield replace(work.bench, workers=workers)
+
+
 def perform(work: Work, as_json: bool) -> bool:
     """Does what is left and writes the page; whether nothing is left now."""
     todo = listing.left(list(work.jobs))
     done = len({job.address for job in work.jobs}) - len(todo)
     if done:
         say(f"{done} jobs were done before")
-    for number, job in enumerate(todo, 1):
-        if job.done:  # an arm that another arm is too
-            continue
-        say(f"{number} of {len(todo)}: {job.says}")
-        began = time.perf_counter()
-        work.bench.do(job)
-        if job.done:
-            listing.note_seconds(work.place, job, time.perf_counter() - began, work.quick)
+    with _spread(work, todo) as bench:
+        for number, job in enumerate(todo, 1):
+            if job.done:  # an arm that another arm is too
+                continue
+            say(f"{number} of {len(todo)}: {job.says}")
+            began = time.perf_counter()
+            bench.do(job)
+            if job.done:
+                listing.note_seconds(work.place, job, time.perf_counter() - began, work.quick)
     found = findings.of(work.study, [job for job in work.jobs if isinstance(job, Ask)], work.place, work.tasks)
     left = len(listing.left(list(work.jobs)))
     paths = written(work, found, left)

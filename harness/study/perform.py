@@ -8,6 +8,7 @@ from harness import registry
 from harness.asking import evaluate
 from harness.asking.evaluate import Ticking
 from harness.asking.run_options import RunOptions
+from harness.asking.workers import Workers
 from harness.data import Data
 from harness.study.jobs import Align, Ask, Job, Train
 from harness.study.schema import assigned
@@ -21,6 +22,8 @@ class Bench:
     options: RunOptions
     data: Data
     ticking: Ticking
+    workers: Workers | None = None
+    """Who asks; None is this process."""
     _host: tuple[str, LvlmHost | None] = field(default=("", None))
 
     def do(self, job: Job) -> None:
@@ -37,7 +40,7 @@ class Bench:
         opened = [evaluate.open_task(name, self.data.root, self.data.outside) for name in self.options.tasks]
         tasks = [task for task in opened if task.mode == ("generate" if lvlm else "rank")]
         options = replace(self.options, encoders=(job.encoder,), lvlm=lvlm, control=job.cell.control, limit=job.limit)
-        plan = evaluate.plan(options, tasks, self.data)
+        plan = replace(evaluate.plan(options, tasks, self.data), workers=self.workers)
         encoder = registry.make_encoder(job.encoder, options.place)
         outcome = evaluate.perform(plan, encoder, self._loaded(lvlm), self.ticking)
         if outcome.complete:

@@ -231,7 +231,7 @@ def test_a_killed_study_goes_on_and_grows_by_seeds_without_repeating_a_training(
     times = {path: path.stat().st_mtime_ns for path in [*trained(out), *out.glob("results/*/run.json")]}
     assert len(trained(out)) == 3
     words = ("study", str(file), "--data", str(world), "--out", str(out))
-    grown = cli(*words, "--seeds", "2")
+    grown = cli(*words, "--seeds", "2", "--workers", "2")
     assert grown.code == 0, grown.err
     assert len(trained(out)) == 6
     assert all(path.stat().st_mtime_ns == at for path, at in times.items())
