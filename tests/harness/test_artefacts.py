@@ -122,6 +122,7 @@ def test_the_command_prints_every_group(world: Path) -> None:
     result = CliRunner().invoke(app, ["--data", str(world), "--json"])
     assert result.exit_code == 0, result.output
     found = json.loads(result.output)
+    assert found.pop("format_version") == 1
     assert set(found) == {"coco", "flickr", "nocaps", "all"}
     assert found["all"]["rows"] == sum(found[name]["rows"] for name in ("coco", "flickr", "nocaps"))
 
