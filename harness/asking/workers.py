@@ -67,14 +67,14 @@ class Holder:
     """What a worker holds: the pair it was last asked for. ``probe`` is an image, by path and digest."""
 
     def __init__(self, place: Place, include: tuple[Path, ...], probe: tuple[Path, str] | None) -> None:
-        registry.load(include)
-        self.place, self.probe = place, probe
+        self.place, self.include, self.probe = place, include, probe
         self.encoder: tuple[str, Encoder | None] = ("", None)
         self.host: tuple[str, LvlmHost | None] = ("", None)
         self.asks: dict[tuple[str, str, str], Ask] = {}
 
     def ready(self) -> bool:
-        """Whether it sees the data where the driver does: then no image travels to it."""
+        """Whether it sees the data where the driver does: then no image travels to it. Now it knows every plugin."""
+        registry.load(self.include)
         return self.probe is None or _sees(*self.probe)
 
     def do(self, batch: Batch) -> Replies:
