@@ -95,7 +95,7 @@ def test_repope_is_of_popes_coco_questions_only(tmp_path):
 def test_both_labels_are_read_from_one_set_of_answers(cli, tmp_path):
     """The micro world's own questions with some labels turned round and some left out."""
     root = tmp_path / "data"
-    shutil.copytree(micro() / "pope", root / "pope", ignore=shutil.ignore_patterns("images"))
+    shutil.copytree(micro() / "pope", root / "pope", ignore=shutil.ignore_patterns("images", "repope"))
     (root / "pope" / "images").symlink_to(micro() / "pope" / "images")
     (root / "pope" / "repope").mkdir()
     turned = {"yes": "no", "no": "yes"}
