@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import shutil
+import signal
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -17,7 +18,7 @@ import torch
 
 from harness import claim, digest, registry, sweep
 from harness.compute import devices
-from harness.errors import ModelError, UsageError
+from harness.errors import ModelError, Stopped, UsageError
 from harness.types import Encoder, Place, SeesPixels
 from harness.vision_language import identity, preprocess, template
 from harness.vision_language.align import (
@@ -131,23 +132,35 @@ def align(lvlm: str, encoder: str, plan: Plan, out: Path) -> Path:
             claim.claim(out / PLAN, told)
         if (out / RESULT).is_file():
             return out
-        done = []
-        for n, stage in enumerate(plan.stages):
-            last = n == len(plan.stages) - 1
-            folder = out if last else out / stage.name
-            if not last and (folder / RESULT).is_file():
-                done.append(_read(folder))
-            else:
-                done.append(_Stage(lvlm, asked, stage, plan, out).run(n, folder))
-                if main and not last:
-                    claim.write(folder / RESULT, done[-1])
-            lvlm = done[-1]["spec"]
+        done = _before_the_last(lvlm, asked, plan, out)
+        last = _Stage(done[-1]["spec"] if done else lvlm, asked, plan.stages[-1], plan, out)
+        done.append(last.run(len(done), out))
         if main:
-            result = {"spec": lvlm, "lvlm": told["lvlm"], "encoder": encoder, "key": plan.key(), "stages": done}
+            result = {"spec": done[-1]["spec"], "lvlm": lvlm, "encoder": encoder, "key": plan.key(), "stages": done}
             claim.write(out / RESULT, result)
             output.plot(done, out / "loss.png")
             shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+        if last.late:
+            raise Stopped(f"all is done, {out} is whole", last.late)
     return out
+
+
+def _before_the_last(lvlm: str, encoder: Encoder, plan: Plan, out: Path) -> list[dict[str, Any]]:
+    """What each stage but the last came to, trained now or read where it was done before."""
+    done: list[dict[str, Any]] = []
+    for n, stage in enumerate(plan.stages[:-1]):
+        folder = out / stage.name
+        if (folder / RESULT).is_file():
+            done.append(_read(folder))
+        else:
+            work = _Stage(lvlm, encoder, stage, plan, out)
+            done.append(work.run(n, folder))
+            if os.environ.get("RANK", "0") == "0":
+                claim.write(folder / RESULT, done[-1])
+            if work.late:
+                raise Stopped(f"{stage.name} is done; the same command goes on from there", work.late)
+        lvlm = done[-1]["spec"]
+    return done
 
 
 def _read(folder: Path) -> dict[str, Any]:
@@ -169,6 +182,7 @@ class _Stage:
 
     def __init__(self, lvlm: str, encoder: Encoder, stage: Stage, plan: Plan, out: Path) -> None:
         self.lvlm, self.encoder, self.stage, self.plan, self.out = lvlm, encoder, stage, plan, out
+        self.late: signal.Signals | None = None
 
     def run(self, n: int, folder: Path) -> dict[str, Any]:
         """Trains, writes the folder, and tells what was done."""
@@ -181,7 +195,8 @@ class _Stage:
         examples = batches.Examples(found, learn, reader), batches.Examples(found, held, reader)
         model = trained.opened(host.model, stage)
         work = self.out / CHECKPOINTS / stage.name
-        log = trainer.train(model, stage, examples, work)
+        grown = trainer.train(model, stage, examples, work)
+        log, self.late = grown.log, grown.late
         if trainer.is_sharded(stage):
             host, _ = self._seeing()
             model = trained.opened(host.model, stage)

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -217,10 +218,19 @@ def _whole(path: Path) -> bool:
     return True
 
 
-def train(model: Any, stage: Stage, examples: tuple[Examples, Examples], work: Path) -> list[dict[str, float]]:
-    """Trains the model in place and gives the log: loss, rate and held-out loss by update.
+@dataclass(frozen=True)
+class Trained:
+    """The log of a training, loss, rate and held-out loss by update; and the signal that came after its last update."""
+
+    log: list[dict[str, float]]
+    late: signal.Signals | None
+
+
+def train(model: Any, stage: Stage, examples: tuple[Examples, Examples], work: Path) -> Trained:
+    """Trains the model in place.
 
     Goes on from the newest whole checkpoint in ``work``. SIGTERM or Ctrl-C saves after the update under way: Stopped.
+    One that comes after the last update stops nothing here: it is for who asked, once what was trained is written.
     """
     learn, held = examples
     rows, updates = plan_rows(stage, learn.lengths)
@@ -247,7 +257,7 @@ def train(model: Any, stage: Stage, examples: tuple[Examples, Examples], work: P
         if trainer.is_world_process_zero():
             trained.write({name: tensor for name, tensor in whole.items() if name in names}, work)
         trainer.accelerator.wait_for_everyone()
-    return [dict(line) for line in trainer.state.log_history]
+    return Trained([dict(line) for line in trainer.state.log_history], stopping.asked)
 
 
 def is_sharded(stage: Stage) -> bool:

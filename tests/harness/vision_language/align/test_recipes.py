@@ -151,7 +151,7 @@ def test_an_update_is_the_mean_of_micro_batches_at_the_groups_rates(made, name, 
         picked = torch.log_softmax(logits[wanted != -100], -1).gather(-1, wanted[wanted != -100][:, None])
         losses.append(-picked.mean())
     (sum(losses) / 3).backward()
-    log = trainer.train(ours, stage, (examples, batches.Examples(examples.rows, [], examples.reader)), tmp_path)
+    log = trainer.train(ours, stage, (examples, batches.Examples(examples.rows, [], examples.reader)), tmp_path).log
     assert log[0]["loss"] == pytest.approx((sum(losses) / 3).item(), abs=1e-5)
     after, moved = trained.state(ours), 0
     for weight_name, weight in plain.named_parameters():

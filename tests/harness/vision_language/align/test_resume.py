@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import Trainer
 
 from harness.digest import of_file
+from harness.vision_language import identity
 
 ROOT = Path(__file__).parents[4]
 RUN = "from harness.cli import main; main()"
@@ -110,3 +112,31 @@ def test_sharded_weights_are_gathered_before_they_are_written(words, tmp_path, e
     assert whole.keys() == gathered.keys()
     for name, tensor in whole.items():
         torch.testing.assert_close(gathered[name], tensor, atol=1e-5, rtol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("stages", ["pretrain", "pretrain,lora"])
+def test_a_signal_after_the_last_update_ends_the_command_and_loses_nothing(stages, words, cli, tmp_path, monkeypatch):
+    """It comes while held-out rows are looked at: no update follows that could heed it."""
+    out, look = tmp_path / "late", Trainer.evaluate
+
+    def interrupted(trainer, *given, **more):
+        if trainer.state.global_step == 4:
+            signal.raise_signal(signal.SIGTERM)
+        return look(trainer, *given, **more)
+
+    command = words(out, stages, validation=0.2, evaluate_every=4)
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "evaluate", interrupted)
+        said = cli(*command)
+    assert said.code == 143
+    assert "the same command goes on from there" in said.err or f"all is done, {out} is whole" in said.err
+    first = out if stages == "pretrain" else out / "pretrain"
+    assert (first / "align.json").is_file()
+    again = cli(*command)
+    assert again.code == 0, again.err
+    whole = tmp_path / "whole"
+    assert cli(*words(whole, stages, validation=0.2, evaluate_every=4)).code == 0
+    assert load_file(out / "model.safetensors").keys() == load_file(whole / "model.safetensors").keys()
+    assert identity.values(load_file(out / "model.safetensors")) == identity.values(
+        load_file(whole / "model.safetensors")
+    )
