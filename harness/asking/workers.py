@@ -10,6 +10,7 @@ from functools import partial
 from itertools import chain, groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import TracebackType
 from typing import Any
 
 from harness import registry
@@ -152,7 +153,7 @@ def _placed(batch: Batch, folder: Path) -> Iterator[tuple[Sample, ...]]:
 
 
 class Workers:
-    """The workers of a command. They start when the first batch is to be asked, and end with ``close``."""
+    """The workers of a command. They start when the first batch is to be asked, and end with the ``with``."""
 
     def __init__(self, options: RunOptions, say: Callable[[str], None]) -> None:
         cluster.require()
@@ -201,10 +202,13 @@ class Workers:
             self.stack.callback(self.crew.close)
         return self.crew
 
-    def close(self) -> None:
-        """Ends them, and says what they were worth where that is little."""
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Ends them, and says what they were worth where that is little and the command came to its end."""
         self.stack.close()
-        if self.crew and self.crew.start_s and self.crew.busy_s < A_MINUTE:
+        if kind is None and self.crew and self.crew.start_s and self.crew.busy_s < A_MINUTE:
             self.say(
                 f"{self.crew.busy_s:.0f} s of asking, {self.crew.start_s:.0f} s until there was a worker: "
                 "below a minute of work one process is the faster way"

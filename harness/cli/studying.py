@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -120,7 +120,7 @@ def _spread(work: Work, todo: Sequence[Job]) -> Iterator[Bench]:
     for job, seconds in spread.trained(work.bench, todo, say):
         say(f"done in {seconds:,.0f} s: {job.says}")
         listing.note_seconds(work.place, job, seconds, work.quick)
-    with closing(Workers(work.bench.options, say)) as workers:
+    with Workers(work.bench.options, say) as workers:
         yield replace(work.bench, workers=workers)
 
 

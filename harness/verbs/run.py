@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -110,7 +110,7 @@ def performed(options: RunOptions, watcher: Watcher) -> tuple[evaluate.RunPlan, 
     """
     host = functools.cache(lambda: _host(options))
     outcomes = []
-    with closing(Workers(options, watcher.say)) if options.spread else nullcontext() as workers:
+    with Workers(options, watcher.say) if options.spread else nullcontext() as workers:
         plan = replace(_planned(options, watcher), workers=workers)
         for text in _specs(options):
             outcome = finished.finished(plan, text, watcher)
