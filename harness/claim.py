@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from harness import durable, locks
-from harness.errors import UsageError
+from harness.errors import DataError, UsageError
+from harness.rows import object_of
 
 LOCK = ".lock"
 
@@ -29,17 +30,28 @@ def alone(out: Path, doing: str = "filled") -> Iterator[None]:
 
 
 def claim(path: Path, identity: Mapping[str, Any], what: str = "training") -> None:
-    """Notes in this file what its folder is filled with; UsageError where it is something else."""
-    told = json.loads(json.dumps(identity))
-    if not path.is_file():
-        if any(there.name != LOCK for there in path.parent.iterdir()):
-            raise UsageError(f"{path.parent} holds something else; give another --out")
+    """Notes in this file what its folder is filled with; UsageError where it is something else.
+
+    A folder that was noted and never filled is anybody's. DataError where the note is damaged.
+    """
+    told, folder = json.loads(json.dumps(identity)), path.parent
+    if all(there.name in (LOCK, path.name) or there.name.startswith(f".{path.name}") for there in folder.iterdir()):
         write(path, told)
         return
-    there = json.loads(path.read_text(encoding="utf-8"))
+    if not path.is_file():
+        raise UsageError(f"{folder} holds something else than a {what}; give another --out")
+    there = noted(path)
     for part, value in told.items():
         if there.get(part) != value:
-            raise UsageError(f"{path.parent} holds another {what}: {_where(part, there.get(part), value)}")
+            raise UsageError(f"{folder} holds a {what} with another {_where(part, there.get(part), value)}")
+
+
+def noted(path: Path) -> dict[str, Any]:
+    """What was noted of a folder; DataError, with what to do, where the file is damaged."""
+    try:
+        return object_of(path)
+    except DataError as error:
+        raise DataError(f"{error}; remove {path.parent} or give another --out") from error
 
 
 def _where(part: str, there: Any, asked: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pickle
 import re
@@ -16,8 +15,8 @@ from typing import Any
 from accelerate import Accelerator
 from safetensors import SafetensorError
 
-from harness.claim import LOCK
-from harness.errors import DataError, OhdBenchError, UsageError
+from harness import claim
+from harness.errors import DataError, OhdBenchError
 from harness.rows import object_of
 from harness.store import write_json
 
@@ -105,37 +104,7 @@ def clear(folder: Path) -> None:
 
 def recipe_of(out: Path) -> dict[str, Any]:
     """What ``recipe.json`` tells of the training in this folder; DataError where it is damaged."""
-    path = out / RECIPE
-    try:
-        return object_of(path)
-    except DataError as error:
-        raise DataError(f"{error}; remove {out} or give another --out") from error
-
-
-def claim(out: Path, identity: dict[str, Any]) -> None:
-    """Notes in the folder what is trained there; UsageError where it is another training's."""
-    if not (out / RECIPE).is_file():
-        if any(path.name != LOCK and not path.name.startswith(f".{RECIPE}") for path in out.iterdir()):
-            raise UsageError(f"{out} holds something else than a training; give another --out")
-        with writing(out / RECIPE):
-            write_json(out / RECIPE, identity)
-        return
-    there = recipe_of(out)
-    for part, value in _as_json(identity).items():
-        if there.get(part) != value:
-            raise UsageError(f"{out} holds a training with another {_where(part, there.get(part), value)}")
-
-
-def _as_json(thing: dict[str, Any]) -> dict[str, Any]:
-    """The object as it is read back: tuples are lists."""
-    return json.loads(json.dumps(thing))  # type: ignore[no-any-return]
-
-
-def _where(part: str, there: Any, asked: Any) -> str:
-    if isinstance(there, dict) and isinstance(asked, dict):
-        key = next(key for key in {**there, **asked} if there.get(key) != asked.get(key))
-        return f"{part}: {key} is {there.get(key)!r} there, {asked.get(key)!r} here; give another --out"
-    return f"{part}; give another --out"
+    return claim.noted(out / RECIPE)
 
 
 def _flush(folder: Path) -> None:

@@ -93,7 +93,8 @@ class TrainingRun:
         main = self.accelerator.is_main_process
         with claim.alone(self.out, "trained in") if main else contextlib.nullcontext(), Stopping() as self.stopping:
             if main:
-                checkpoint.claim(self.out, self.identity)
+                with checkpoint.writing(self.out):
+                    claim.claim(self.out / checkpoint.RECIPE, self.identity)
             self.accelerator.wait_for_everyone()
             if not output.finished(self.out):
                 with checkpoint.writing(self.out):

@@ -149,6 +149,17 @@ def test_another_plan_is_refused_in_the_same_folder(cli, words, tmp_path):
     said = cli(*words(out, rate=0.02))
     assert said.code == 2
     assert "rate is 0.01 there, 0.02 here" in said.err
+    (out / "plan.json").write_text("{")
+    said = cli(*words(out))
+    assert said.code == 3 and f"remove {out} or give another --out" in said.err
+
+
+def test_a_folder_in_which_nothing_was_trained_may_be_filled_by_another_plan(cli, words, tmp_path):
+    out = tmp_path / "grown"
+    wrong = [tmp_path / "nowhere.json" if str(word).endswith("captions.json") else word for word in words(out)]
+    assert cli(*wrong).code == 3
+    said = cli(*words(out, rate=0.02))
+    assert said.code == 0, said.err
 
 
 def test_a_lora_over_a_quantised_base_is_laid_over_the_whole_one(cli, words, world, tmp_path, place, tiny):
