@@ -33,6 +33,15 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture
+def nltk_data(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NLTK's data from the shared folder: for this process, which reads ``NLTK_DATA`` but once, and its children."""
+    import nltk
+
+    monkeypatch.setenv("NLTK_DATA", str(shared / "data" / "nltk_data"))
+    monkeypatch.setattr(nltk.data, "path", [str(shared / "data" / "nltk_data")])
+
+
 @dataclass(frozen=True)
 class Said:
     """How a command ended, and what it printed."""

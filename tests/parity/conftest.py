@@ -6,11 +6,8 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def _nltk_data(shared, monkeypatch):
-    import nltk
-
-    monkeypatch.setenv("NLTK_DATA", str(shared / "data" / "nltk_data"))
-    monkeypatch.setattr(nltk.data, "path", [str(shared / "data" / "nltk_data")])
+def _nltk_data(nltk_data):
+    pass
 
 
 @pytest.fixture

@@ -107,10 +107,7 @@ def test_the_micro_worlds_nouns_are_its_vocabulary_in_any_form():
         ("", [], []),
     ],
 )
-def test_real_words_are_found_by_the_tagger(shared, monkeypatch, caption, by_official, by_strict):
-    import nltk
-
-    monkeypatch.setattr(nltk.data, "path", [str(shared / "data" / "nltk_data")])
+def test_real_words_are_found_by_the_tagger(nltk_data, caption, by_official, by_strict):
     for fold, expected in ((False, by_official), (True, by_strict)):
         assert Nouns(["dog", "tree", "sky"], "nltk", fold_case=fold)(caption) == expected
 

@@ -10,12 +10,7 @@ from harness.errors import DataError, UsageError
 from harness.types import Answer
 from tasks.chair import Chair, _finished
 
-
-@pytest.fixture(autouse=True)
-def _nltk_data(shared, monkeypatch):
-    import nltk
-
-    monkeypatch.setattr(nltk.data, "path", [str(shared / "data" / "nltk_data")])
+pytestmark = pytest.mark.usefixtures("nltk_data")
 
 
 @pytest.fixture(scope="module")

@@ -84,8 +84,7 @@ def test_another_scorer_is_another_task_with_answers_of_its_own(cli, world, tmp_
     assert not keys("ohd-caps") & keys("ohd-caps?scorer=f-clipscore")
 
 
-def test_nouns_are_common_nouns_by_nltk(shared, monkeypatch):
-    monkeypatch.setenv("NLTK_DATA", str(shared / "data" / "nltk_data"))
+def test_nouns_are_common_nouns_by_nltk(nltk_data):
     assert by_nltk("Two dogs run past a red car near Paris.") == ("dogs", "car")
 
 

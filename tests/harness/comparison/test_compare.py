@@ -178,11 +178,9 @@ def test_files_of_answers_are_compared_like_runs(
         run(app, "compare", *files)
 
 
-def test_real_answers_of_two_lvlms(
-    app: typer.Typer, shared: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("nltk_data")
+def test_real_answers_of_two_lvlms(app: typer.Typer, shared: Path, tmp_path: Path) -> None:
     data = shared / "data"
-    monkeypatch.setenv("NLTK_DATA", str(data / "nltk_data"))
     short = []
     for name in ("llava15-7b", "instructblip-7b"):
         rows = json.loads((data / "amber" / "responses" / f"{name}_baseline_greedy_8bit.json").read_text())

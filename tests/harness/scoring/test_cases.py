@@ -8,8 +8,7 @@ import pytest
 
 
 @pytest.fixture
-def case(shared, monkeypatch):
-    monkeypatch.setenv("NLTK_DATA", str(shared / "data" / "nltk_data"))
+def case(shared, nltk_data):
     return lambda name: next((shared / "cases").glob(name))
 
 

@@ -93,8 +93,7 @@ def test_four_orders_of_each_caption_are_drawn_as_the_authors_code_draws_them(mo
     assert found[0] != found[len(CAPTIONS)], "the second pass goes on where the first stopped"
 
 
-def test_with_nltk_they_are_the_same_again(shared, monkeypatch):
-    monkeypatch.setenv("NLTK_DATA", str(shared / "data" / "nltk_data"))
+def test_with_nltk_they_are_the_same_again(nltk_data):
     ours = shuffler("nltk")
     assert [ours(caption) for caption in CAPTIONS] == authors(CAPTIONS, ours._tagged, order._nltk_tokens)
 
