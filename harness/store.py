@@ -8,13 +8,13 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from harness import durable, locks, record_cache
+from harness import durable, locks, record_cache, record_columns
 from harness import manifest as manifests
 from harness.digest import of_file, of_json
 from harness.errors import DataError, UsageError
@@ -161,30 +161,42 @@ def _changed(path: Path, number: int, what: str) -> DataError:
     return DataError(f"{path}, line {number}: {what}; remove the line to ask it again")
 
 
-def latest(path: Path) -> Mapping[str, Record]:
-    """The last record of each sample id; a file that has not changed since is not read again."""
+def latest(path: Path, words: bool = True) -> Mapping[str, Record]:
+    """The last record of each sample id; a file that has not changed since is not read again.
+
+    Without ``words`` answers are without their texts and scores, which most of the memory goes to: what is counted is
+    in ``counts`` and ``p_yes``.
+    """
     if not path.exists():
         return {}
     told = path.stat()
-    return _latest(path, told.st_ino, told.st_mtime_ns, told.st_size)
+    return _latest(path, words, told.st_ino, told.st_mtime_ns, told.st_size)
 
 
 @lru_cache(maxsize=16)
-def _latest(path: Path, inode: int, changed: int, size: int) -> Mapping[str, Record]:
+def _latest(path: Path, words: bool, inode: int, changed: int, size: int) -> Mapping[str, Record]:
     if not record_cache.worth(path):
-        return MappingProxyType({record.id: record for record in read_records(path)})
+        every = (record if words else _wordless(record) for record in read_records(path))
+        return MappingProxyType({record.id: record for record in every})
     before = of_file(path)
-    kept = record_cache.recall(path, before)
-    if kept is not None:
-        return MappingProxyType({fields[0]: Record(*fields) for fields in kept})
-    found = {record.id: record for record in read_records(path)}
+    kept = record_cache.recall(path, before, words) or _read_once(path, before, words)
+    return MappingProxyType({fields[0]: Record(*fields) for fields in kept})
+
+
+def _read_once(path: Path, before: str, words: bool) -> Iterator[record_columns.Fields]:
+    """What the file of this digest holds, read line by line and kept for the next who asks."""
+    columns = record_columns.of(map(_fields, read_records(path)))
     if of_file(path) == before:  # nothing was added while it was read
-        record_cache.keep(path, before, map(_fields, found.values()))
-    return MappingProxyType(found)
+        record_cache.keep(path, before, columns)
+    return record_columns.records(columns, words)
 
 
-def _fields(one: Record) -> record_cache.Fields:
+def _fields(one: Record) -> record_columns.Fields:
     return one.id, one.image, one.group, one.key, one.rules, one.reply, one.counts, one.sealed
+
+
+def _wordless(one: Record) -> Record:
+    return replace(one, reply=Answer(p_yes=one.reply.p_yes)) if isinstance(one.reply, Answer) else one
 
 
 class Journal:
@@ -296,13 +308,14 @@ class Run:
         """Where this task's records lie."""
         return self.folder / task / RECORDS
 
-    def records(self, task: str) -> list[Record]:
+    def records(self, task: str, words: bool = True) -> list[Record]:
         """The last record of each sample of this task, by id: not as they came, which hangs on batches and workers.
 
+        Without ``words`` answers come without texts and scores, in a fraction of the memory.
         DataError where the run has ended and some of its answers are gone.
         """
         path, manifest = self.records_path(task), self.manifest()
-        found = sorted(latest(path).values(), key=lambda record: (len(record.id), record.id))
+        found = sorted(latest(path, words).values(), key=lambda record: (len(record.id), record.id))
         due = manifest.get("tasks", {}).get(task, {}).get("scored") or 0
         there = sum(record.scored for record in found)
         if there < due and manifest.get("status") in ENDED:

@@ -69,7 +69,7 @@ def image_dependent(run: Run, control: Run, task: Task) -> dict[tuple[str, str],
     The part is score minus control in the metric's own direction: for a metric where lower is better, a picture that
     helps makes it negative.
     """
-    pairs = paired_tallies(run.records(task.name), control.records(task.name))
+    pairs = paired_tallies(run.records(task.name, words=False), control.records(task.name, words=False))
     drawn = of_both({group: (unseen, seen) for group, (seen, unseen) in pairs.items()})
     return {
         (group, name): ImageDependent(score, without, part)

@@ -24,12 +24,20 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class AnswerSet:
-    """One of the things compared: its answers by task, and the manifest of the run they come from."""
+    """One of the things compared: its answers by task, and the manifest of the run they come from.
+
+    The ``records`` of a kept run are without words (``worded`` has them).
+    """
 
     name: str
     records: Mapping[str, list[Record]]
     manifest: Mapping[str, Any] = field(default_factory=dict)
     run: Run | None = None
+
+    def worded(self, task: str) -> Mapping[str, Record]:
+        """The records of this task by sample id, with all that was said."""
+        every = self.records.worded(task) if isinstance(self.records, Kept) else self.records[task]
+        return {record.id: record for record in every}
 
     @property
     def control(self) -> str:
@@ -40,22 +48,28 @@ class AnswerSet:
 def of_run(run: Run, name: str = "") -> AnswerSet:
     """A kept run as a side."""
     manifest = run.manifest()
-    return AnswerSet(name or title(manifest) or run.id, _Kept(run, tuple(manifest.get("tasks", {}))), manifest, run)
+    tasks = {task: task for task in manifest.get("tasks", {})}
+    return AnswerSet(name or title(manifest) or run.id, Kept(run, tasks), manifest, run)
 
 
-class _Kept(Mapping[str, list[Record]]):
-    """A run's records by task, each task's read when it is first asked for: to group runs needs none."""
+class Kept(Mapping[str, list[Record]]):
+    """A run's records by task, each task's read when it is first asked for: to group runs needs none.
 
-    def __init__(self, run: Run, tasks: tuple[str, ...]) -> None:
+    ``tasks`` says by which name the run keeps each of them. Answers come without their words.
+    """
+
+    def __init__(self, run: Run, tasks: Mapping[str, str]) -> None:
         self._run, self._tasks = run, tasks
         self._read: dict[str, list[Record]] = {}
 
     def __getitem__(self, task: str) -> list[Record]:
-        if task not in self._tasks:
-            raise KeyError(task)
         if task not in self._read:
-            self._read[task] = self._run.records(task)
+            self._read[task] = self._run.records(self._tasks[task], words=False)
         return self._read[task]
+
+    def worded(self, task: str) -> list[Record]:
+        """This task's records with all that was said."""
+        return self._run.records(self._tasks[task])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tasks)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness import registry
 from harness.asking import evaluate
-from harness.comparison.answer_sets import AnswerSet, find_run, of_run
+from harness.comparison.answer_sets import AnswerSet, Kept, find_run, of_run
 from harness.errors import UsageError
 from harness.types import Task
 
@@ -56,11 +56,12 @@ def _one_task(ways: Sequence[str]) -> str:
 
 def _side(run: str, way: str, task: str, results: Path) -> AnswerSet:
     """The run's answers to this way of asking, under the task's name; how it counts is what is compared."""
-    kept = of_run(find_run(results, run))
+    found = find_run(results, run)
+    kept = of_run(found)
     name = evaluate.open_task(way, Path()).name
     if name not in kept.records:
         raise UsageError(f"{kept.name} was not asked {way}; it was asked {', '.join(kept.records)}")
     entry = dict(kept.manifest["tasks"][name])
     for differs in ("rules", "samples_digest"):
         entry.pop(differs, None)
-    return AnswerSet(f"{kept.name} [{way}]", {task: kept.records[name]}, {**kept.manifest, "tasks": {task: entry}})
+    return AnswerSet(f"{kept.name} [{way}]", Kept(found, {task: name}), {**kept.manifest, "tasks": {task: entry}})

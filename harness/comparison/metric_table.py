@@ -32,7 +32,7 @@ Columns = Collection[tuple[str, str]]
 
 def rows(task: Task, runs: Sequence[Run], only: Columns | None = None) -> list[MetricRow]:
     """Every metric of a task (or ``only`` these), for each of these runs; None where a run was not asked the task."""
-    records = [run.records(task.name) for run in runs]
+    records = [run.records(task.name, words=False) for run in runs]
     values = [scores(task, kept, only) for kept in records]
     gaps = [
         _differences(task, paired_tallies(records[0], kept), only)

@@ -199,7 +199,7 @@ def _measured(digest: str, results: Path) -> list[tuple[Any, str]]:
 def _headlines(run: Run) -> list[tuple[Task, float]]:
     found = []
     for task in evaluate.kept_tasks([run]):
-        scores = metric_table.scores(task, run.records(task.name))
+        scores = metric_table.scores(task, run.records(task.name, words=False))
         group = next((group for group, metric in task.summary if metric == task.headline), "")
         if (one := scores.get(group, {}).get(task.headline)) and one.value == one.value:
             found.append((task, one.value))

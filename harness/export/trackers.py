@@ -70,7 +70,7 @@ def values(run: Run) -> dict[str, float]:
     """``task/group/metric`` → value, and ``…/low`` and ``…/high`` where there is an interval; names that all take."""
     found: dict[str, float] = {}
     for task in evaluate.kept_tasks([run]):
-        for group, metrics in metric_table.scores(task, run.records(task.name)).items():
+        for group, metrics in metric_table.scores(task, run.records(task.name, words=False)).items():
             for metric, one in metrics.items():
                 name = _NAME.sub("-", "/".join((task.name, group or task.whole, metric)))
                 ends = {"": one.value, "/low": one.low, "/high": one.high}

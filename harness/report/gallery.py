@@ -74,10 +74,11 @@ def cards(
         for before, after in zip(first, second, strict=True):
             if (kind := _kind(before, after)) is not None:
                 shelves.setdefault((kind, "captions" in before.counts), []).append((before, after))
+        said_before, said_after = one.base.worded(name), one.candidate.worded(name)
         for (kind, captions), pairs in sorted(shelves.items()):
             chosen = random.Random(f"{seed}/{name}/{kind}/{captions}").sample(pairs, min(most, len(pairs)))
             for before, after in chosen:
-                sides = ((one.base.name, before), (one.candidate.name, after))
+                sides = ((one.base.name, said_before[before.id]), (one.candidate.name, said_after[after.id]))
                 yield _card(task, samples.get(before.id), kind, name, sides)
 
 

@@ -63,7 +63,7 @@ def _read(run: Run) -> None:
     for name in run.manifest().get("tasks", {}):
         if name not in names:
             raise UsageError(f"{run.folder}/run.json calls a task '{name}' whose spec gives {', '.join(sorted(names))}")
-        run.records(name)
+        run.records(name, words=False)
 
 
 def by_world(

@@ -122,7 +122,7 @@ def _standing(one: Group, task: Task, shown: Sequence[Column], names: Mapping[st
     manifests = [side.manifest for side in one.sides]
     runs = tuple(side.run.id for side in one.sides if side.run)
     if len(one.sides) == 1 and one.sides[0].run:
-        scores = metric_table.scores(task, one.sides[0].run.records(task.name), shown)
+        scores = metric_table.scores(task, one.sides[0].run.records(task.name, words=False), shown)
         values = {(group, name): scores.get(group, {}).get(name) or NONE for group, name in shown}
         models = [str((manifests[0].get(part) or {}).get("spec", "")) for part in MODELS]
     else:
