@@ -36,7 +36,7 @@ def recall(path: Path, of: str, words: bool = True) -> Iterator[Fields] | None:
     from harness import record_columns
 
     try:
-        with np.load(_place(path), allow_pickle=False) as kept:
+        with _place(path).open("rb") as file, np.load(file, allow_pickle=False) as kept:
             if int(kept["format"]) != record_columns.FORMAT or str(kept["of"]) != of:
                 return None
             return iter([*record_columns.records(kept, words)])

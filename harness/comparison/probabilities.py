@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,20 @@ class Believed:
         """The same answers by descending p(yes)."""
         order = np.argsort(-self.p, kind="stable")
         return Believed(self.yes[order], self.p[order], self.image[order], self.images)
+
+    @cached_property
+    def gaps(self) -> Array:
+        """How far each p(yes) is from the truth, in the column of its bin, 0 in the other nine [N, 10]."""
+        found = np.zeros((len(self.p), BINS))
+        found[np.arange(len(self.p)), np.minimum((self.p * BINS).astype(int), BINS - 1)] = self.p - self.yes
+        return found
+
+    @cached_property
+    def surest(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        """The order from the surest answer on, where each distinct sureness begins in it, and which are wrong."""
+        sure = np.maximum(self.p, 1 - self.p)
+        order = np.argsort(-sure, kind="stable")
+        return order, _groups(sure[order]), ((self.p >= 0.5) != self.yes)[order]
 
 
 def truth(record: Record) -> bool | None:
@@ -118,9 +133,7 @@ def brier(one: Believed, weight: Array, sums: Sums | None = None) -> Array:
 
 def calibration_error(one: Believed, weight: Array, sums: Sums | None = None) -> Array:
     """How far p(yes) is from the share of yes, averaged over ten bins of equal width [W]."""
-    inside = np.eye(BINS)[np.minimum((one.p * BINS).astype(int), BINS - 1)]
-    gap = np.abs(weight @ (inside * (one.p - one.yes)[:, None]))
-    return np.asarray(divide(gap.sum(1), weight.sum(1)))
+    return np.asarray(divide(np.abs(weight @ one.gaps).sum(1), weight.sum(1)))
 
 
 def accuracy_at(ratio: float) -> Callable[..., Array]:
@@ -140,10 +153,7 @@ def accuracy_at(ratio: float) -> Callable[..., Array]:
 
 def area_under_risk(one: Believed, weight: Array, sums: Sums | None = None) -> Array:
     """Mean error rate over all coverages, the surest answers first (AURC) [W]; small where doubt marks errors."""
-    sure = np.maximum(one.p, 1 - one.p)
-    order = np.argsort(-sure, kind="stable")
-    starts = _groups(sure[order])
-    wrong = ((one.p >= 0.5) != one.yes)[order]
+    order, starts, wrong = one.surest
     w = weight[:, order]
     each, errors = _by_group(w, starts), _by_group(w * wrong, starts)
     down_to = np.cumsum(each, 1)
