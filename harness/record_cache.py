@@ -26,13 +26,8 @@ Fields = tuple[str, str, str, str, str, Answer | Failure, Mapping[str, float], b
 """Of one record: id, image, group, key, rules, reply, counts, whether it is sealed."""
 
 
-def worth(path: Path) -> bool:
-    """Whether keeping what this file holds saves time."""
-    return path.stat().st_size >= SMALL
-
-
 def recall(path: Path, of: str) -> Iterator[Fields] | None:
-    """The records of the file at this path, whose bytes have this SHA-256; None where they are not kept."""
+    """The records of the file at this path, whose bytes have this digest; None where they are not kept."""
     try:
         kept = json.loads(_place(path).read_bytes())
         if kept["format"] != FORMAT or kept["of"] != of:
@@ -52,7 +47,7 @@ def _fields(shared: Sequence[Sequence[Any]], plain: Sequence[Sequence[Any]], uns
 
 
 def keep(path: Path, of: str, records: Iterable[Fields]) -> None:
-    """Keep the records of the file at this path, whose bytes have this SHA-256; what is kept of it before goes."""
+    """Keep the records of the file at this path, whose bytes have this digest; what is kept of it before goes."""
     shared: dict[str, list[int]] = {name: [] for name in SHARED}
     plain: dict[str, list[Any]] = {name: [] for name in PLAIN}
     tables = {name: _Table() for name in SHARED}
