@@ -1,4 +1,4 @@
-"""``run --workers``: other processes ask, with the records of one process; each loads a model once, the command none."""
+"""``run --workers``: other processes ask, with the records of one process; each loads models once, the command none."""
 
 from __future__ import annotations
 
