@@ -20,6 +20,7 @@ KINDS = {
     "pixels": "pictures resized for a tower, by the picture's digest (OHD_BENCH_PIXELS, in GB, is the most; 20)",
     "records": "records files as columns, their seals checked",
     "tagged-words.sqlite": "captions tagged for AMBER's and CHAIR's counting",
+    "shipped": "models that a cluster's other machines sent here, by digest",
     "text-only": "what a reader of the captions alone scores",
 }
 """All of it is made again when it is needed. What else lies in the folder is not ohd-bench's, and never touched."""

@@ -12,16 +12,16 @@ CANNOT = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES, 
 """What mounts say that have nothing to flush: some object stores, and folders on Windows."""
 
 
-def replace(path: Path, text: str) -> None:
-    """Write this text so that a reader, also after a power cut, sees the old file or the new one, never a half.
+def replace(path: Path, content: str | bytes) -> None:
+    """Write this text or these bytes so that a reader, also after a power cut, sees the old file or the new one whole.
 
     OSError, with this path, where it cannot be written: the old file is there then, and no draft beside it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")  # two machines may share a process's number
     try:
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with draft.open("wb") as file:
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
             file.flush()
             flush(file.fileno())
         os.replace(draft, path)

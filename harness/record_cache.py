@@ -21,13 +21,8 @@ SMALL = 50_000
 """Bytes: a smaller file is parsed as fast as its columns are."""
 
 
-def worth(path: Path) -> bool:
-    """Whether keeping what this file holds saves time."""
-    return path.stat().st_size >= SMALL
-
-
 def recall(path: Path, of: str, words: bool = True) -> Iterator[Fields] | None:
-    """The records of the file at this path, whose bytes have this SHA-256; None where they are not kept.
+    """The records of the file at this path, whose bytes have this digest; None where they are not kept.
 
     Without ``words`` the texts and scores of answers are left out, and not read.
     """
@@ -45,7 +40,7 @@ def recall(path: Path, of: str, words: bool = True) -> Iterator[Fields] | None:
 
 
 def keep(path: Path, of: str, columns: Mapping[str, np.ndarray[Any, Any]]) -> None:
-    """Keep the columns of the file at this path, whose bytes have this SHA-256; what is kept of it before goes.
+    """Keep the columns of the file at this path, whose bytes have this digest; what is kept of it before goes.
 
     Written whole or not at all; a cache that cannot be written costs time, and nothing else.
     """

@@ -8,11 +8,11 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from harness import extras
 from harness.errors import ModelError, OhdBenchError, UsageError
@@ -29,6 +29,8 @@ lvlms: dict[str, LvlmMaker] = {}
 recipes: dict[str, Callable[[], Recipe]] = {}
 encoder_files: dict[str, Files] = {}
 lvlm_files: dict[str, Files] = {}
+served: set[str] = set()
+"""LVLMs that compute elsewhere: what asks them here holds no weights."""
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Recipe)
@@ -54,10 +56,15 @@ def encoder(name: str, files: Files | None = None) -> Callable[[EncoderMaker], E
     return lambda maker: _add(encoders, name, maker)
 
 
-def lvlm(name: str, files: Files | None = None) -> Callable[[LvlmMaker], LvlmMaker]:
-    """Register a maker of LVLM hosts under this name; it imports torch inside. ``files`` is as for encoders."""
+def lvlm(name: str, files: Files | None = None, elsewhere: bool = False) -> Callable[[LvlmMaker], LvlmMaker]:
+    """Register a maker of LVLM hosts under this name; it imports torch inside. ``files`` is as for encoders.
+
+    ``elsewhere`` says that a server computes: then workers of this command have nothing to hold.
+    """
     if files is not None:
         lvlm_files[name] = files
+    if elsewhere:
+        served.add(name)
     return lambda maker: _add(lvlms, name, maker)
 
 
@@ -141,6 +148,27 @@ def parse_spec(text: str) -> Spec:
     except ValueError as error:
         raise UsageError(f"'{text}': after '?' come key=value pairs joined by '&'") from error
     return Spec(name, location, options, text)
+
+
+def respelled(text: str, places: Mapping[str, str]) -> str:
+    """The same spec with each place that it names, as its location or among its options, exchanged by this table."""
+    spec = parse_spec(text) if text else Spec("")
+    if not any(place in places for place in named_places(spec)):
+        return text
+    location = places.get(spec.location, spec.location)
+    options = {key: _exchanged(value, places) for key, value in spec.options.items()}
+    return spec.name + (f":{location}" if location else "") + (f"?{urlencode(options, safe='/:~')}" if options else "")
+
+
+def named_places(spec: Spec) -> list[str]:
+    """What a spec names that may be a file or folder: its location, and its options' values, also behind a ``how:``."""
+    values = list(spec.options.values())
+    return [told for told in (spec.location, *values, *(value.partition(":")[2] for value in values)) if told]
+
+
+def _exchanged(value: str, places: Mapping[str, str]) -> str:
+    how, colon, where = value.partition(":")
+    return places.get(value) or (how + colon + places.get(where, where))
 
 
 def no_more_options(spec: Spec, *known: str) -> None:

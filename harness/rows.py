@@ -70,6 +70,12 @@ class Row:
             key, self.given(key), lambda one: _is_string(one) and one in words, f"one of {', '.join(words)}"
         )
 
+    def number(self, key: str, known: Iterable[str]) -> str:
+        """The field as one of these numbers, written as a number or as text."""
+        words, said = list(known), self.given(key)
+        right = f"one of {', '.join(words)}"
+        return self._one(key, said, lambda one: (_is_whole(one) or _is_string(one)) and str(one) in words, right, str)  # type: ignore[no-any-return]
+
     def index(self, key: str, count: int) -> int:
         """The field as the number of one of ``count`` things, the first being 0."""
         right = f"a whole number from 0 to {count - 1}"
@@ -210,6 +216,17 @@ def object_of(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise BrokenDataError(f"{path} holds {shown(found)}; right would be one JSON object")
     return found
+
+
+def settings_of(path: Path, known: Iterable[str]) -> Row:
+    """What a data folder says of how it is read: the file's one object, empty where there is no such file.
+
+    DataError where it is something else, or says what none of ``known`` is: a slip of the pen would go unheeded.
+    """
+    row = Row(path, 1, object_of(path) if path.exists() else {})
+    if odd := [key for key in row.fields if key not in set(known)]:
+        raise row.wrong(f"{shown(odd[0])} is not known; there is {' and '.join(known)}")
+    return row
 
 
 def rows(path: Path) -> list[Row]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -14,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from harness import durable, locks, record_cache, record_columns
+from harness import durable, locks, packed, record_cache, record_columns
 from harness import manifest as manifests
 from harness.digest import of_file, of_json
 from harness.errors import DataError, UsageError
@@ -22,8 +20,6 @@ from harness.types import Answer, Failure
 
 ENDED = ("complete", "partial")
 RECORDS = "records.jsonl"
-SOON = 0.25
-"""Seconds: no disk is made to flush oftener."""
 LARGEST = 1e15
 """The most that one answer may add to a total."""
 
@@ -130,21 +126,24 @@ def _number(said: Any) -> float:
 def read_records(path: Path) -> Iterator[Record]:
     """Every whole record of a ``records.jsonl``, in the order written; a torn last line is passed over.
 
-    UsageError names file and line where a line that is not the last cannot be read, DataError where one was changed
-    by hand. Lines without a seal are those of older versions, and stand before all that have one.
+    Those that were compressed (``records.jsonl.zst``) come before those that were added since. UsageError names file
+    and line where a line that is not the last cannot be read, DataError where one was changed by hand. Lines without a
+    seal are those of older versions, and stand before all that have one.
     """
-    if not path.exists():
-        return
+    for one in packed.files(path):
+        yield from _records(one)
+
+
+def _records(path: Path) -> Iterator[Record]:
     sealed = False
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, 1):
-            if not raw.endswith(b"\n"):
-                return
-            record = _read(path, number, raw)
-            if sealed and not record.sealed:
-                raise _changed(path, number, f"the record of '{record.id}' has lost its seal")
-            sealed = record.sealed
-            yield record
+    for number, raw in enumerate(packed.lines(path), 1):
+        if not raw.endswith(b"\n"):
+            return
+        record = _read(path, number, raw)
+        if sealed and not record.sealed:
+            raise _changed(path, number, f"the record of '{record.id}' has lost its seal")
+        sealed = record.sealed
+        yield record
 
 
 def _read(path: Path, number: int, raw: bytes) -> Record:
@@ -154,41 +153,48 @@ def _read(path: Path, number: int, raw: bytes) -> Record:
         raise _changed(path, number, str(error)) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         why = f"{type(error).__name__}: {error}"[:80]
-        raise UsageError(f"{path}, line {number} is not a record ({why}); remove the line to ask it again") from error
+        raise UsageError(f"{path}, line {number} is not a record ({why}); {_remedy(path)}") from error
 
 
 def _changed(path: Path, number: int, what: str) -> DataError:
-    return DataError(f"{path}, line {number}: {what}; remove the line to ask it again")
+    return DataError(f"{path}, line {number}: {what}; {_remedy(path)}")
+
+
+def _remedy(path: Path) -> str:
+    unpacked = f"unpack it (zstd -d --rm {path.name}) and " if path.suffix == packed.SUFFIX else ""
+    return f"{unpacked}remove the line to ask it again"
 
 
 def latest(path: Path, words: bool = True) -> Mapping[str, Record]:
-    """The last record of each sample id; a file that has not changed since is not read again.
+    """The last record of each sample id; files that have not changed since are not read again.
 
     Without ``words`` answers are without their texts and scores, which most of the memory goes to: what is counted is
     in ``counts`` and ``p_yes``.
     """
-    if not path.exists():
-        return {}
-    told = path.stat()
-    return _latest(path, words, told.st_ino, told.st_mtime_ns, told.st_size)
+    told = [one.stat() for one in packed.files(path)]
+    return _latest(path, words, tuple((one.st_ino, one.st_mtime_ns, one.st_size) for one in told))
 
 
 @lru_cache(maxsize=16)
-def _latest(path: Path, words: bool, inode: int, changed: int, size: int) -> Mapping[str, Record]:
-    if not record_cache.worth(path):
+def _latest(path: Path, words: bool, told: tuple[tuple[int, int, int], ...]) -> Mapping[str, Record]:
+    if sum(size for *_, size in told) < record_cache.SMALL:
         every = (record if words else _wordless(record) for record in read_records(path))
         return MappingProxyType({record.id: record for record in every})
-    before = of_file(path)
+    before = _digest(path)
     kept = record_cache.recall(path, before, words) or _read_once(path, before, words)
     return MappingProxyType({fields[0]: Record(*fields) for fields in kept})
 
 
 def _read_once(path: Path, before: str, words: bool) -> Iterator[record_columns.Fields]:
-    """What the file of this digest holds, read line by line and kept for the next who asks."""
+    """What the files of this digest hold, read line by line and kept for the next who asks."""
     columns = record_columns.of(map(_fields, read_records(path)))
-    if of_file(path) == before:  # nothing was added while it was read
+    if _digest(path) == before:  # nothing was added while it was read
         record_cache.keep(path, before, columns)
     return record_columns.records(columns, words)
+
+
+def _digest(path: Path) -> str:
+    return of_json([of_file(one) for one in packed.files(path)])
 
 
 def _fields(one: Record) -> record_columns.Fields:
@@ -199,74 +205,15 @@ def _wordless(one: Record) -> Record:
     return replace(one, reply=Answer(p_yes=one.reply.p_yes)) if isinstance(one.reply, Answer) else one
 
 
-class Journal:
-    """An open ``records.jsonl``: what is appended survives the process, and a torn last line is cut off first.
-
-    OSError, with its path, where the disk is full or gone: what was appended before is kept, and a line that was cut
-    short is passed over by readers and cut off by the next journal.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        cut_torn_line(path)
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        durable.flush_folder(path.parent)
-        self._flushed = time.monotonic()  # a clock that nobody sets
-
-    def append(self, records: list[Record], batch_ends: bool = False) -> None:
-        """Add these records, each line whole; after the last of a batch they survive the machine as well.
-
-        Batches that end within a quarter of a second of each other are flushed together.
-        """
-        data = memoryview("".join(record.line() for record in records).encode())
-        with _about(self.path):
-            while data:
-                data = data[os.write(self._file, data) :]
-            if batch_ends and time.monotonic() - self._flushed > SOON:
-                durable.flush(self._file)
-                self._flushed = time.monotonic()
-
-    def close(self) -> None:
-        """Flush to the disk and close."""
-        try:
-            with _about(self.path):
-                durable.flush(self._file)
-        finally:
-            os.close(self._file)
-
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-@contextlib.contextmanager
-def _about(path: Path) -> Iterator[None]:
-    """An error of the disk says which file it is about."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
-
-
-def cut_torn_line(path: Path) -> None:
-    """Takes away what a kill left of a last line that was being written."""
-    if not path.exists() or path.stat().st_size == 0:
-        return
-    with path.open("rb+") as file:
-        file.seek(-1, os.SEEK_END)
-        if file.read(1) == b"\n":
-            return
-        file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)
-
-
 def write_json(path: Path, thing: Any) -> None:
     """Write a JSON file so that a reader sees the old one or the new one, never a half."""
     told = json.dumps(thing, indent=1, ensure_ascii=False, sort_keys=True, allow_nan=False)
     durable.replace(path, told + "\n")
+
+
+def records_files(folder: Path) -> list[Path]:
+    """Where the records of each task lie in a run's folder, compressed or not, by the names of the plain files."""
+    return sorted({path.with_name(RECORDS) for path in folder.glob(f"*/{RECORDS}*")})
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from harness.errors import BrokenDataError, DataError, UsageError
 from harness.images import find
 from harness.metrics import Metric, divide, f1
 from harness.registry import task
-from harness.rows import json_of
+from harness.rows import json_of, shown
 from harness.types import Answer, Counts, Sample, Task
 
 PROMPT = "Can you see a {} in this image? Please answer only with yes or no."
@@ -27,6 +27,15 @@ def dash(answer: str) -> yes_no.Said:
 
 
 READINGS = {"official": dash, "strict": yes_no.first_word}
+
+
+def _is_by_object(listed: Any) -> bool:
+    """Whether this is names of images by object by source, at least one object."""
+    if not isinstance(listed, dict) or not all(isinstance(things, dict) for things in listed.values()):
+        return False
+    lists = [images for things in listed.values() for images in things.values()]
+    named = all(isinstance(one, list) and all(isinstance(image, str) and image for image in one) for one in lists)
+    return bool(lists) and named
 
 
 @task("dash-b")
@@ -88,12 +97,11 @@ class DashB(Task):
         root = self.data / "dash_b"
         path = root / name if (root / name).is_file() else root / "images" / name
         listed = json_of(path)
-        try:
-            if all(isinstance(i, str) for things in listed.values() for images in things.values() for i in images):
-                return listed  # type: ignore[no-any-return]
-        except (AttributeError, TypeError):
-            pass
-        raise BrokenDataError(f"{path} is not a list of images by source and object, as DASH-B's is")
+        if not _is_by_object(listed):
+            raise BrokenDataError(f"{path} is not a list of images by source and object, as DASH-B's is")
+        if bare := [f"{source}: {thing}" for source, things in listed.items() for thing in things if not things[thing]]:
+            raise BrokenDataError(f"{path} lists no image of {shown(bare[0])}; fill or remove the list")
+        return listed  # type: ignore[no-any-return]
 
     def _sample(self, label: str, place: tuple[str, str, str, str]) -> Sample:
         folder, source, thing, name = place

@@ -16,6 +16,8 @@ from harness.types import Answer, Counts, Sample, Task
 from harness.units import together
 
 TRUTH = {"0": "no", "1": "yes"}
+FIGURES = ("0", "1", "2")
+"""``visual_input``: a question without a figure, on a figure, on a changed figure."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,8 @@ class _Question:
 def _question(row: Row) -> _Question:
     category = row.one_of("category", ("VD", "VS"))
     place = "/".join((category, row.text("subcategory"), row.id("set_id")))
-    truth = TRUTH[row.one_of("gt_answer", TRUTH)]
-    return _Question(
-        row, category, place, row.id("figure_id"), row.id("question_id"), row.id("visual_input") != "0", truth
-    )
+    truth, pictured = TRUTH[row.number("gt_answer", TRUTH)], row.number("visual_input", FIGURES) != "0"
+    return _Question(row, category, place, row.id("figure_id"), row.id("question_id"), pictured, truth)
 
 
 @task("hallusion")

@@ -78,11 +78,14 @@ class Mme(Task):
         return inner if inner.is_dir() else root
 
     def _asked(self, category: str, path: Path) -> Iterator[Sample]:
-        image = self._image(category, path.stem)
-        for number, line in enumerate(text_of(path).strip().splitlines(), 1):
-            question, tab, answer = line.rstrip().rpartition("\t")
+        image, lines = self._image(category, path.stem), text_of(path).strip().splitlines()
+        parts = [line.rstrip().rpartition("\t") for line in lines]
+        for number, (_, tab, answer) in enumerate(parts, 1):
             if not tab or answer.lower() not in ("yes", "no"):
                 raise BrokenDataError(f"{path}, line {number}: MME's lines are a question, a tab, and Yes or No")
+        if len(lines) != 2:
+            raise BrokenDataError(f"{path} has {len(lines)} lines; MME asks two questions about an image")
+        for number, (question, _, answer) in enumerate(parts, 1):
             id = f"{category}/{path.stem}/{number}"
             yield Sample(id, image, answer.lower(), prompt=question.strip(), group=category)
 

@@ -11,11 +11,11 @@ from typing import Any, ClassVar
 
 from harness import artefacts
 from harness.captions import KINDS, Captions, annotated, labelled
-from harness.errors import BrokenDataError, DataError, UsageError
+from harness.errors import DataError, UsageError
 from harness.images import find
 from harness.metrics import Metric, divide, ratio
 from harness.registry import task
-from harness.rows import object_of, rows, shown
+from harness.rows import rows, settings_of, shown
 from harness.types import Answer, Counts, Sample, Task
 from harness.words.common_nouns import Nouns, of_list, tagger
 
@@ -127,12 +127,12 @@ class OhdCaps(Task):
     @cached_property
     def _nouns(self) -> Nouns:
         """What finds the nouns: the tagger asked for, the data's own list, or NLTK's."""
-        path = self.data / "ohd_caps" / "reading.json"
-        if self._tagger or not path.is_file():
+        told = settings_of(self.data / "ohd_caps" / "reading.json", ("nouns",))
+        if self._tagger or not told.fields:
             return tagger(self._tagger or "nltk")
-        listed = object_of(path).get("nouns")
+        listed = told.given("nouns")
         if not isinstance(listed, list) or not all(isinstance(word, str) for word in listed):
-            raise BrokenDataError(f"{path}: 'nouns' is {shown(listed)}; right would be a list of words")
+            raise told.wrong(f"'nouns' is {shown(listed)}; right would be a list of words")
         return of_list(listed)
 
     def count(self, sample: Sample, answer: Answer) -> Counts:

@@ -13,7 +13,7 @@ from harness.errors import BrokenDataError, DataError, UsageError
 from harness.images import find
 from harness.metrics import Metric
 from harness.registry import task
-from harness.rows import distinct, object_of, rows, shown
+from harness.rows import distinct, rows, settings_of, shown
 from harness.types import Answer, Counts, Sample, Task
 
 SAMPLINGS = ("random", "popular", "adversarial")
@@ -80,7 +80,7 @@ class Pope(Task):
     def prompt(self) -> str:
         """The name of the prompt: the one asked for, else the data's own, else plain."""
         path = self.data / "pope" / "reading.json"
-        name = self._prompt or (object_of(path).get("prompt", "plain") if path.is_file() else "plain")
+        name = self._prompt or settings_of(path, ("prompt",)).fields.get("prompt", "plain")
         if not isinstance(name, str) or name not in SUFFIXES:
             raise BrokenDataError(f"{path}: no prompt is called {shown(name)}; there is {', '.join(SUFFIXES)}")
         return name

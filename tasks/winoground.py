@@ -37,6 +37,8 @@ class Winoground(Task):
         distinct(every, "id")
         for row in every:
             texts = (row.text("caption_0"), row.text("caption_1"))
+            if texts[0].strip() == texts[1].strip() or row.given("image_0") == row.given("image_1"):
+                raise row.wrong("both captions, or both pictures, are the same; right would be two of each")
             for side in (0, 1):
                 image = self._image(row.file_name(f"image_{side}"))
                 yield Sample(f"{row.id('id')}/{side}", image, str(side), texts=texts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import os
@@ -55,9 +56,28 @@ class Said:
         return json.loads(self.out)
 
 
+@functools.cache
+def module(name: str) -> ModuleType:
+    """A file beside this one, by its name."""
+    spec = importlib.util.spec_from_file_location(f"ohd_bench_{name}", Path(__file__).parent / f"{name}.py")
+    assert spec and spec.loader
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+@pytest.fixture(scope="session")
+def schemas() -> ModuleType:
+    """The JSON schemas of the commands, tests/schemas.py."""
+    return module("schemas")
+
+
 @pytest.fixture
-def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Said]:
-    """Runs an ``ohd-bench`` command in this process: ``cli("run", "--encoder", "hashing")``."""
+def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, schemas: ModuleType) -> Callable[..., Said]:
+    """Runs an ``ohd-bench`` command in this process: ``cli("run", "--encoder", "hashing")``.
+
+    What it prints with ``--json`` is held to the command's schema.
+    """
     from harness.cli import main
 
     def run(*words: object) -> Said:
@@ -66,7 +86,10 @@ def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> C
         with pytest.raises(SystemExit) as end:
             main()
         said = capfd.readouterr()
-        return Said(int(end.value.code or 0), said.out, said.err)
+        told = Said(int(end.value.code or 0), said.out, said.err)
+        if "--json" in words and told.out:
+            schemas.require([str(word) for word in words], told.json())
+        return told
 
     return run
 
@@ -74,11 +97,7 @@ def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> C
 @pytest.fixture(scope="session")
 def tiny() -> ModuleType:
     """Builders of tiny random models in the real layouts, tests/tiny.py."""
-    spec = importlib.util.spec_from_file_location("ohd_bench_tiny", Path(__file__).parent / "tiny.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module("tiny")
 
 
 @pytest.fixture(scope="session", autouse=True)

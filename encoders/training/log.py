@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from harness.journal import cut_torn_line
 from harness.rows import rows
-from harness.store import cut_torn_line
 
 NAME = "log.jsonl"
 

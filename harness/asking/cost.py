@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.asking.estimate import TimeEstimate
-from harness.compute.memory import spent
 from harness.data import cache_dir
 from harness.store import Run, write_json
-from harness.types import Place
 
 
 def note(run: Run, expected: Mapping[str, TimeEstimate]) -> None:
@@ -19,16 +17,19 @@ def note(run: Run, expected: Mapping[str, TimeEstimate]) -> None:
     write_json(_place(run), {name: one.record() for name, one in expected.items()})
 
 
-def costs(run: Run, place: Place) -> dict[str, Any]:
-    """The run's entry ``cost``: where it was computed, the peak of memory, and for each task seconds and estimate.
+def costs(run: Run, spent: Mapping[str, Any]) -> dict[str, Any]:
+    """The run's entry ``cost``: what was ``spent`` (device, peak of memory), and for each task seconds and estimate.
 
     ``seconds`` are those of all commands that asked the task, ``estimated`` what ``--estimate`` said here before.
     """
     path = _place(run)
     expected = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     tasks = run.manifest().get("tasks", {})
-    return spent(place) | {
-        "tasks": {name: {"seconds": one.get("seconds"), "estimated": expected.get(name)} for name, one in tasks.items()}
+    return {
+        **spent,
+        "tasks": {
+            name: {"seconds": one.get("seconds"), "estimated": expected.get(name)} for name, one in tasks.items()
+        },
     }
 
 

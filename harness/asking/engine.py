@@ -22,7 +22,8 @@ from harness.asking.opening import See
 from harness.asking.shards import Shard
 from harness.errors import DegenerateError
 from harness.images import image_digest, open_image
-from harness.store import RECORDS, Journal, Record, Run, latest
+from harness.journal import Journal
+from harness.store import Record, Run, latest, records_files
 from harness.types import Answer, Failure, Sample, Task
 
 Progress = Callable[[int], None]
@@ -217,7 +218,7 @@ def _same(asked: Questions, keys: Mapping[str, str]) -> list[list[Sample]]:
 
 def _lent(run: Run, asked: Questions, keys: Mapping[str, str], due: set[str]) -> list[Record]:
     """Answers that another task of this run has to the very same question: nothing is asked twice of one model."""
-    paths = [path for folder in run.sources() for path in sorted(folder.glob(f"*/{RECORDS}"))]
+    paths = (path for source in run.sources() for path in records_files(source))
     others = [path for path in paths if path.parent.name != asked.task.name]
     known = {r.key: r.reply for path in others for r in latest(path).values() if r.scored}
     return [

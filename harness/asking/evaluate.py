@@ -12,15 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from harness import images, registry
-from harness.asking import available, controls, cost, engine, provenance, remembered, run_identity, shard_runs
-from harness.asking.ask import Ask
+from harness.asking import available, controls, cost, engine, remembered, run_identity, shard_runs
 from harness.asking.estimate import TimeEstimate
-from harness.asking.first_prompt import first_prompt
 from harness.asking.models import Models
-from harness.asking.opening import See
 from harness.asking.run_options import RunOptions
 from harness.asking.shards import Shard
-from harness.asking.workers import Workers
+from harness.asking.workers import Far
 from harness.data import Data
 from harness.datasets import checking
 from harness.datasets.manifests import manifests
@@ -28,7 +25,7 @@ from harness.errors import BrokenDataError, DataError, UsageError
 from harness.kept_runs import slug
 from harness.stats import tally
 from harness.store import Record, Run
-from harness.types import LVLM, OF_ENCODERS, Answer, Encoder, LvlmHost, Task
+from harness.types import OF_ENCODERS, Answer, Encoder, LvlmHost, Task
 
 Ticking = Callable[[str, int], AbstractContextManager[engine.Progress]]
 """What shows progress: called with a title and a total, gives something to tick with."""
@@ -43,8 +40,6 @@ class RunPlan:
     questions: tuple[engine.Questions, ...]
     parts: tuple[available.Part, ...] = ()
     """The tasks of which only a part of the pictures is there, where that is to be asked."""
-    workers: Workers | None = None
-    """Who asks; None is this process."""
     begun: float = field(default_factory=time.time)
     """When it was made, before any model is loaded."""
 
@@ -134,12 +129,12 @@ class Outcome:
         return all(task.scored == task.expected for task in self.tasks.values())
 
 
-def perform(plan: RunPlan, encoder: Encoder | None, host: LvlmHost | None, ticking: Ticking) -> Outcome:
+def perform(plan: RunPlan, pair: Models | Far, ticking: Ticking) -> Outcome:
     """Ask this pair of models every question of the plan; what was answered before is not asked again."""
+    encoder, lvlm = pair.encoder, pair.lvlm
     with registry.loading(encoder.spec if encoder else "the LVLM"):
-        lvlm = host(encoder) if host else None
         identity = run_identity.identity(plan, encoder, lvlm)
-    about = identity | {"training": provenance.training(encoder), "alignment": provenance.alignment(lvlm)}
+    about = {**identity, **pair.made()}
     unasked = {
         one.task.name: run_identity.entry(one, engine.Progressed(len(one.samples), 0, 0)) for one in plan.questions
     }
@@ -153,17 +148,17 @@ def perform(plan: RunPlan, encoder: Encoder | None, host: LvlmHost | None, ticki
         status = "interrupted"
         try:
             for asked in plan.questions:
-                standings[asked.task.name] = _ask(run, plan, asked, (encoder, lvlm), ticking)
+                standings[asked.task.name] = _ask(run, plan, asked, pair, ticking)
             done = all(one["scored"] == one["expected"] for one in run.manifest()["tasks"].values())
             status = "complete" if done else "partial"
-            if done:
+            if done and not plan.options.ray:  # the same command here would compute elsewhere than there
                 _remember(plan, about, lvlm)
         finally:
-            run.update(status=status, finished=_now(), cost=cost.costs(run, plan.options.place))
+            run.update(status=status, finished=_now(), cost=cost.costs(run, pair.spent()))
     return Outcome(run, standings)
 
 
-def _remember(plan: RunPlan, about: Mapping[str, Any], lvlm: LVLM | None) -> None:
+def _remember(plan: RunPlan, about: Mapping[str, Any], lvlm: run_identity.OfLvlm | None) -> None:
     """Keep what these models are, so that the same command finds its run finished without loading them."""
     options = plan.options
     prompts = {s.prompt for one in plan.questions if one.task.mode == "generate" for s in one.samples if s.prompt}
@@ -172,16 +167,13 @@ def _remember(plan: RunPlan, about: Mapping[str, Any], lvlm: LVLM | None) -> Non
     remembered.keep((spec, options.host), options.place, about, rendered, plan.begun)
 
 
-def _ask(
-    run: Run, plan: RunPlan, asked: engine.Questions, models: tuple[Encoder | None, LVLM | None], ticking: Ticking
-) -> engine.Progressed:
+def _ask(run: Run, plan: RunPlan, asked: engine.Questions, pair: Models | Far, ticking: Ticking) -> engine.Progressed:
     """Ask one task of the run, and write into the manifest how it went."""
-    encoder, lvlm = models
-    view = controls.view(plan.options.control)
-    model = run_identity.of_answers(asked, encoder, lvlm, plan.options.control)
-    first = {"first_prompt": first_prompt(lvlm, asked.samples, view)} if lvlm and asked.task.mode == "generate" else {}
-    pair = Models(encoder, lvlm, plan.options.place)
-    ask, see = _asker(plan, asked, pair)
+    mode, control = asked.task.mode, plan.options.control
+    model = run_identity.of_answers(asked, pair.encoder, pair.lvlm, control)
+    spoken = pair.lvlm is not None and mode == "generate"
+    first = {"first_prompt": pair.first_prompt(asked.samples, control)} if spoken else {}
+    ask, see = pair.asked(mode, asked.samples, control)
     began = time.perf_counter()
     floors = floor_values(asked)
     with ticking(f"{run.id}  {asked.task.name}", len(asked.samples)) as tick:
@@ -193,20 +185,11 @@ def _ask(
     if plan.options.verify:
         answers = {r.id: r.reply for r in run.records(asked.task.name) if isinstance(r.reply, Answer)}
         drawing = plan.options.verify, plan.options.seed
-        shown = see if asked.task.mode == "retrieve" else view
-        verdict = pair.verified(asked.task.mode, answers, asked.samples, shown, drawing)
+        shown = see if mode == "retrieve" else controls.view(control)
+        verdict = pair.verified(mode, answers, asked.samples, shown, drawing)
         entry |= {"verify": verdict.record() | {"said": verdict.said()}}
     run.update(tasks=kept | {asked.task.name: entry})
     return standing
-
-
-def _asker(plan: RunPlan, asked: engine.Questions, pair: Models) -> tuple[Ask, See]:
-    """How the task is asked, and what it is to be shown of each picture: nothing where it opens pictures itself."""
-    if asked.task.mode == "retrieve":  # a place is one among all, and so asked here
-        return pair.searcher(asked.samples), controls.view("text-only")
-    if plan.workers is not None:
-        return plan.workers.asker(pair, asked.task.mode, plan.options.control), controls.view("text-only")
-    return pair.asker(asked.task.mode), controls.view(plan.options.control)
 
 
 def estimates(plan: RunPlan, encoder: Encoder | None, host: LvlmHost | None) -> dict[str, TimeEstimate]:
@@ -214,12 +197,11 @@ def estimates(plan: RunPlan, encoder: Encoder | None, host: LvlmHost | None) -> 
 
     The estimate itself is, in the cache: the run's manifest says it beside what the run then took.
     """
-    lvlm = host(encoder) if host else None
-    pair = Models(encoder, lvlm, plan.options.place)
+    pair = Models.paired(encoder, host, plan.options.place)
     view = controls.view(plan.options.control)
     found = {asked.task.name: pair.estimated(asked.task.mode, asked.samples, view) for asked in plan.questions}
-    identity = run_identity.identity(plan, encoder, lvlm)
-    cost.note(Run(run_identity.folder(plan, encoder, lvlm, identity)), found)
+    identity = run_identity.identity(plan, encoder, pair.lvlm)
+    cost.note(Run(run_identity.folder(plan, encoder, pair.lvlm, identity)), found)
     return found
 
 

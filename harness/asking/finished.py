@@ -27,7 +27,11 @@ def finished(plan: evaluate.RunPlan, encoder: str, watcher: Watcher) -> evaluate
     None as well wherever that cannot be told without the models: a file of theirs changed, or was never seen.
     """
     options = plan.options
-    known = None if options.shard or options.verify else remembered.recall(encoder, options.host, options.place)
+    known = (
+        None
+        if options.shard or options.verify or options.ray
+        else remembered.recall(encoder, options.host, options.place)
+    )
     if known is None:
         return None
     identity = run_identity.identity(plan, known.encoder, known.lvlm)

@@ -20,7 +20,7 @@ def first_prompt(lvlm: LVLM, samples: Iterable[Sample], see: Callable[[Path], Im
     Of a server also whether they are those of the folder that it serves, ``as_here``: null where that cannot be told,
     and said where they are others.
     """
-    one = _first(samples, see)
+    one = first_seen(samples, see)
     ids = lvlm.prompt_ids(one) if one and isinstance(lvlm, ShowsIds) else None
     if one is None or ids is None:
         return None
@@ -34,7 +34,7 @@ def first_prompt(lvlm: LVLM, samples: Iterable[Sample], see: Callable[[Path], Im
     return told
 
 
-def _first(samples: Iterable[Sample], see: Callable[[Path], Image | None]) -> Asked | None:
+def first_seen(samples: Iterable[Sample], see: Callable[[Path], Image | None]) -> Asked | None:
     """The first sample whose picture can be seen."""
     for sample in samples:
         try:

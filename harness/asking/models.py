@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
+from harness import registry
 from harness.asking import ask as asking
+from harness.asking import controls, provenance
 from harness.asking.batches import by_image
 from harness.asking.estimate import TimeEstimate, estimate
 from harness.asking.features import features_of
+from harness.asking.first_prompt import first_prompt
+from harness.asking.opening import See
 from harness.asking.retrieve import retriever
 from harness.asking.verify import Verdict, alone, drawn, verify
 from harness.compute.memory import spent
 from harness.errors import DataError
 from harness.images import ImageError
-from harness.types import LVLM, OF_ENCODERS, Answer, Asked, Encoder, Place, Sample
-
-See = Callable[[Path], Any]
+from harness.types import LVLM, OF_ENCODERS, Answer, Asked, Encoder, LvlmHost, Place, Sample
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,31 @@ class Models:
     encoder: Encoder | None
     lvlm: LVLM | None
     place: Place
+
+    @classmethod
+    def paired(cls, encoder: Encoder | None, host: LvlmHost | None, place: Place) -> Models:
+        """The encoder, and the LVLM of this host that carries its tower; ModelError where it does not fit."""
+        with registry.loading(encoder.spec if encoder else "the LVLM"):
+            return cls(encoder, host(encoder) if host else None, place)
+
+    def made(self) -> dict[str, Any]:
+        """How the pair was made: the manifest's entries ``training`` and ``alignment``."""
+        return {"training": provenance.training(self.encoder), "alignment": provenance.alignment(self.lvlm)}
+
+    def first_prompt(self, samples: Sequence[Sample], control: str) -> dict[str, Any] | None:
+        """The manifest's entry of how the LVLM reads the first of these questions."""
+        assert self.lvlm is not None
+        return first_prompt(self.lvlm, samples, controls.view(control))
+
+    def asked(self, mode: str, samples: Sequence[Sample], control: str) -> tuple[asking.Ask, See]:
+        """How a task of this mode is asked, and what it is to be shown of each picture (galleries open their own)."""
+        if mode == "retrieve":
+            return self.searcher(samples), controls.view("text-only")
+        return self.asker(mode), controls.view(control)
+
+    def spent(self) -> dict[str, Any]:
+        """On what it is computed, and the most memory that this took."""
+        return spent(self.place)
 
     def asker(self, mode: str) -> asking.Ask:
         """How this pair is asked in this process: the encoder to rank, the LVLM to speak."""

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.asking.shards import Shard
-from harness.store import Journal, Record, Run, latest
+from harness.journal import Journal
+from harness.store import Record, Run, latest
 
 FOLDER = "shards"
 PATIENCE = 30.0

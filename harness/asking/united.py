@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from harness import packed
 from harness.asking import shard_runs
 from harness.errors import UsageError
+from harness.journal import Journal
 from harness.kept_runs import odd, runs
 from harness.result import Result
-from harness.store import Journal, Record, Run, latest
+from harness.store import Record, Run, latest
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -91,8 +93,8 @@ def _brought(folder: Path, run: Run, there: Run) -> Iterator[dict[str, Any]]:
         if not there.manifest():
             for name in run.manifest().get("tasks", {}):
                 there.records_path(name).parent.mkdir(parents=True, exist_ok=True)
-                if run.records_path(name).is_file():
-                    shutil.copyfile(run.records_path(name), there.records_path(name))
+                for path in packed.files(run.records_path(name)):
+                    shutil.copyfile(path, there.records_path(name).with_name(path.name))
                 yield _row(folder, run, name, len(latest(run.records_path(name))), [])
             there.update(**run.manifest())  # last, so that what breaks off is begun again
             return

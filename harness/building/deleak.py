@@ -7,10 +7,11 @@ candidate nearest to their ranks. A target of last place instead would only teac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ from harness.building.drafts import Draft
 from harness.types import Sample
 
 ROUNDS = 12
+STAYS = 0.3
+"""The share of rows that stay as they are in a round."""
 WON = 8.0
 """What it costs, in ranks, that a scorer finds the true caption in a row where it is not to."""
 
@@ -128,26 +131,36 @@ def _move(choices: Sequence[Choice], targets: NDArray[np.int64], rng: Random, tu
     words = TfidfVectorizer(token_pattern=artefacts.WORD).fit(every)
     fold = artefacts.folds([one.draft.picture.name for one in choices], 100 + turn)
     for k in range(artefacts.FOLDS):
-        held = [n for n in range(len(choices)) if fold[n] == k]
         seen = [one.sample() for n, one in enumerate(choices) if fold[n] != k]
-        if not held or not seen:
+        # all rows at once would swing from one side to the other
+        moved = [n for n in range(len(choices)) if fold[n] == k and rng.random() >= STAYS]
+        if not moved or not seen:
             continue
-        reader = artefacts.reader(seen)
-        for n in held:
-            if rng.random() < 0.3:  # all rows at once would swing from one side to the other
-                continue
-            _settle(choices[n], reader, words, targets[n], rng)
+        read = _read([choices[n] for n in moved], artefacts.reader(seen), words)
+        for n, ranks in zip(moved, read, strict=True):
+            _settle(choices[n], ranks, targets[n], rng)
 
 
-def _settle(one: Choice, reader: artefacts.Reader, words: object, target: NDArray[np.int64], rng: Random) -> None:
-    candidates = list(one.draft.positives)
-    ranks = np.array(
-        [
-            _ranks(reader(one.negatives), reader(candidates)),
-            _typical(words, one.negatives, candidates),
-            _ranks(-artefacts.lengths(one.negatives)[:, 1], -artefacts.lengths(candidates)[:, 1]),
-        ]
-    ).T
+def _read(choices: Sequence[Choice], reader: artefacts.Reader, words: Any) -> Iterator[NDArray[np.int64]]:
+    """For each row the ranks that its true captions would have: by the reader, as the typical one, by length."""
+    texts = [text for one in choices for text in (*one.negatives, *one.draft.positives)]
+    score, table, length = reader(texts), words.transform(texts), artefacts.lengths(texts)[:, 1]
+    at = 0
+    for one in choices:
+        last, end = at + len(one.negatives), at + len(one.negatives) + len(one.draft.positives)
+        yield np.array(
+            [
+                _ranks(score[at:last], score[last:end]),
+                _typical(table[at:last], table[last:end]),
+                _ranks(-length[at:last], -length[last:end]),
+            ]
+        ).T
+        at = end
+
+
+def _settle(one: Choice, ranks: NDArray[np.int64], target: NDArray[np.int64], rng: Random) -> None:
+    """The true caption whose ranks are nearest to the row's aim; where it would still be found, other negatives."""
+    candidates = one.draft.positives
     last = len(one.negatives)
     won = (ranks[:, 0] == 0) & (target[0] != 0)
     typical = (ranks[:, 1] == 0) & (target[1] != 0)
@@ -167,9 +180,8 @@ def _ranks(rivals: NDArray[np.float64], own: NDArray[np.float64]) -> NDArray[np.
     return (rivals[None, :] >= own[:, None]).sum(1)  # type: ignore[no-any-return]
 
 
-def _typical(words: object, negatives: Sequence[str], candidates: Sequence[str]) -> NDArray[np.int64]:
+def _typical(theirs: Any, own: Any) -> NDArray[np.int64]:
     """The rank of each candidate by its mean likeness to the row's other captions."""
-    theirs, own = words.transform(negatives), words.transform(candidates)  # type: ignore[attr-defined]
     among = np.asarray((theirs @ theirs.T).todense())
     across = np.asarray((own @ theirs.T).todense())
     rivals = among.sum(1) - np.diagonal(among) + across

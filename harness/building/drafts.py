@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from random import Random
 
 from harness.building.lexicon import Lexicon
@@ -71,10 +72,12 @@ def draft(picture: Picture, absent: Absent, lexicon: Lexicon, writer: Writer, se
     slots = []
     for kind, key in _wanted(absent):
         raw = _altered(bases, key, other, writer) if kind == "delete" else _inserted(bases, key, extra, writer, rng)
-        holds = [text for text in dict.fromkeys(raw) if not fault(text, kind, key, picture, lexicon)]
-        if not holds:
+        every = list(dict.fromkeys(raw))
+        rng.shuffle(every)
+        holding = (text for text in every if not fault(text, kind, key, picture, lexicon))
+        if not (holds := tuple(islice(holding, MOST_CANDIDATES))):  # no more are checked than are kept
             return Unwritable(picture.name, f"no caption holds that {_does(kind)} {', '.join(key)}")
-        slots.append(Slot(kind, key, tuple(rng.sample(holds, min(len(holds), MOST_CANDIDATES)))))
+        slots.append(Slot(kind, key, holds))
     return Draft(picture, absent, tuple(positives), tuple(slots))
 
 

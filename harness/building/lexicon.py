@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -106,27 +106,34 @@ class Lexicon:
         return found
 
     @cached_property
-    def _longest(self) -> int:
-        return max(map(len, self._forms), default=1)
+    def _starts(self) -> dict[str, tuple[tuple[str, ...], ...]]:
+        """First word → the names that begin with it, the longest first: most words of a text begin none."""
+        found: dict[str, list[tuple[str, ...]]] = {}
+        for form in sorted(self._forms, key=len, reverse=True):
+            if form:
+                found.setdefault(form[0], []).append(form)
+        return {word: tuple(forms) for word, forms in found.items()}
+
+    def _places(self, lower: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """Where these words name an object, and in which words: the longest name first, none within another."""
+        after = 0
+        for at, word in enumerate(lower):
+            if at >= after and word in self._starts:
+                form = next((one for one in self._starts[word] if tuple(lower[at : at + len(one)]) == one), None)
+                if form:
+                    after = at + len(form)
+                    yield at, form
 
     def named(self, text: str) -> set[str]:
         """The objects that this text names."""
-        return {mention.name for mention in self.mentions(text)}
+        lower = [word.lower() for word in _WORD.findall(text)]
+        return {self._forms[form][0] for _, form in self._places(lower)}
 
     def mentions(self, text: str) -> list[Mention]:
         """Every place where the text names an object, the longest name first ("dining table" is no "table")."""
         tokens = [(found[0], found.start(), found.end()) for found in _WORD.finditer(text)]
-        lower = [word.lower() for word, _, _ in tokens]
-        found, at = [], 0
-        while at < len(tokens):
-            for size in range(min(self._longest, len(tokens) - at), 0, -1):
-                hit = self._forms.get(tuple(lower[at : at + size]))
-                if hit:
-                    found.append(self._mention(text, tokens, (at, at + size), hit))
-                    at += size - 1
-                    break
-            at += 1
-        return found
+        places = self._places([word.lower() for word, _, _ in tokens])
+        return [self._mention(text, tokens, (at, at + len(form)), self._forms[form]) for at, form in places]
 
     def _mention(
         self, text: str, tokens: Sequence[tuple[str, int, int]], place: tuple[int, int], hit: tuple[str, bool]

@@ -32,6 +32,7 @@ EXAMPLES = {
     "export": "ohd-bench export micro+micro-llava@ --to csv -o out/",
     "leaderboard": "ohd-bench leaderboard --html --csv --name clip:runs/ohd-l14=Ours",
     "results merge": "ohd-bench results merge ada/results ben/results --results results",
+    "results compress": "ohd-bench results compress --results results",
     "results push": "ohd-bench results push OWNER/NAME micro+micro-llava@ --dry-run out/",
     "results pull": "ohd-bench results pull OWNER/NAME --results results",
     "doctor": "ohd-bench doctor --quick",

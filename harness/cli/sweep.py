@@ -60,27 +60,5 @@ def sweep(
         if as_json:
             print_json(rows)
         else:
-            result().print(_over_seeds(folded))
+            result().print(plotting.over_seeds(folded))
             result().print(f"kept in {out}: sweep.csv, seeds.csv, sweep.json, sweep.png, sweep.pdf", soft_wrap=True)
-
-
-def _over_seeds(folded: list[dict[str, Any]]) -> Any:
-    from rich.table import Table
-
-    from harness.sweep import METRICS, settings_of
-
-    names = settings_of(folded)
-    metrics = [name for name in METRICS if name in folded[0]]
-    table = Table(*names, "seeds", *metrics)
-    before = [f"{folded[0][f'{name}_before']:.1f}" for name in metrics]
-    table.add_row("base", *[""] * len(names), *before)
-    for row in folded:
-        table.add_row(
-            *(str(row[name]) for name in names), str(row["seeds"]), *(_interval(row, name) for name in metrics)
-        )
-    return table
-
-
-def _interval(row: dict[str, Any], name: str) -> str:
-    spread = row[f"{name}_high"] - row[name]
-    return f"{row[name]:.1f}" + ("" if spread != spread else f" ± {spread:.1f}")

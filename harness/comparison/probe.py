@@ -92,11 +92,10 @@ def _opened(images: Sequence[Path], square: tuple[int, ...] | None = None) -> It
 
 def tokens(encoder: Encoder, images: Sequence[Path], describe: Mapping[str, Any]) -> dict[Path, NDArray[np.float64]]:
     """Each image's patch tokens at the layer the LVLM reads, as their mean and their maximum over the patches."""
-    about = encoder.describe()
-    square = tuple(int(channel * 255) for channel in about["mean"]) if describe.get("pad", "pad") == "pad" else None
+    tower, square = encoder.tower(), _padding(encoder) if describe.get("pad", "pad") == "pad" else None
     whole = describe.get("tower_tokens", "default") == "full"
     found: list[NDArray[np.float64]] = []
-    with torch.inference_mode(), _reading(encoder.tower(), int(describe.get("tower_layer", -2))) as caught:
+    with torch.inference_mode(), _reading(tower, int(describe.get("tower_layer", -2))) as caught:
         for batch in _opened(images, square):
             caught.clear()
             encoder.encode_images(batch)
@@ -108,6 +107,14 @@ def tokens(encoder: Encoder, images: Sequence[Path], describe: Mapping[str, Any]
             pooled = torch.cat([token_NPD.mean(1), token_NPD.amax(1)], dim=1)
             found += list(pooled.double().numpy())
     return dict(zip(images, found, strict=True))
+
+
+def _padding(encoder: Encoder) -> tuple[int, ...]:
+    """The colour that LLaVA pads pictures with: the encoder's own mean."""
+    mean = encoder.describe().get("mean")
+    if mean is None:
+        raise ModelError(f"{encoder.spec}: describe() gives no 'mean', the colour that pictures are padded with")
+    return tuple(int(channel * 255) for channel in mean)
 
 
 @contextmanager

@@ -44,6 +44,15 @@ class Cluster:
     gpus: int
     began: float
 
+    def shared_out(self, workers: int | None, device: str) -> tuple[int, float]:
+        """How many workers there are to be, and the share of a GPU that each has (0: each has a CPU).
+
+        So many as are asked for, or one for each GPU, or where there is none one for each machine.
+        """
+        gpus = self.gpus if device in ("auto", "cuda") else 0
+        number = workers or gpus or self.machines
+        return number, 1 / -(-number // gpus) if gpus else 0
+
 
 def require() -> None:
     """UsageError where Ray is not installed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -28,6 +28,14 @@ class Lost:
     """Work that has no result, because each worker that was given it died."""
 
     reason: str
+
+
+class Lacking(Exception):
+    """Raised by a worker's ``do``: it needs this of who gives the work, by ``take``, before it can do that."""
+
+    def __init__(self, what: Any) -> None:
+        super().__init__(what)
+        self.what = what
 
 
 @dataclass(frozen=True)
@@ -69,9 +77,11 @@ class _Actor:
         """What it says of itself."""
         return self.hold.ready()
 
-    def do(self, piece: Any) -> tuple[Any, float]:
-        """The result, and the seconds it took."""
+    def do(self, piece: Any, gift: Any) -> tuple[Any, float]:
+        """The result, and the seconds it took; first it takes what it lacked, where that comes along."""
         began = time.perf_counter()
+        if gift is not None:
+            self.hold.take(gift)
         return self.hold.do(piece), time.perf_counter() - began
 
 
@@ -91,6 +101,8 @@ class _Worker:
     ready: bool = False
     said: Any = None
     given: list[_Piece] = field(default_factory=list)
+    gift: Any = None
+    """What it lacked, to come with the next piece."""
 
     def takes(self, piece: _Piece) -> bool:
         """Whether it may be given this as well: what was lost before is done alone, so that nothing else is blamed."""
@@ -116,7 +128,8 @@ class _Queue:
 class Crew:
     """So many workers of a cluster, each with what ``make()`` gives: an object with ``ready()`` and ``do(work)``.
 
-    ``make`` must pickle. ``gpus`` is the share of a GPU that each reserves; where it is 0, each reserves a CPU.
+    ``make`` must pickle. ``gpus`` is the share of a GPU that each reserves; where it is 0, each reserves a CPU. Where
+    ``do`` raises Lacking, ``supply(what)`` is handed to that worker's ``take``, and the work is given out again.
     """
 
     def __init__(
@@ -125,12 +138,13 @@ class Crew:
         self.cluster, self.number, self.make, self.gpus, self.say = cluster, number, make, gpus, say
         self.workers: list[_Worker] = []
         self.under_way: dict[Any, tuple[_Worker, _Piece | None]] = {}
+        self.supply: Callable[[Any], Any] = lambda what: None
         self.deaths = 0
         self.start_s = self.busy_s = 0.0
 
     def results(
         self, work: Iterable[Any], deliver: Callable[[Any, Any], Any] = lambda work, said: work
-    ) -> Iterator[tuple[Any, Any]]:
+    ) -> Generator[tuple[Any, Any], None, None]:
         """Each piece of work with its result, or Lost, as they come; no more is taken than workers have in hand.
 
         A worker is given ``deliver(work, said)``, where ``said`` is what its ``ready()`` gave. An error of a worker is
@@ -180,8 +194,9 @@ class Crew:
                     queue.looked_at.popleft()
                     worker.given.append(piece)
                     given = deliver(piece.work, worker.said)
+                    gift, worker.gift = worker.gift, None
                     with unbroken():
-                        self.under_way[worker.actor.do.remote(given)] = (worker, piece)
+                        self.under_way[worker.actor.do.remote(given, gift)] = (worker, piece)
 
     def _done(self) -> list[Any]:
         """What has come to an end; waits for it, and tells the user where that hangs on a place for the workers."""
@@ -207,7 +222,12 @@ class Crew:
             with unbroken():
                 found = ray.get(ref)
         except ray.exceptions.RayTaskError as error:
-            raise error.cause from error
+            if not isinstance(error.cause, Lacking) or piece is None:
+                raise error.cause from error
+            worker.given.remove(piece)
+            queue.looked_at.appendleft(piece)
+            worker.gift = self.supply(error.cause.what)
+            return
         except ray.exceptions.RayError as error:
             yield from self._buried(worker, piece, queue, _why(error))
             return

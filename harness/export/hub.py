@@ -11,13 +11,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from harness import extras
+from harness import extras, packed
 from harness.asking import evaluate
 from harness.comparison import metric_table
 from harness.errors import OhdBenchError, UsageError
 from harness.kept_runs import pick, runs
 from harness.report import leaderboard
-from harness.store import Run
+from harness.store import Run, records_files
 from harness.types import OF_ENCODERS, Task
 
 RUNS = "results"
@@ -99,7 +99,8 @@ def of_runs(repo: str, results: Path, names: Sequence[str]) -> Parcel:
         raise UsageError(f"{results} holds no run to push")
     files: dict[str, Path | bytes] = {}
     for run in wanted:
-        for path in (run.folder / "run.json", *sorted(run.folder.glob("*/records.jsonl*"))):
+        records = [path for one in records_files(run.folder) for path in packed.files(one)]
+        for path in (run.folder / "run.json", *records):
             files[f"{RUNS}/{run.id}/{path.relative_to(run.folder).as_posix()}"] = path
     card = DatasetCardData(tags=["ohd-bench", "hallucination"], pretty_name=repo.split("/")[-1])
     told = (

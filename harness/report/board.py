@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from io import StringIO
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from harness.comparison import metric_table
 from harness.report.standings import Column, Standing, Standings
@@ -18,7 +21,7 @@ from harness.shown import csv_cell, plain
 from harness.stats import Difference, Estimate
 from harness.types import Task
 
-ARROW = {"higher": " ↑", "lower": " ↓", "neither": ""}
+ARROW = {"higher": "\u00a0↑", "lower": "\u00a0↓", "neither": ""}
 ABOUT = ("task", "rank", "encoder", "lvlm", "data", "remarks", "seeds", "date", "runs", "best")
 
 
@@ -34,11 +37,22 @@ def html(
         finalize=lambda thing: plain(thing) if type(thing) is str else thing,
     )  # fmt: skip
     template = resources.files("harness.report").joinpath("board.html").read_text(encoding="utf-8")
+    environment.filters["breakable"] = _breakable
+    numbers = itertools.count()
     sections = [
-        {"title": title, "tables": [table for one in found for table in _tables(one)], "plots": _plots(title, gained)}
+        {
+            "title": title,
+            "tables": [{**table, "id": f"table-{next(numbers)}"} for one in found for table in _tables(one)],
+            "plots": _plots(title, gained),
+        }
         for title, found in worlds.items()
     ]
     return environment.from_string(template).render(sections=sections, folder=folder)
+
+
+def _breakable(name: str) -> Markup:
+    """The name of a model, which may be broken after what parts it and nowhere else."""
+    return Markup("<wbr>").join(re.split(r"(?<=\w[/:?=&])", plain(name)))
 
 
 def _plots(title: str, gained: Mapping[str, Sequence[Tradeoff]] | None) -> list[dict[str, str]]:
@@ -53,6 +67,7 @@ def _tables(one: Standings) -> list[dict[str, Any]]:
     return [
         {
             "title": " · ".join(filter(None, (one.task.name, apart))),
+            "apart": bool(apart),
             "heads": [_head(one.task, column) for column in one.columns] + _forgotten_head(one),
             "rows": [
                 {"row": row, "cells": [_cell(one.task, row, column) for column in one.columns] + _forgotten(one, row)}

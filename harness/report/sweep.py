@@ -1,4 +1,4 @@
-"""The plot of a sweep, in the report's style: each metric over what was varied."""
+"""A sweep as it is shown: a table over seeds, and each metric plotted over what was varied, in the report's style."""
 
 from __future__ import annotations
 
@@ -11,12 +11,30 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from rich.table import Table
 
 from harness.report.plots import INK, MARKERS, PAPER, SERIES, STYLE, called, plain_numbers, short
 from harness.report.print_style import with_every_letter
 from harness.sweep import METRICS, Settings, settings_of
 
 PNG: Mapping[str, Any] = {"dpi": 150, "facecolor": PAPER, "transparent": False}
+
+
+def over_seeds(folded: Sequence[Settings]) -> Table:
+    """A row for the base and for each setting: the mean over its seeds, ± half a 95 % interval."""
+    names = settings_of(folded)
+    metrics = [name for name in METRICS if name in folded[0]]
+    table = Table(*names, "seeds", *metrics)
+    table.add_row("base", *[""] * len(names), *(f"{folded[0][f'{name}_before']:.1f}" for name in metrics))
+    for row in folded:
+        cells = [*(str(row[name]) for name in names), str(row["seeds"])]
+        table.add_row(*cells, *(_interval(row, name) for name in metrics))
+    return table
+
+
+def _interval(row: Settings, name: str) -> str:
+    spread = row[f"{name}_high"] - row[name]
+    return f"{row[name]:.1f}" + ("" if spread != spread else f" ± {spread:.1f}")
 
 
 def write(out: Path, folded: Sequence[Settings]) -> None:

@@ -127,7 +127,7 @@ def _headlines(task: Task) -> Iterator[tuple[str, str]]:
 
 def plot(found: Sequence[Tradeoff]) -> Plot:
     """Each task's gain over what was forgotten for it; trainings that differ by their interpolation on one line."""
-    from harness.report.plots import FAINT, INK, SERIES, Plot, axes_of, short
+    from harness.report.plots import FAINT, INK, Plot, axes_of, colour, mark, short
 
     tasks = list(dict.fromkeys(name for one in found for name in one.gains))
     ways = list(dict.fromkeys(one.way for one in found))
@@ -136,18 +136,18 @@ def plot(found: Sequence[Tradeoff]) -> Plot:
         figure, axes = axes_of(6.6, 4.2)
         axes.axhline(0, color=FAINT, linewidth=1)
         axes.axvline(0, color=FAINT, linewidth=1)
-        axes.plot([0], [0], "s", color=INK, markersize=5, label="base")
+        axes.plot([0], [0], "x", color=INK, markersize=6, label="base")
         for i, (way, task) in enumerate((way, task) for way in ways for task in tasks):
             points = sorted((one for one in found if one.way == way and task in one.gains), key=_share)
             if not points:
                 continue
             x, y = [one.forgotten for one in points], [one.gains[task] for one in points]
-            colour = SERIES[i % len(SERIES)]
+            ink = colour(i)
             for a, b in zip(x, y, strict=True):
-                axes.plot([a.low, a.high], [b.value, b.value], color=colour, linewidth=0.8)
-                axes.plot([a.value, a.value], [b.low, b.high], color=colour, linewidth=0.8)
+                axes.plot([a.low, a.high], [b.value, b.value], color=ink, linewidth=0.8)
+                axes.plot([a.value, a.value], [b.low, b.high], color=ink, linewidth=0.8)
             label = short(f"{task} · {points[-1].model.rpartition('/')[2]}", 44)
-            axes.plot([a.value for a in x], [b.value for b in y], "o-", color=colour, markersize=4, label=label)
+            axes.plot([a.value for a in x], [b.value for b in y], f"{mark(i)}-", color=ink, markersize=4, label=label)
             for one, a, b in zip(points, x, y, strict=True):
                 if len(points) > 1:
                     axes.annotate(f"{one.interpolate:g}", (a.value, b.value), fontsize=7, color=INK)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness import packed
 from harness.errors import UsageError
 from harness.scoring import fields
 
@@ -18,6 +19,8 @@ Row = Mapping[str, Any]
 Numbered = tuple[int, Row]
 """A row and the line it starts on."""
 
+LARGEST = 2**30
+"""The most bytes that a compressed file may come to."""
 _BLANK = re.compile(r"[ \t\r\n]*")
 
 
@@ -29,12 +32,7 @@ def wrong(path: Path, line: int, id: object, what: str) -> UsageError:
 
 def rows(path: Path) -> list[Numbered]:
     """Every row of this file with its line; UsageError names file and line of what cannot be read."""
-    if not path.is_file():
-        raise UsageError(f"{path} is not a file")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    data = _data(path)
     if data.startswith(b"PK\x03\x04"):
         return list(_sheet(path, data))
     try:
@@ -53,6 +51,23 @@ def rows(path: Path) -> list[Numbered]:
     raise wrong(
         path, 1, None, "neither a JSON list, nor JSON objects, nor a table with tabs or commas, nor a spreadsheet"
     )
+
+
+def _data(path: Path) -> bytes:
+    """The file's bytes, unpacked where they are Zstandard's."""
+    if not path.is_file():
+        raise UsageError(f"{path} is not a file")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    if not data.startswith(packed.MAGIC):
+        return data
+    with packed.opened(path) as file:
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise UsageError(f"{path} unpacks to more than {LARGEST:,} bytes; no answers are so many")
+    return data
 
 
 def _objects(path: Path, found: Sequence[tuple[int, Any]]) -> list[Numbered]:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Any
 
 from harness.errors import UsageError
+from harness.registry import parse_spec
 
 Values = Mapping[str, Mapping[str, float]]
+
+OTHER_QUESTIONS = frozenset(("images", "labels", "questions", "scorer", "tokens"))
+"""Options of a task that ask other questions than were published, or answer them in another way."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """One model's published numbers on one task: group → metric → value. ``usual`` marks the one shown unasked."""
+    """One model's published numbers on one task: group → metric → value. ``usual`` marks the one shown unasked.
+
+    ``data`` is the source (or sets) of the task that all of it is about, "" where each group is called by its own.
+    """
 
     task: str
     model: str
@@ -26,6 +33,7 @@ class Published:
     note: str = ""
     params: str = ""
     usual: bool = False
+    data: str = ""
 
 
 @cache
@@ -41,15 +49,34 @@ def of(task: str) -> list[Published]:
 
 
 def about(spec: str) -> list[Published]:
-    """What is published on a task as it was asked: on this very source of it, else on the task."""
-    return of(spec) or of(spec.partition("?")[0])
+    """What is published on a task as it was asked: on this very source of it, or on those groups of it that it asks.
+
+    Numbers on other data, labels or scorers are about something else, and are not quoted.
+    """
+    asked = parse_spec(spec)
+    if exact := of(spec):
+        return exact
+    if asked.options.keys() & OTHER_QUESTIONS:
+        return []
+    chosen = {name for key in ("source", "sets") for name in asked.options.get(key, "").split(",") if name}
+    found = [_of_groups(entry, chosen) for entry in of(asked.name)]
+    return [entry for entry in found if entry.values]
+
+
+def _of_groups(entry: Published, chosen: Collection[str]) -> Published:
+    if not chosen or set(chosen) == {entry.data}:
+        return entry
+    return replace(entry, values={group: values for group, values in entry.values.items() if group in chosen})
 
 
 def chosen(task: str, name: str) -> list[Published]:
-    """The published models whose name holds these words, the usual one without any; UsageError where none does."""
-    known = of(task)
+    """The published models whose name holds these words, the usual one without any; UsageError where none does.
+
+    ``task`` is a spec: a model that is asked for by its name is looked for on all of the task.
+    """
     if not name:
-        return [entry for entry in known if entry.usual]
+        return [entry for entry in about(task) if entry.usual]
+    known = about(task) or of(parse_spec(task).name)
     exact = [entry for entry in known if entry.model.casefold() == name.casefold()]
     found = exact or [entry for entry in known if name.casefold() in entry.model.casefold()]
     if not found:
@@ -62,7 +89,7 @@ def chosen(task: str, name: str) -> list[Published]:
 def named_in(task: str, file_name: str) -> str:
     """The published model that a file's name holds, the longest where several do; "" where none."""
     told = _plain(file_name)
-    return max((e.model for e in of(task) if _plain(e.model) in told), key=len, default="")
+    return max((e.model for e in about(task) if _plain(e.model) in told), key=len, default="")
 
 
 def _plain(text: str) -> str:

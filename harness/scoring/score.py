@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 
@@ -219,7 +220,9 @@ def make_task(text: str, data: Path, rules: str = "official", **options: str) ->
     for key in asked:
         if key not in parameters:
             raise UsageError(f"{spec.name} has no option '{key}'; it knows {', '.join(parameters) or 'none'}")
-    return cls(data, rules=rules, **asked)  # type: ignore[call-arg]
+    made = cls(data, rules=rules, **asked)  # type: ignore[call-arg]
+    made.spec = spec.name + ("?" + urlencode(asked) if asked else "")
+    return made
 
 
 def score(task: Task, path: Path, repeats: bool = False, field: str = "") -> Scored:

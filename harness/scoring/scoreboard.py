@@ -131,7 +131,7 @@ def board(
     return Board(
         scored,
         [scoring.again(one, strict) if strict else None for one in scored],
-        [name or published.named_in(chosen.name, one.path.name) for one in scored],
+        [name or published.named_in(chosen.spec, one.path.name) for one in scored],
         where.name,
         told,
     )

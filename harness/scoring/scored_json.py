@@ -54,8 +54,12 @@ def as_json(scored: Scored, strict: Scored | None, reference: str = "") -> dict[
         "signal": _plain(scored.signal(), None),
         "readings": _plain(scored.readings(), None),
         "floors": _plain(scored.floors(), 1 if official else None),
-        "reference": published.beside(scored.task.name, reference, _joined(values, whole), _joined(intervals, spreads)),
+        "reference": published.beside(_spec(scored), reference, _joined(values, whole), _joined(intervals, spreads)),
     }
+
+
+def _spec(scored: Scored) -> str:
+    return scored.task.spec or scored.task.name
 
 
 def _each(metrics: Mapping[str, Metric], of: Callable[[Metric], Any]) -> dict[str, Any]:

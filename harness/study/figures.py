@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from harness.comparison import compare
-from harness.report.plots import FAINT, INK, SERIES, Plot, axes_of, plain_numbers, short
+from harness.report.plots import FAINT, INK, SERIES, Plot, axes_of, mark, plain_numbers, short
 from harness.study.findings import Findings, Row, headlines, named, place_of
 from harness.study.schema import BASE
 
@@ -46,7 +46,7 @@ def by_share(findings: Findings, task: str) -> Plot:
             axes.fill_between(
                 x, [m.low for _, m in points], [m.high for _, m in points], color=colour, alpha=0.2, linewidth=0
             )
-            axes.plot(x, [m.value for _, m in points], "o-", color=colour, label=short(arm.title or name))
+            axes.plot(x, [m.value for _, m in points], f"{mark(i)}-", color=colour, label=short(arm.title or name))
             for share, mean in points:
                 axes.plot([share] * len(mean.seeds), mean.seeds, ".", color=colour, markersize=4)
         for row in rows:
@@ -116,7 +116,7 @@ def pareto(findings: Findings, first: str, second: str) -> Plot:
             if gain is None or kept is None:
                 continue
             colour = INK if x.cell.arm == BASE else SERIES[i % len(SERIES)]
-            axes.errorbar(gain.value, kept.value, xerr=_half(gain), yerr=_half(kept), fmt="o", color=colour,
+            axes.errorbar(gain.value, kept.value, xerr=_half(gain), yerr=_half(kept), fmt=mark(i), color=colour,
                           elinewidth=0.8, label=short(x.title, 44))  # fmt: skip
         axes.set(xlabel=f"{first} {columns[0]}", ylabel=f"{second} {columns[1]}")
         axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -165,6 +165,6 @@ def _shown(findings: Findings, task: str) -> list[str]:
 def _rungs(axes: object, rows: Sequence[Row], rungs: Sequence[str], shift: float, i: int) -> None:
     at = [(rungs.index(row.cell.rung) + shift, row.means[0]) for row in rows if row.means[0] is not None]
     axes.errorbar(  # type: ignore[attr-defined]
-        [x for x, _ in at], [m.value for _, m in at if m], yerr=[_half(m) for _, m in at], fmt="o",
+        [x for x, _ in at], [m.value for _, m in at if m], yerr=[_half(m) for _, m in at], fmt=mark(i),
         color=SERIES[i % len(SERIES)], elinewidth=1.4, label=rows[0].cell.arm if rows else "",
     )  # fmt: skip

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from harness import registry
 from harness.asking import evaluate
 from harness.asking.evaluate import Ticking
+from harness.asking.models import Models
 from harness.asking.run_options import RunOptions
-from harness.asking.workers import Workers
+from harness.asking.workers import Far, Workers
 from harness.data import Data
 from harness.study.jobs import Align, Ask, Job, Train
 from harness.study.schema import assigned
@@ -40,9 +41,13 @@ class Bench:
         opened = [evaluate.open_task(name, self.data.root, self.data.outside) for name in self.options.tasks]
         tasks = [task for task in opened if task.mode == ("generate" if lvlm else "rank")]
         options = replace(self.options, encoders=(job.encoder,), lvlm=lvlm, control=job.cell.control, limit=job.limit)
-        plan = replace(evaluate.plan(options, tasks, self.data), workers=self.workers)
-        encoder = registry.make_encoder(job.encoder, options.place)
-        outcome = evaluate.perform(plan, encoder, self._loaded(lvlm), self.ticking)
+        plan = evaluate.plan(options, tasks, self.data)
+        if self.workers:
+            pair: Models | Far = self.workers.pair(job.encoder, lvlm, plan.questions)
+        else:
+            encoder = registry.make_encoder(job.encoder, options.place)
+            pair = Models.paired(encoder, self._loaded(lvlm), options.place)
+        outcome = evaluate.perform(plan, pair, self.ticking)
         if outcome.complete:
             job.keep(outcome.run.id)
 

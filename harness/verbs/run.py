@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.text import Text
@@ -13,9 +13,10 @@ from rich.text import Text
 from harness import registry
 from harness.asking import engine, evaluate, finished
 from harness.asking.estimate import TimeEstimate
+from harness.asking.models import Models
 from harness.asking.run_identity import OfEncoder
 from harness.asking.run_options import RunOptions
-from harness.asking.workers import A_MINUTE, Workers
+from harness.asking.workers import A_MINUTE, Far, Workers
 from harness.data import resolve
 from harness.errors import UsageError
 from harness.report.side_by_side import SideBySide
@@ -110,15 +111,34 @@ def performed(options: RunOptions, watcher: Watcher) -> tuple[evaluate.RunPlan, 
     """
     host = functools.cache(lambda: _host(options))
     outcomes = []
-    with Workers(options, watcher.say) if options.spread else nullcontext() as workers:
-        plan = replace(_planned(options, watcher), workers=workers)
+    plan = _planned(options, watcher)
+    with _workers(plan, watcher) as workers:
         for text in _specs(options):
             outcome = finished.finished(plan, text, watcher)
             if outcome is None:
-                loaded = host()  # what names no LVLM is told before an encoder is loaded
-                outcome = evaluate.perform(plan, _encoder(text, options, watcher), loaded, watcher.ticking)
+                if workers:
+                    pair: Models | Far = workers.pair(text, options.host, plan.questions)
+                else:
+                    loaded = host()  # what names no LVLM is told before an encoder is loaded
+                    encoder = registry.make_encoder(text, options.place) if text else None
+                    pair = Models.paired(encoder, loaded, options.place)
+                if pair.encoder:
+                    watcher.say_assumed(pair.encoder)
+                outcome = evaluate.perform(plan, pair, watcher.ticking)
             outcomes.append(outcome)
     return plan, outcomes
+
+
+def _workers(plan: evaluate.RunPlan, watcher: Watcher) -> AbstractContextManager[Workers | None]:
+    """Who asks beside this process, if anybody is to: galleries and servers are asked by it alone."""
+    options = plan.options
+    if not options.spread or all(asked.task.mode == "retrieve" for asked in plan.questions):
+        return nullcontext()
+    name = registry.parse_spec(options.host).name if options.host else ""
+    if name in registry.served:
+        watcher.say(f"{options.host} is asked by this process; ?concurrency=N is how many questions at once")
+        return nullcontext()
+    return Workers(options, watcher.say)
 
 
 def estimate(options: RunOptions, watcher: Watcher) -> Estimated:

@@ -13,7 +13,7 @@ from harness.errors import UsageError
 from harness.images import find
 from harness.metrics import Metric
 from harness.registry import task
-from harness.rows import Row, distinct, object_of, rows, text_of
+from harness.rows import Row, distinct, object_of, rows, settings_of, text_of
 from harness.types import Answer, Counts, Sample, Task
 from tasks.amber import measures, vocabulary
 from tasks.amber.rules import AnnotatedImage, Language, official, strict
@@ -92,11 +92,8 @@ class Amber(Task):
 
     @cached_property
     def _reading(self) -> dict[str, str]:
-        path = self.root / "reading.json"
-        row = Row(path, 1, object_of(path) if path.is_file() else {})
         known = {"synonyms": vocabulary.PACKAGED, "nouns": vocabulary.NOUNS}
-        if odd := [key for key in row.fields if key not in known]:
-            raise row.wrong(f"'{odd[0]}' is not known; there is {' and '.join(known)}")
+        row = settings_of(self.root / "reading.json", known)
         own = {key: row.one_of(key, known[key]) for key in row.fields}
         asked = {key: value for key, value in self._asked_for.items() if value}
         return {"synonyms": "md-3.7.1", "nouns": "nltk"} | own | asked

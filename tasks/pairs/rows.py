@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.captioned import captioned
 from harness.errors import DataError
 from harness.images import LARGEST, find
-from harness.rows import Row, object_of, rows
+from harness.rows import Row, object_of, rows, settings_of, shown
 from harness.words.order import Shuffler, cleaned, of_lists, shuffler
 
 SUGAR_CREPE = ("add_obj", "add_att", "replace_obj", "replace_att", "replace_rel", "swap_obj", "swap_att")
@@ -37,6 +37,13 @@ class Pair:
     """The part of the picture that it is about: left, top, right, bottom in pixels; None is all of it."""
 
 
+def _told_apart(row: Row, true: str, false: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """The captions as they are; DataError where a false one is the true one, which no picture tells from itself."""
+    if true.strip() in [text.strip() for text in false]:
+        raise row.wrong(f"{shown(true)} is the true caption and a false one; right would be another false one")
+    return true, false
+
+
 def sugar_crepe(data: Path) -> Iterator[Pair]:
     """SugarCrepe's seven files (RAIVNLab/sugar-crepe @ 0047054), on COCO's val2017."""
     root = data / "sugar_crepe"
@@ -48,9 +55,10 @@ def sugar_crepe(data: Path) -> Iterator[Pair]:
         path = root / f"{name}.json"
         for number, fields in object_of(path).items():
             row = Row(path, int(number) if number.isdigit() else 0, fields if isinstance(fields, dict) else {})
-            image, false = find(row.file_name("filename"), *folders), (row.text("negative_caption"),)
+            image = find(row.file_name("filename"), *folders)
+            true, false = _told_apart(row, row.text("caption"), (row.text("negative_caption"),))
             group = f"sugar-crepe/{name.replace('_', '/')}"
-            yield Pair(f"sugar-crepe/{name}/{number}", image, row.text("caption"), false, group, name)
+            yield Pair(f"sugar-crepe/{name}/{number}", image, true, false, group, name)
 
 
 def aro_relation(data: Path) -> Iterator[Pair]:
@@ -99,10 +107,9 @@ def order(data: Path, source: str) -> Iterator[Pair]:
 
 def _shuffler(data: Path) -> Shuffler:
     """By the words that ``aro/reading.json`` lists or the tagger that it names; NLTK's where there is none."""
-    path = data / "aro" / "reading.json"
-    if not path.is_file():
+    told = settings_of(data / "aro" / "reading.json", ("tagger", "nouns", "adjectives"))
+    if not told.fields:
         return shuffler("nltk")
-    told = Row(path, 1, object_of(path))
     return (
         shuffler(told.text("tagger")) if told.has("tagger") else of_lists(told.texts("nouns"), told.texts("adjectives"))
     )
@@ -117,7 +124,8 @@ def listed(path: Path) -> Iterator[Pair]:
             raise row.wrong("'negative' holds no caption; right would be a caption or a list of captions")
         category = row.text("category") if row.has("category") else ""
         image = find(row.file_name("image"), path.parent, path.parent / "images")
-        yield Pair(f"{path.stem}/{number}", image, row.text("caption"), false, category, category or path.stem)
+        true, false = _told_apart(row, row.text("caption"), false)
+        yield Pair(f"{path.stem}/{number}", image, true, false, category, category or path.stem)
 
 
 SOURCES: Mapping[str, Callable[[Path], Iterator[Pair]]] = {

@@ -1,9 +1,10 @@
-"""Two raylets: a worker killed and a raylet gone in mid-run, and the run ends by itself with one process's records."""
+"""Two raylets: one goes in mid-run, or sees neither models nor pictures, and the records are one process's."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -14,16 +15,17 @@ from pathlib import Path
 import psutil
 import pytest
 
+from harness.data import cache_dir, micro
+
 JOB = ["run", "-e", "micro", "-l", "micro-llava", "-t", "amber", "-t", "ohd-caps", "--limit", "48", "--batch-size", "1"]
 PATIENCE = 300
 
 
 @contextlib.contextmanager
-def two_raylets(cpus: int) -> Iterator[subprocess.Popen[str]]:
+def two_raylets(cpus: int, *hidden: Path) -> Iterator[subprocess.Popen[str]]:
     script = Path(__file__).with_name("two_raylets.py")
-    process = subprocess.Popen(
-        [sys.executable, str(script), str(cpus)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, str(script), str(cpus), *map(str, hidden)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         yield process
     finally:
@@ -74,3 +76,38 @@ def test_a_worker_killed_and_a_raylet_gone_in_mid_run_lose_nothing_and_keep_noth
 def address_of(process: psutil.Process, address: str) -> bool:
     """Whether a worker is one of this cluster's."""
     return any(address in word for parent in process.parents() for word in parent.cmdline())
+
+
+def can_hide() -> bool:
+    """Whether a process can be given a file system of its own here."""
+    tried = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /mnt"]
+    return shutil.which("unshare") is not None and subprocess.run(tried, capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not can_hide(), reason="no mount namespace can be made here (unshare --mount, as root on Linux)")
+def test_a_machine_that_sees_neither_models_nor_pictures_is_sent_both(cli, tiny, tmp_path):
+    here = tmp_path / "here"
+    clip = tiny.clip_model(4)
+    tiny.save_clip(clip, here / "clip")
+    tiny.save_llava(tiny.llava_model(tower=tiny.clip_model(2)), here / "llava")
+    shutil.copytree(micro(), here / "data")
+    words = [
+        "run",
+        "-e",
+        f"clip:{here}/clip",
+        "-l",
+        f"llava:{here}/llava?projector={here}/llava",
+        "--data",
+        here / "data",
+    ]
+    words += ["-t", "pope", "-t", "ohd-caps", "--limit", "3", "--batch-size", "2", "--device", "cpu"]
+    with two_raylets(2, here) as cluster:
+        address = cluster.stdout.readline().strip()
+        sent = cli(*words, "--results", tmp_path / "sent", "--ray", address, "--workers", "2")
+        assert sent.code == 0, sent.err
+    assert f"{here}/clip is not seen by every worker: its " in sent.err
+    assert f"{here}/llava is not seen by every worker: its " in sent.err
+    one = cli(*words, "--results", tmp_path / "one")
+    assert one.code == 0, one.err
+    assert sorted(map(json.dumps, records(tmp_path / "sent"))) == sorted(map(json.dumps, records(tmp_path / "one")))
+    assert len(list((cache_dir() / "shipped").glob("*/llava"))) == 1, "both workers of the machine read one copy"

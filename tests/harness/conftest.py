@@ -18,8 +18,9 @@ from scipy.special import ndtr
 
 from harness import micro, registry
 from harness.asking import engine, evaluate
+from harness.journal import Journal
 from harness.micro.folder import Sizes
-from harness.store import Journal, Record, Run
+from harness.store import Record, Run
 from harness.types import Answer, Failure, Sample, Task
 
 TASK = '''"""Squares: is the square red? Which colour is it?"""

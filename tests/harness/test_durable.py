@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from harness import durable, locks
-from harness.store import Journal, Record
+from harness.journal import Journal
+from harness.store import Record
 from harness.types import Answer
 
 resource = pytest.importorskip("resource", reason="limits of a process are POSIX's")

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from harness import kept_runs, manifest
 from harness.errors import DataError, UsageError
-from harness.store import Journal, Record, Run, latest, read_records, write_json
+from harness.journal import Journal
+from harness.store import Record, Run, latest, read_records, write_json
 from harness.types import Answer, Failure
 
 numbers = st.integers(-5, 5) | st.floats(-5, 5)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import record_cache, record_columns, store
-from harness.store import Journal, Record, latest
+from harness.journal import Journal
+from harness.store import Record, latest
 from harness.types import Answer, Failure
 
 NUMBER = st.floats(-1e9, 1e9) | st.integers(-1000, 1000)

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
+from harness.journal import Journal
 from harness.kept_runs import slug
-from harness.store import Journal, Record, Run, latest, read_records, write_json
+from harness.store import Record, Run, latest, read_records, write_json
 from harness.types import Answer, Failure
 
 replies = st.one_of(

@@ -241,3 +241,36 @@ def test_published_rows_are_quoted_where_data_is_real_alone(cli, tmp_path):
     assert {one.model for one in published.about("retrieval?source=coco")} == {
         "CLIP ViT-B/32", "CLIP ViT-L/14", "CLIP ViT-L/14-336"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("spec", "groups"),
+    [
+        ("pope", {"random", "popular", "adversarial", "pooled"}),
+        ("pope?source=coco", {"random", "popular", "adversarial", "pooled"}),
+        ("pope?source=flickr", {"pooled"}),
+        ("pope?source=mine", set()),
+        ("pope?labels=repope", set()),
+        ("pope?questions=other.jsonl", set()),
+        ("ohd-caps?source=coco", {"coco"}),
+        ("ohd-caps?source=mine", set()),
+        ("ohd-caps?scorer=f-clipscore", set()),
+        ("zero-shot?sets=cifar10", {"cifar10"}),
+        ("chair?images=mine.json", set()),
+        ("pairs?source=mine.json", set()),
+        ("pairs?source=aro-coco-order", {"all"}),
+    ],
+)
+def test_numbers_on_other_data_labels_or_scorers_are_not_quoted(spec, groups):
+    assert {group for one in published.about(spec) for group in one.values} == groups
+
+
+def test_sugar_crepes_published_means_are_those_of_its_columns():
+    rows = [one for one in published.about("pairs?source=sugar-crepe") if len(one.values) > 1]
+    assert "CLIP ViT-B/32" in {one.model for one in rows if one.usual}
+    for one in rows:
+        own = {group: values["accuracy"] for group, values in one.values.items() if group != "all"}
+        for name in ("add", "replace", "swap"):
+            kind = [value for group, value in own.items() if f"/{name}/" in group]
+            assert one.values["all"][name] == pytest.approx(sum(kind) / len(kind), abs=0.006)
+        assert one.values["all"]["macro"] == pytest.approx(sum(own.values()) / 7, abs=0.006)

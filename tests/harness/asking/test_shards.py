@@ -15,7 +15,8 @@ from harness.asking import engine, shard_runs
 from harness.asking.ask import speaker
 from harness.asking.shards import Shard
 from harness.errors import UsageError
-from harness.store import Journal, Record, Run, latest
+from harness.journal import Journal
+from harness.store import Record, Run, latest
 from harness.types import Answer, Failure, Sample, Task
 
 MICRO = ("run", "--encoder", "micro", "--lvlm", "micro-llava", "--limit", "10", "--batch-size", "2", "--json")

@@ -10,7 +10,8 @@ import pytest
 
 from harness.asking import united
 from harness.errors import UsageError
-from harness.store import Journal, Record, Run
+from harness.journal import Journal
+from harness.store import Record, Run
 from harness.types import Answer, Failure
 
 MakeRun = Callable[..., Run]

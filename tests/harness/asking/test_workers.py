@@ -1,4 +1,4 @@
-"""``run --workers``: other processes ask, and every record is that of one process; a model is loaded once in each."""
+"""``run --workers``: other processes ask, with the records of one process; each loads models once, the command none."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ import pytest
 
 from harness import registry
 from harness.asking.models import Models
-from harness.asking.run_options import RunOptions
-from harness.asking.workers import Batch, Holder, Pair, Workers, identity
+from harness.asking.worker import Batch, Holder, Introduce, Pair, identity, versions
 from harness.digest import of_file
 from harness.errors import DataError, ModelError
-from harness.images import image_digest, open_image
-from harness.types import Answer, Asked, Failure, Place, Sample
+from harness.images import image_digest
+from harness.types import Failure, Place, Sample
 
 PLUGIN = """
 from pathlib import Path
@@ -33,14 +32,14 @@ def noted(what):
     with Path({log!r}).open("a") as file:
         file.write(f"{{what}} {{os.getpid()}}\\n")
 
-@registry.encoder("counted")
+@registry.encoder("counted", files=lambda spec: ())
 def counted(spec, place):
     noted("encoder")
     made = registry.make_encoder("micro", place)
     made.spec = spec.text
     return made
 
-@registry.lvlm("counted-llava")
+@registry.lvlm("counted-llava", files=lambda spec: ())
 def counted_llava(spec, place):
     noted("lvlm")
     host = registry.make_lvlm("micro-llava", place)
@@ -64,20 +63,29 @@ def records(results: Path) -> dict[str, object]:
     return found
 
 
-def test_four_tasks_and_two_workers_load_each_model_twice_and_answer_as_one_process_does(cli, tmp_path):
+def test_four_tasks_and_two_workers_load_each_model_twice_in_all_and_answer_as_one_process_does(cli, tmp_path):
     log = tmp_path / "loaded"
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "counted.py").write_text(PLUGIN.format(log=str(log)))
     words = ("run", "--include", tmp_path / "plugins", "-e", "counted", "-l", "counted-llava", *FOUR, "--json")
     two = cli(*words, "--results", tmp_path / "two", "--workers", "2")
     assert two.code == 0, two.err
-    loaded = Counter(line.split()[0] for line in log.read_text().splitlines() if int(line.split()[1]) != os.getpid())
-    assert loaded == {"encoder": 2, "lvlm": 2}
+    loaded = [line.split() for line in log.read_text().splitlines()]
+    assert Counter(what for what, _ in loaded) == {"encoder": 2, "lvlm": 2}
+    assert str(os.getpid()) not in {who for _, who in loaded}, "the command needs no model"
     assert "the first of 2 workers was there after" in two.err
     assert "below a minute of work one process is the faster way" in two.err
     one = cli(*words, "--results", tmp_path / "one")
     assert records(tmp_path / "two") == records(tmp_path / "one")
     assert two.json()["rows"] == one.json()["rows"]
+    runs = [json.loads(next((tmp_path / name).glob("*/run.json")).read_text()) for name in ("one", "two")]
+    for made in runs:
+        cost = made.pop("cost")
+        assert cost["peak_bytes"] > 1e8 and cost["device"] == "cpu"
+        del made["created"], made["finished"]
+        for entry in made["tasks"].values():
+            del entry["seconds"]
+    assert runs[0] == runs[1]
     again = cli(*words, "--results", tmp_path / "two", "--workers", "2")
     assert (again.code, "workers" in again.err) == (0, False), "workers were started with nothing to ask"
 
@@ -133,8 +141,8 @@ def batch(tiny, tmp_path):
         image.save(place / f"{n}.png")
         samples.append((Sample(f"{n}", place / f"{n}.png", "yes", prompt="Is it?"),))
     (place / "1.png").write_bytes(b"no image")
-    pair = Pair("generate", "", "parrot", identity(models(), "generate"))
-    return Batch(pair, "none", tuple(samples), {one.image: image_digest(one.image) for [one] in samples})
+    shown = {one.image: image_digest(one.image) for [one] in samples}
+    return Batch(Pair("", "parrot"), identity(models()), "generate", "none", tuple(samples), shown)
 
 
 def models():
@@ -153,10 +161,11 @@ def test_a_worker_that_sees_the_first_image_of_the_run_reads_files_and_another_i
     assert not holder((tmp_path / "elsewhere.png", digest)).ready()
     assert batch.sent(True).bytes == {}
     told = batch.sent(False)
-    here = holder().do(batch)
+    here, spent = holder().do(batch)
+    assert spent["peak_bytes"] > 0
     for gone in batch.digests:
         gone.unlink()
-    assert holder().do(told) == here
+    assert holder().do(told)[0] == here
     assert [type(reply) for _, reply in here][1] is Failure
 
 
@@ -170,40 +179,20 @@ def test_a_worker_that_sees_another_image_under_the_same_name_answers_nothing(ba
 @pytest.mark.parametrize(
     ("part", "other", "said"),
     [
-        ("digests", {"language_model": "0"}, "differs from the driver in digests: language_model is"),
-        ("describe", {"says": "No", "dtype": "bfloat16"}, "give both one --dtype"),
-        ("versions", {"torch": "1.0"}, "differs from the driver in versions: torch is"),
+        ("digests", {"language_model": "0"}, "differs from the first worker in lvlm digests: language_model is"),
+        ("describe", {"says": "No", "dtype": "bfloat16"}, "give all one --dtype"),
+        ("digests", "0", "loads other weights than the first worker"),
     ],
 )
-def test_a_worker_that_holds_another_model_than_the_driver_answers_nothing(batch, part, other, said):
-    pair = replace(batch.pair, identity={**batch.pair.identity, part: other})
+def test_a_worker_that_holds_another_model_than_the_first_answers_nothing(batch, part, other, said):
+    told = {**batch.identity["lvlm"], part: other}
     with pytest.raises(ModelError, match=said):
-        holder().do(replace(batch, pair=pair))
+        holder().do(replace(batch, identity={"encoder": None, "lvlm": told}))
 
 
-class Server:
-    """An LVLM that answers elsewhere with the size of the picture."""
-
-    spec = "openai:elsewhere"
-
-    def answers(self, asked):
-        for one in asked:
-            for sample in one.samples:
-                yield sample, Answer(str(one.image.size))
-
-    def prompt_ids(self, one):
-        raise NotImplementedError
-
-    def differs(self, one, ids):
-        raise NotImplementedError
-
-
-def test_a_server_is_asked_by_the_driver_and_starts_no_worker(batch):
-    said: list[str] = []
-    workers = Workers(RunOptions(lvlm="openai:elsewhere", workers=2), said.append)
-    ask = workers.asker(replace(models(), lvlm=Server()), "generate", "none")
-    shown, broken = (one for one in ask([Asked(None, samples) for samples in batch.images]))
-    assert shown[1] == Answer(str(open_image(batch.images[0][0].image).size))
-    assert isinstance(broken[1], Failure)
-    assert workers.crew is None
-    assert "?concurrency=N" in said[0]
+def test_a_worker_with_other_packages_than_the_command_says_which(batch):
+    asked = Introduce(batch.pair, versions(), ("Is it?",), ("generate",))
+    told = holder().do(asked)
+    assert told.identity == batch.identity and told.batch == {"generate": 0}
+    with pytest.raises(ModelError, match=r"differs from the driver in versions: torch is .*, not 1\.0"):
+        holder().do(replace(asked, versions={**versions(), "torch": "1.0"}))

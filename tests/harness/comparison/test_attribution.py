@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from harness.asking import evaluate
-from harness.cli import build
 from harness.comparison import attribution, existence
 from harness.comparison.attribution import Attribution
 from harness.comparison.existence import Claim
@@ -158,7 +156,7 @@ def test_tokens_are_the_layer_the_lvlm_reads() -> None:
     assert len(caught) == 2  # the hook is gone
 
 
-def test_the_command_crosses_the_encoder_with_the_kept_answers(make_run: MakeRun, world: Path) -> None:
+def test_the_command_crosses_the_encoder_with_the_kept_answers(make_run: MakeRun, world: Path, cli: Any) -> None:
     from harness import registry
     from harness.types import Place
 
@@ -166,24 +164,25 @@ def test_the_command_crosses_the_encoder_with_the_kept_answers(make_run: MakeRun
     run = make_run("micro@1", sight=1.5, tasks=("amber", "pope"))
     manifest = run.manifest()
     run.update(encoder=manifest["encoder"] | {"digest": registry.make_encoder("micro", Place("cpu")).digest()})
-    app = build()
-    words = [
-        "attribute",
-        "micro@1",
-        "--results",
-        str(run.folder.parent),
-        "--data",
-        str(world),
-        "--device",
-        "cpu",
-        "--json",
-    ]
-    result = CliRunner().invoke(app, words)
-    assert result.exit_code == 0, (result.output, result.exception)
-    found = json.loads(result.output)["runs"][0]
+    where = ("--results", run.folder.parent, "--data", world, "--device", "cpu")
+    said = cli("attribute", "micro@1", "micro@1", *where, "--json")
+    assert said.code == 0, said.err
+    found = said.json()["runs"][0]
     assert found["auroc"]["zero-shot"] > 0.75
     assert set(found["rates"]) >= {"zero-shot/amber", "zero-shot/pope"}
     assert found["rates"]["zero-shot/pope"]["absent: seen-said"]["images"] == 40
+    assert said.json()["changes"][0]["zero-shot/pope"]["absent: seen-said"]["value"] == 0
+
+
+def test_an_encoder_without_a_tower_is_refused_in_one_line(make_run: MakeRun, world: Path, cli: Any) -> None:
+    from harness import registry
+    from harness.types import Place
+
+    registry.load()
+    run = make_run("hashing@1", tasks=("pope",))
+    run.update(encoder={"spec": "hashing", "digest": registry.make_encoder("hashing", Place()).digest()})
+    said = cli("attribute", "hashing@1", "--results", run.folder.parent, "--data", world)
+    assert (said.code, said.err.strip()) == (4, "error: hashing has no vision tower for an LVLM to carry")
 
 
 def test_runs_that_hold_no_such_question_are_refused(make_run: MakeRun, world: Path) -> None:

@@ -21,7 +21,8 @@ from harness.data import micro
 from harness.errors import UsageError
 from harness.export import flat, inspect
 from harness.export.rows import of_run
-from harness.store import Journal, Record, Run
+from harness.journal import Journal
+from harness.store import Record, Run
 from harness.types import Answer, Failure
 
 MakeRun = Callable[..., Run]

@@ -390,3 +390,12 @@ def test_ids_of_a_folder_that_does_not_lie_here_are_recorded_and_not_compared(cl
     assert (told["ids"], told["as_here"]) == (2, None)
     with pytest.raises(ModelError, match=r"\?folder=/nowhere: no model lies there"):
         lvlm(server, "&folder=/nowhere").differs(asked(1, 1)[0], [1])
+
+
+def test_a_server_is_asked_by_the_command_itself_and_no_worker_is_started(cli, server, tmp_path):
+    spec = f"openai:{server.url}?model=tiny"
+    words = ("run", "-l", spec, "-t", "pope", "--data", "micro", "--limit", 1, "--results", tmp_path)
+    said = cli(*words, "--workers", 2)
+    assert said.code == 0, said.err
+    assert "?concurrency=N is how many questions at once" in said.err
+    assert "workers was there" not in said.err

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.report import plots
 from harness.store import Run
 from harness.verbs.leaderboard import leaderboard
 
@@ -70,6 +71,14 @@ def test_the_csv_holds_every_value_unrounded(results: Path) -> None:
             assert float(row["value"]) == by_run[(row["runs"], row["metric"])]
 
 
+def test_a_name_is_broken_where_it_parts_and_every_figure_s_colour_is_on_the_page(make_run, tmp_path: Path) -> None:
+    make_run("tower@1", tasks=("pope",))
+    page = leaderboard(tmp_path / "results", {"tower": "clip:lab/tower?weights=a.pt"}).html()
+    assert "clip:<wbr>lab/<wbr>tower?<wbr>weights=<wbr>a.pt" in page
+    for colour in plots.CSS.values():
+        assert f"{colour.removeprefix('var(').removesuffix(')')}: light-dark(" in page, colour
+
+
 @pytest.fixture
 def fifty(make_run: MakeRun, tmp_path: Path) -> Path:
     for n in range(50):
@@ -101,6 +110,16 @@ def test_fifty_towers_are_sorted_and_filtered_in_a_browser_without_network(fifty
         page.fill("#filter", "tower-07 micro")
         assert page.locator("tbody tr:visible").count() == 1
         assert page.inner_text("#count") == "1 of 50 rows"
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        page.fill("#filter", "")
+        for width in (390, 1280):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+            page.evaluate("document.querySelector('.scroll').scrollTo(400, 800)")
+            for cell in ("thead th:nth-child(2)", "tbody tr:nth-child(20) td:nth-child(2)"):
+                assert page.evaluate(f"document.querySelector('{cell}').getBoundingClientRect().left") >= 0, (
+                    "which model"
+                )
+            heads, table = (page.locator(what).first.bounding_box() for what in ("thead th", ".scroll"))
+            assert heads and table and heads["y"] >= table["y"], "the headings stay in sight"
         assert asked == [fifty.as_uri()]
         browser.close()

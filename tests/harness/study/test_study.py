@@ -235,7 +235,7 @@ def test_a_killed_study_goes_on_and_grows_by_seeds_without_repeating_a_training(
     assert grown.code == 0, grown.err
     assert len(trained(out)) == 6
     assert all(path.stat().st_mtime_ns == at for path, at in times.items())
-    again = cli(*words, "--seeds", "2")
-    assert again.code == 0 and "1 of" not in again.err.replace("1 of them", "")
+    again = cli(*words, "--seeds", "2", "--json")
+    assert again.code == 0 and again.json()["left"] == 0 and "1 of" not in again.err.replace("1 of them", "")
     plan = cli("study", "plan", str(file), "--data", str(world), "--out", str(out), "--seeds", "3", "--json").json()
     assert plan["left"]["train"] == 3 and plan["seconds"]["train"] > 0
