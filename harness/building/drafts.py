@@ -71,7 +71,11 @@ def draft(picture: Picture, absent: Absent, lexicon: Lexicon, writer: Writer, se
     other = _others(picture, lexicon, rng)
     slots = []
     for kind, key in _wanted(absent):
-        raw = _altered(bases, key, other, writer) if kind == "delete" else _inserted(bases, key, extra, writer, rng)
+        raw = (
+            _altered(bases, key, _likest(other, key, lexicon), writer)
+            if kind == "delete"
+            else _inserted(bases, key, extra, writer, rng)
+        )
         every = list(dict.fromkeys(raw))
         rng.shuffle(every)
         holding = (text for text in every if not fault(text, kind, key, picture, lexicon))
@@ -113,11 +117,15 @@ def _altered(bases: Sequence[str], key: Sequence[str], other: Sequence[str], wri
 
 def _others(picture: Picture, lexicon: Lexicon, rng: Random) -> list[str]:
     """Absent objects to stand in for present ones: those of the same wider class first."""
-    kin = {lexicon.kin.get(name) for name in picture.present if lexicon.kin.get(name)}
     absent = [name for name in lexicon.names if name not in picture.present]
-    near = [name for name in absent if lexicon.kin.get(name) in kin]
+    near = [name for name in absent if any(lexicon.alike(name, one) for one in picture.present)]
     far = [name for name in absent if name not in near]
-    return rng.sample(near, min(6, len(near))) + rng.sample(far, min(4, len(far)))
+    return rng.sample(near, len(near)) + rng.sample(far, min(4, len(far)))
+
+
+def _likest(other: Sequence[str], key: Sequence[str], lexicon: Lexicon) -> list[str]:
+    """Those of the same wider class as what goes first."""
+    return sorted(other, key=lambda name: not any(lexicon.alike(name, one) for one in key))
 
 
 def fault(text: str, kind: str, key: Sequence[str], picture: Picture, lexicon: Lexicon) -> str:

@@ -23,16 +23,28 @@ _BREAKS = frozenset(
 )
 """Words that no noun phrase goes across, to its article."""
 _FOLLOWS = _BREAKS | frozenset(
-    _SPACED.findall("inside outside around across against during sitting standing lying laying")
+    _SPACED.findall(
+        "inside outside around across against during nearby close beneath below above under between among without "
+        "before after about but while when where because so then too also can could may might will would do does did "
+        "all both together alone already looks look sit stand lie lies walks walk runs run"
+    )
 )
 """What may follow a whole noun phrase: after anything else the noun may be part of a longer one."""
 _IRREGULAR = {
     "person": "people", "man": "men", "woman": "women", "child": "children", "mouse": "mice", "sheep": "sheep",
     "fish": "fish", "skis": "skis", "scissors": "scissors", "goose": "geese", "foot": "feet", "tooth": "teeth",
-    "broccoli": "broccoli",
+    "broccoli": "broccoli", "deer": "deer", "aircraft": "aircraft", "ox": "oxen",
+    **{f"{stem}f": f"{stem}ves" for stem in ("lea", "shel", "loa", "cal", "hal", "wol", "scar", "thie")},
+    **{word: f"{word}es" for word in ("tomato", "potato", "mango", "mosquito", "hero")},
 }  # fmt: skip
+_A = re.compile(r"(uni(?!n|m)|use|usu|uti|uku|ufo|eu|one\b|once)", re.IGNORECASE)
+_AN = re.compile(r"(hour|honest|honou?r|heir)|[aeiou]", re.IGNORECASE)
+"""What "a" and "an" stand before, by its sound: a unicycle, an hour."""
 _PAIRS = frozenset(("skis", "scissors", "glasses", "jeans", "pants"))
 _MASS = frozenset(("broccoli",))
+_ANIMATE = frozenset(("person", "animal"))
+_REACH = 5
+"""How many words before its noun an article is looked for: "a large white sheet cake"."""
 
 
 def plural(word: str) -> str:
@@ -60,7 +72,12 @@ def with_article(word: str) -> str:
         return f"some {word}"
     if last in _PAIRS:
         return f"a pair of {word}"
-    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
+    return f"{article(word)} {word}"
+
+
+def article(word: str) -> str:
+    """``a`` or ``an``, by the word's sound."""
+    return "an" if _AN.match(word) and not _A.match(word) else "a"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +93,8 @@ class Mention:
     many: bool
     free: bool
     """Whether what follows lets another noun stand in its place ("a car", but not "a car door")."""
+    bare: bool = False
+    """Whether words that describe it stand before it without an article ("white seat", "white and black cat")."""
 
 
 class Lexicon:
@@ -139,8 +158,8 @@ class Lexicon:
         self, text: str, tokens: Sequence[tuple[str, int, int]], place: tuple[int, int], hit: tuple[str, bool]
     ) -> Mention:
         first, after = place
-        begin, determiner = first, ""
-        for back in range(first - 1, max(-1, first - 4), -1):
+        begin, determiner, described = first, "", False
+        for back in range(first - 1, max(-1, first - 1 - _REACH), -1):
             word = tokens[back][0].lower()
             between = text[tokens[back][2] : tokens[back + 1][1]]
             if between.strip() or word in _BREAKS or word.endswith("ing") or (word,) in self._forms:
@@ -148,8 +167,10 @@ class Lexicon:
             if word in _ONE or word in _MANY:
                 begin, determiner = back, word
                 break
+            described = True
         start, end = tokens[first][1], tokens[after - 1][2]
-        return Mention(hit[0], start, end, tokens[begin][1], determiner, hit[1], self._free(text, tokens, after, end))
+        free = self._free(text, tokens, after, end)
+        return Mention(hit[0], start, end, tokens[begin][1], determiner, hit[1], free, described and not determiner)
 
     def _free(self, text: str, tokens: Sequence[tuple[str, int, int]], after: int, end: int) -> bool:
         if after == len(tokens):
@@ -157,15 +178,31 @@ class Lexicon:
         word = tokens[after][0].lower()
         return bool(text[end : tokens[after][1]].strip()) or word in _FOLLOWS or word.endswith("ing")
 
+    def goes(self, mention: Mention, name: str) -> bool:
+        """Whether the object may stand there: in number, and as a thing of like kind, where the kinds are known."""
+        last = self.words[name][0].rpartition(" ")[2]
+        if mention.many and (last in _MASS or (last in _PAIRS and mention.determiner in _MANY)):
+            return False
+        if mention.bare and last in _PAIRS and not mention.many:
+            return False
+        return self.alike(mention.name, name)
+
+    def alike(self, name: str, other: str) -> bool:
+        """Whether the two are of one wider class, or people and animals; true where a class is not known."""
+        theirs, own = self.kin.get(name), self.kin.get(other)
+        return not theirs or not own or theirs == own or {theirs, own} <= _ANIMATE
+
     def standing_in(self, mention: Mention, name: str) -> str:
         """The phrase with which another object stands where this one did: its number and article kept."""
         word = self.words[name][0]
         if mention.many:
             number = f"{mention.determiner} " if mention.determiner in (_MANY | {"the"}) else ""
             return f"{number}{plural(word)}"
+        if mention.bare:
+            return word
         if mention.determiner in ("", "a", "an", "another", "one", "each", "every"):
             return with_article(word)
-        return f"{mention.determiner} {word}"
+        return f"{mention.determiner} {'pair of ' if word.rpartition(' ')[2] in _PAIRS else ''}{word}"
 
 
 def listed(phrases: Sequence[str]) -> str:

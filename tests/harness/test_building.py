@@ -22,73 +22,10 @@ from hypothesis import strategies as st
 
 from harness.building import output, sampler
 from harness.building.drafts import Picture, fault
-from harness.building.lexicon import Lexicon, plural
-from harness.building.writer import RuleWriter
+from harness.building.lexicon import Lexicon
 from harness.rows import rows
 
-WORDS = Lexicon(
-    {
-        "person": ["man", "woman", "people"], "horse": [], "cup": ["mug"], "dining table": ["table"], "car": [],
-        "umbrella": [], "bus": [], "knife": [], "dog": ["puppy"], "skis": [], "tv": [], "kite": [],
-    },
-    {"person": "person", "horse": "animal", "dog": "animal", "car": "vehicle", "bus": "vehicle"},
-)  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("text", "named"),
-    [
-        ("A man riding a horse.", {"person", "horse"}),
-        ("Two buses and three knives on a table", {"bus", "knife", "dining table"}),
-        ("people with umbrellas", {"person", "umbrella"}),
-        ("A carpet and a cupboard", set()),
-        ("the puppy's mug", {"cup"}),
-        ("A DINING TABLE with a Mug", {"dining table", "cup"}),
-    ],
-)
-def test_a_caption_names_what_its_words_and_their_plurals_name(text: str, named: set[str]) -> None:
-    assert WORDS.named(text) == named
-
-
-@pytest.mark.parametrize(
-    ("word", "several"),
-    [("bus", "buses"), ("knife", "knives"), ("person", "people"), ("pony", "ponies"), ("toy", "toys"),
-     ("wine glass", "wine glasses"), ("policeman", "policemen"), ("sheep", "sheep")],
-)  # fmt: skip
-def test_several_of_a_thing(word: str, several: str) -> None:
-    assert plural(word) == several
-
-
-@pytest.mark.parametrize(
-    ("caption", "without", "instead", "said"),
-    [
-        ("A man riding a horse.", ["horse"], ["umbrella"], "A man riding an umbrella."),
-        ("A horse eats.", ["horse"], ["umbrella"], "An umbrella eats."),
-        ("Two dogs near a red car.", ["dog"], ["knife"], "Two knives near a red car."),
-        ("A cup on his table", ["dining table"], ["bus"], "A cup on his bus"),
-        ("Several smiling car drivers", ["car"], ["bus"], "Several smiling bus drivers"),
-    ],
-)
-def test_another_object_takes_article_number_and_capital(
-    caption: str, without: list[str], instead: list[str], said: str
-) -> None:
-    assert said in RuleWriter(WORDS).alter(caption, without, instead)
-
-
-@given(
-    st.sets(st.sampled_from(WORDS.names), min_size=1, max_size=3),
-    st.sampled_from(["A man on a horse", "Two dogs.", "A long empty street", "people at a table with a mug!"]),
-)
-def test_what_the_rules_insert_is_named_and_what_they_alter_is_gone(names: set[str], caption: str) -> None:
-    writer, wanted = RuleWriter(WORDS), sorted(names)
-    before = WORDS.named(caption)
-    assert all(names | before == WORDS.named(text) for text in writer.insert(caption, wanted))
-    assert all(names <= WORDS.named(text) for text in writer.replace(caption, wanted))
-    instead = [name for name in WORDS.names if name not in names | before][:5]
-    altered = writer.alter(caption, wanted, instead)
-    assert altered and all(set(instead) & WORDS.named(text) for text in altered)
-    if len(before & names) <= len(instead):
-        assert all(not names & WORDS.named(text) for text in altered)
+WORDS = Lexicon({"person": ["man"], "horse": [], "car": [], "bus": [], "kite": []})
 
 
 @settings(max_examples=30)
