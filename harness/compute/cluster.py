@@ -74,7 +74,7 @@ def unbroken() -> Iterator[None]:
 
 @contextlib.contextmanager
 def opened(workers: int, address: str = "") -> Iterator[Cluster]:
-    """The cluster at this address (``auto``: that of this machine); with none given, one here for so many workers.
+    """The cluster at this address (``auto``: what is noted of this machine); with none, one here for so many workers.
 
     One that was started here listens on loopback alone, and nothing of it is left after, whatever ends this process.
     UsageError where there is no cluster to join; OhdBenchError where it is lost.
@@ -109,16 +109,28 @@ def _host(address: str) -> str:
 
 
 def _join(address: str) -> None:
-    from ray._private.services import canonicalize_bootstrap_address
-
     try:
-        there = canonicalize_bootstrap_address(address) if address == "auto" else address
+        there = _noted() if address == "auto" else address
         # Ray would go on trying for minutes, and still has a cluster of yesterday written down as this machine's.
         socket.create_connection((_host(there), int(there.rpartition(":")[2])), timeout=10).close()
         _init(address=there)
     except (OSError, RuntimeError, ValueError, OverflowError) as error:
         told = (str(error).strip().splitlines() or ["no word of why"])[0]
         raise UsageError(f"--ray {address}: no cluster can be joined there: {told}") from error
+
+
+def _noted() -> str:
+    """Where ``RAY_ADDRESS`` or ``ray start`` says that this machine's cluster is; ValueError where neither says.
+
+    Ray's own ``auto`` takes any cluster whose process it sees: also one that ends with the command that started it.
+    """
+    from ray._private.utils import read_ray_address
+
+    told = os.environ.get("RAY_ADDRESS", "auto")
+    found = read_ray_address() if told in ("", "auto") else told
+    if not found:
+        raise ValueError("`ray start` has noted none on this machine; give HOST:PORT or set RAY_ADDRESS")
+    return found
 
 
 def _start(workers: int, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -50,12 +51,15 @@ def waited(process: subprocess.Popen[str], results: Path, more: int) -> None:
 def test_a_worker_killed_and_a_raylet_gone_in_mid_run_lose_nothing_and_keep_nothing_twice(cli, tmp_path):
     with two_raylets(1) as cluster:
         address = cluster.stdout.readline().strip()
-        words = [*JOB, "--json", "--results", str(tmp_path / "two"), "--ray", address, "--workers", "2"]
+        words = [*JOB, "--json", "--results", str(tmp_path / "two"), "--ray", "auto", "--workers", "2"]
         command = [sys.executable, "-m", "ohd_bench", *words]
-        run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        joins = {**os.environ, "RAY_ADDRESS": address}
+        run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=joins)
         waited(run, tmp_path / "two", 1)
         workers = [
-            one for one in psutil.process_iter() if one.name().startswith("ray::_Actor") and address_of(one, address)
+            one
+            for one in psutil.process_iter(["name"])
+            if one.info["name"].startswith("ray::_Actor") and address_of(one, address)
         ]
         assert len(workers) == 2
         workers[0].kill()

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -68,13 +69,15 @@ def test_four_tasks_and_two_workers_load_each_model_twice_in_all_and_answer_as_o
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "counted.py").write_text(PLUGIN.format(log=str(log)))
     words = ("run", "--include", tmp_path / "plugins", "-e", "counted", "-l", "counted-llava", *FOUR, "--json")
+    began = time.monotonic()
     two = cli(*words, "--results", tmp_path / "two", "--workers", "2")
+    took = time.monotonic() - began
     assert two.code == 0, two.err
     loaded = [line.split() for line in log.read_text().splitlines()]
     assert Counter(what for what, _ in loaded) == {"encoder": 2, "lvlm": 2}
     assert str(os.getpid()) not in {who for _, who in loaded}, "the command needs no model"
     assert "the first of 2 workers was there after" in two.err
-    assert "below a minute of work one process is the faster way" in two.err
+    assert took > 30 or "below a minute of work one process is the faster way" in two.err  # two workers' time is added
     one = cli(*words, "--results", tmp_path / "one")
     assert records(tmp_path / "two") == records(tmp_path / "one")
     assert two.json()["rows"] == one.json()["rows"]
@@ -126,7 +129,9 @@ def test_without_ray_it_is_said_how_to_get_it_before_anything_is_loaded(cli, tmp
 
 
 @pytest.mark.parametrize("address", ["no address", "127.0.0.1:1", "127.0.0.1:99999999", "ray://nowhere", "auto"])
-def test_an_address_where_no_cluster_is_says_so(cli, tmp_path, address):
+def test_an_address_where_no_cluster_is_says_so(cli, tmp_path, monkeypatch, address):
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))  # where `ray start` notes what `auto` joins
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     said = cli("run", "-l", "parrot", "-t", "pope", "--limit", "1", "--results", tmp_path, "--ray", address)
     assert said.code == 2
     assert f"--ray {address}: no cluster can be joined there" in said.err
