@@ -50,14 +50,17 @@ class BuildOptions:
     splits: Mapping[str, float] = field(default_factory=lambda: {"test": 1.0})
     least_objects: int = 3
     seed: int = 0
-    workers: int = 1
+    workers: int | None = None
+    ray: str = ""
     block: int = BLOCK
     link: bool = False
     server: Server | None = None
 
     def identity(self) -> dict[str, Any]:
         """What a build that was begun may go on with."""
-        told = {key: value for key, value in asdict(self).items() if key not in ("workers", "link", "server", "out")}
+        told = {
+            key: value for key, value in asdict(self).items() if key not in ("workers", "ray", "link", "server", "out")
+        }
         told |= {"images": str(self.images), "captions": [str(path) for path in self.captions]}
         told["words"] = str(self.words or "")
         told["writer"] = self.server.identity() if self.server else "rules"
@@ -70,6 +73,9 @@ class Block:
 
     number: int
     pictures: tuple[tuple[Picture, sampler.Absent], ...]
+
+
+Work = tuple[BuildOptions, Lexicon, Block]
 
 
 @dataclass(frozen=True)
@@ -186,35 +192,46 @@ def _written(options: BuildOptions, lexicon: Lexicon, blocks: Sequence[Block], t
 
 
 def _each(options: BuildOptions, lexicon: Lexicon, blocks: Sequence[Block]) -> Iterator[int]:
+    """Writes each block, as it comes; how many pictures it had."""
     work = [(options, lexicon, block) for block in blocks]
-    if options.workers == 1 or len(work) < 2 or options.server:  # threads ask a server
-        yield from map(_write_block, work)
+    for block, written in _made(options, work):
+        write_json(_place(options, block.number), written)
+        yield len(block.pictures)
+
+
+def _made(options: BuildOptions, work: Sequence[Work]) -> Iterator[tuple[Block, dict[str, Any]]]:
+    """The blocks with what their files are to hold, made here or in workers."""
+    alone = options.workers in (None, 1) and not options.ray
+    if alone or len(work) < 2 or options.server:  # threads ask a server
+        yield from ((one[2], _block(one)) for one in work)
         return
-    number = min(options.workers, len(work))
-    with cluster.opened(number) as here, closing(Crew(here, number, Writing, 0, say)) as crew:
-        for (_, _, block), written in crew.results(work):
-            if isinstance(written, Lost):
-                raise OhdBenchError(f"block {block.number}: {written.reason}; the same command goes on")
-            yield written
+    with cluster.opened(min(options.workers or 1, len(work)), options.ray) as here:
+        number = min(here.shared_out(options.workers, "cpu")[0], len(work))
+        with closing(Crew(here, number, Writing, 0, say)) as crew:
+            for (_, _, block), made in crew.results(work):
+                if isinstance(made, Lost):
+                    raise OhdBenchError(f"block {block.number}: {made.reason}; the same command goes on")
+                yield block, made
 
 
 class Writing:
-    """What a worker does: it writes blocks by rule, and holds nothing."""
+    """What a worker does: it makes blocks by rule, holds nothing, and writes nothing."""
 
     def ready(self) -> bool:
         """Always."""
         return True
 
-    def do(self, work: tuple[BuildOptions, Lexicon, Block]) -> int:
-        """Writes a block; how many pictures it had."""
-        return _write_block(work)
+    def do(self, work: Work) -> dict[str, Any]:
+        """What the file of this block is to hold."""
+        return _block(work)
 
 
 def _place(options: BuildOptions, number: int) -> Path:
     return options.out / "blocks" / f"{number:06d}.json"
 
 
-def _write_block(work: tuple[BuildOptions, Lexicon, Block]) -> int:
+def _block(work: Work) -> dict[str, Any]:
+    """Rows of a block, written, checked and chosen, and why its other pictures have none."""
     options, lexicon, block = work
     server = options.server
     writer: Writer = LlmWriter(server, Replies.of(options.out)) if server else RuleWriter(lexicon)
@@ -233,8 +250,7 @@ def _write_block(work: tuple[BuildOptions, Lexicon, Block]) -> int:
             left_out[f"of which {made.why.split(' that ')[0]}"] += 1
     chosen = choose(drafts, options.seed + block.number)[0] if drafts else []
     rows = [annotation(one.draft, one.positive, one.negatives) for one in chosen]
-    write_json(_place(options, block.number), {"rows": rows, "left_out": dict(left_out)})
-    return len(block.pictures)
+    return {"rows": rows, "left_out": dict(left_out)}
 
 
 def _put(options: BuildOptions, written: Written) -> dict[str, int]:

@@ -29,7 +29,10 @@ def build_ohd(
     splits: Annotated[str, typer.Option(help="Shares of the pictures: train=0.8,dev=0.1,test=0.1.")] = "test=1",
     least_objects: Annotated[int, typer.Option(min=1, help="Pictures with fewer objects are left out.")] = 3,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn by lot.")] = 0,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that write captions by rule.")] = 1,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that write captions by rule.")] = None,
+    ray: Annotated[
+        str, typer.Option(help="Write in this Ray cluster, HOST:PORT or auto.", envvar="OHD_BENCH_RAY")
+    ] = "",
     block: Annotated[int, typer.Option(min=1, help="Pictures written and de-leaked together, and kept.")] = 500,
     link: Annotated[bool, typer.Option("--link", help="Hard links to the pictures instead of copies.")] = False,
     llm: Annotated[str, typer.Option(help="An OpenAI-compatible server (…/v1) that writes instead of rules.")] = "",
@@ -51,7 +54,7 @@ def build_ohd(
     server = Server(llm, model, concurrency, timeout) if llm else None
     options = verb.options(
         images=images, captions=tuple(captions), objects=tuple(objects), out=out, name=name, words=words, splits=splits,
-        least_objects=least_objects, seed=seed, workers=workers, block=block, link=link, server=server,
+        least_objects=least_objects, seed=seed, workers=workers, ray=ray, block=block, link=link, server=server,
     )  # fmt: skip
     built = verb.build(options, console, include or (), price)
     console.tell(f"{built.out}: {', '.join(f'{split} {number} rows' for split, number in built.rows.items())}")

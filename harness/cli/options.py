@@ -97,6 +97,14 @@ Dtype = Annotated[
         rich_help_panel=COMPUTED,
     ),
 ]
+Ray = Annotated[
+    str,
+    typer.Option(
+        help="Work in this Ray cluster, HOST:PORT or auto; a worker a GPU.",
+        envvar="OHD_BENCH_RAY",
+        rich_help_panel=COMPUTED,
+    ),
+]
 Out = Annotated[Path, typer.Option(help="A folder that is not there yet, or is empty.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.", rich_help_panel=SHOWN)]
 Verbose = Annotated[

@@ -19,6 +19,7 @@ from harness.cli.options import (
     Include,
     Json,
     Lvlm,
+    Ray,
     Results,
     Tasks,
     Verbose,
@@ -78,14 +79,7 @@ def run(
             rich_help_panel=COMPUTED,
         ),
     ] = DEFAULT.workers,
-    ray: Annotated[
-        str,
-        typer.Option(
-            help="Ask in this Ray cluster, HOST:PORT or auto; a worker a GPU.",
-            envvar="OHD_BENCH_RAY",
-            rich_help_panel=COMPUTED,
-        ),
-    ] = DEFAULT.ray,
+    ray: Ray = DEFAULT.ray,
     shard: Annotated[
         str,
         typer.Option(

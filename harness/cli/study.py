@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli.options import DataDir, Device, Include, Json, Verbose
+from harness.cli.options import DataDir, Device, Include, Json, Ray, Verbose
 
 SAID = "what was trained and answered is kept, and the same command goes on from there"
 
@@ -34,8 +34,9 @@ def study(
     ] = Path("runs/studies"),
     device: Device = "auto",
     workers: Annotated[
-        int, typer.Option(min=1, max=1024, help="Trainings and alignments at once, and processes that ask.")
-    ] = 1,
+        int | None, typer.Option(min=1, max=1024, help="Trainings and alignments at once, and processes that ask.")
+    ] = None,
+    ray: Ray = "",
     include: Include = None,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -62,7 +63,7 @@ def study(
             studying.write_new(name, data)
             return
         asked: dict[str, Any] = {"seeds": seeds, "quick": quick, "device": device, "include": tuple(include or ())}
-        asked["workers"] = workers
+        asked |= {"workers": workers, "ray": ray}
         work = studying.opened(name, data, out, asked)
         if verb == "plan":
             studying.print_plan(work, as_json)

@@ -72,7 +72,7 @@ def opened(name: str, data: str, root: Path, asked: Mapping[str, Any]) -> Work:
     jobs = Planner(found, where, place, seeds, modes, asked["quick"]).jobs()
     options = RunOptions(
         tasks=found.tasks, data=data, results=place.results, device=asked["device"], include=asked["include"],
-        workers=asked["workers"],
+        workers=asked["workers"], ray=asked["ray"],
     )  # fmt: skip
     bench = Bench(options, where, ticking)
     return Work(found, where, tasks, place, tuple(jobs), seeds, asked["quick"], bench)
@@ -113,11 +113,11 @@ def cost(work: Work, left: Sequence[Job]) -> dict[str, float]:
 
 @contextmanager
 def _spread(work: Work, todo: Sequence[Job]) -> Iterator[Bench]:
-    """What does the jobs one by one; with ``--workers`` trainings and alignments are done by now, several at a time."""
+    """What does the jobs one by one; with ``--workers`` or ``--ray`` trainings and alignments are done by now."""
     if not work.bench.options.spread:
         yield work.bench
         return
-    for job, seconds in spread.trained(work.bench, todo, say):
+    for job, seconds in spread.trained(work.bench, todo, work.place.root, say):
         say(f"done in {seconds:,.0f} s: {job.says}")
         listing.note_seconds(work.place, job, seconds, work.quick)
     with Workers(work.bench.options, say) as workers:

@@ -10,27 +10,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-import pytest
 
 from harness.data import cache_dir, micro
 
 JOB = ["run", "-e", "micro", "-l", "micro-llava", "-t", "amber", "-t", "ohd-caps", "--limit", "48", "--batch-size", "1"]
 PATIENCE = 300
-
-
-@contextlib.contextmanager
-def two_raylets(cpus: int, *hidden: Path) -> Iterator[subprocess.Popen[str]]:
-    script = Path(__file__).with_name("two_raylets.py")
-    command = [sys.executable, str(script), str(cpus), *map(str, hidden)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        yield process
-    finally:
-        process.communicate(timeout=PATIENCE)
 
 
 def records(results: Path) -> list[dict[str, object]]:
@@ -47,8 +34,7 @@ def waited(process: subprocess.Popen[str], results: Path, more: int) -> None:
             process.wait(0.05)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Ray's local clusters of several raylets are Linux's")
-def test_a_worker_killed_and_a_raylet_gone_in_mid_run_lose_nothing_and_keep_nothing_twice(cli, tmp_path):
+def test_a_worker_killed_and_a_raylet_gone_in_mid_run_lose_nothing_and_keep_nothing_twice(cli, tmp_path, two_raylets):
     with two_raylets(1) as cluster:
         address = cluster.stdout.readline().strip()
         words = [*JOB, "--json", "--results", str(tmp_path / "two"), "--ray", "auto", "--workers", "2"]
@@ -82,14 +68,8 @@ def address_of(process: psutil.Process, address: str) -> bool:
     return any(address in word for parent in process.parents() for word in parent.cmdline())
 
 
-def can_hide() -> bool:
-    """Whether a process can be given a file system of its own here."""
-    tried = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /mnt"]
-    return shutil.which("unshare") is not None and subprocess.run(tried, capture_output=True).returncode == 0
-
-
-@pytest.mark.skipif(not can_hide(), reason="no mount namespace can be made here (unshare --mount, as root on Linux)")
-def test_a_machine_that_sees_neither_models_nor_pictures_is_sent_both(cli, tiny, tmp_path):
+def test_a_machine_that_sees_neither_models_nor_pictures_is_sent_both(cli, tiny, tmp_path, two_raylets):
+    two_raylets.require_hiding()
     here = tmp_path / "here"
     clip = tiny.clip_model(4)
     tiny.save_clip(clip, here / "clip")
