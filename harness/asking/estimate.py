@@ -32,11 +32,16 @@ class TimeEstimate:
     """GPUs, or threads of a CPU, that were busy."""
     peak_bytes: int = 0
     """The most memory the process has taken so far: torch's on a GPU, else all of it."""
+    tokens: int = 0
+    """Tokens that the LVLM read for the samples that were asked; 0 where an encoder is asked, or ids are not shown."""
+    of_tokens: int = 0
 
     @property
     def seconds(self) -> float:
-        """For all samples. The images asked are spread evenly, so they hold as many samples each as the others."""
-        return self.measured_s / self.samples * self.of_samples if self.samples else math.nan
+        """For all samples, by the tokens that they are; else by their number, as the images asked are spread evenly."""
+        if not self.samples:
+            return math.nan
+        return self.measured_s * (self.of_tokens / self.tokens if self.tokens else self.of_samples / self.samples)
 
     @property
     def hours(self) -> float:
@@ -52,6 +57,8 @@ class TimeEstimate:
             "images": self.images,
             "of_samples": self.of_samples,
             "of_images": self.of_images,
+            "tokens": self.tokens,
+            "of_tokens": self.of_tokens,
             "chip_hours": self.hours if self.samples else None,
             "chips": self.chips,
             "device": self.device,
@@ -61,8 +68,9 @@ class TimeEstimate:
 
     def said(self) -> str:
         """One line for the user."""
+        tokens = f", {self.of_tokens:,} tokens" if self.of_tokens else ""
         return (
-            f"about {_duration(self.seconds)} for {self.of_samples} samples on {self.of_images} images "
+            f"about {duration(self.seconds)} for {self.of_samples} samples on {self.of_images} images{tokens} "
             f"(measured: {self.samples} samples on {self.images} images in {self.measured_s:.1f} s); "
             f"{self.hours:.2g} {'core' if self.device == 'cpu' else 'GPU'}-hours, "
             f"peak {self.peak_bytes / 1e9:.1f} GB on {self.device}, {self.read_bytes / 1e6:.0f} MB of images to read"
@@ -94,7 +102,8 @@ def estimate(
     return TimeEstimate(took, asked, len({s.image or s.id for s in chain(*groups)}), len(samples), images, read)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """So many seconds, minutes or hours, in words."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -14,10 +14,12 @@ from typing import Any
 from harness import images, registry
 from harness.asking import available, controls, cost, engine, remembered, run_identity, shard_runs
 from harness.asking.estimate import TimeEstimate
+from harness.asking.foretold import Foretelling, Rates
 from harness.asking.models import Models
 from harness.asking.run_options import RunOptions
 from harness.asking.shards import Shard
 from harness.asking.workers import Far
+from harness.console import say
 from harness.data import Data
 from harness.datasets import checking
 from harness.datasets.manifests import manifests
@@ -146,9 +148,16 @@ def perform(plan: RunPlan, pair: Models | Far, ticking: Ticking) -> Outcome:
         run.update(status="running", **about, **_circumstances(plan, known), tasks=known_tasks)
         standings: dict[str, engine.Progressed] = {}
         status = "interrupted"
+        rates = _rates(pair, plan) if isinstance(pair, Models) else None
+        left = {name: known_tasks[name]["expected"] - known_tasks[name]["scored"] for name in unasked}
+        foretelling = Foretelling(say, left)
+        if rates and not shard:
+            foretelling.before(rates)
         try:
             for asked in plan.questions:
-                standings[asked.task.name] = _ask(run, plan, asked, pair, ticking)
+                standings[asked.task.name] = _ask(run, plan, asked, pair, ticking, foretelling)
+                if rates:
+                    rates.note(asked.task.name, foretelling.seconds, foretelling.heard)
             done = all(one["scored"] == one["expected"] for one in run.manifest()["tasks"].values())
             status = "complete" if done else "partial"
             if done and not plan.options.ray:  # the same command here would compute elsewhere than there
@@ -167,7 +176,9 @@ def _remember(plan: RunPlan, about: Mapping[str, Any], lvlm: run_identity.OfLvlm
     remembered.keep((spec, options.host), options.place, about, rendered, plan.begun)
 
 
-def _ask(run: Run, plan: RunPlan, asked: engine.Questions, pair: Models | Far, ticking: Ticking) -> engine.Progressed:
+def _ask(
+    run: Run, plan: RunPlan, asked: engine.Questions, pair: Models | Far, ticking: Ticking, foretelling: Foretelling
+) -> engine.Progressed:
     """Ask one task of the run, and write into the manifest how it went."""
     mode, control = asked.task.mode, plan.options.control
     model = run_identity.of_answers(asked, pair.encoder, pair.lvlm, control)
@@ -177,7 +188,14 @@ def _ask(run: Run, plan: RunPlan, asked: engine.Questions, pair: Models | Far, t
     began = time.perf_counter()
     floors = floor_values(asked)
     with ticking(f"{run.id}  {asked.task.name}", len(asked.samples)) as tick:
-        standing = engine.answer(run, asked, model, ask, tick, see)
+        listened = foretelling.listening(asked.task.name, ask)
+        foretelling.due[asked.task.name] = len(asked.samples)
+
+        def done(count: int) -> None:
+            tick(count)
+            foretelling.due[asked.task.name] -= count
+
+        standing = engine.answer(run, asked, model, listened, done, see)
     kept = run.manifest().get("tasks", {})
     seconds = kept.get(asked.task.name, {}).get("seconds", 0.0) + time.perf_counter() - began
     entry = run_identity.entry(asked, standing) | {"floors": floors, "seconds": round(seconds, 1)} | first
@@ -201,8 +219,14 @@ def estimates(plan: RunPlan, encoder: Encoder | None, host: LvlmHost | None) -> 
     view = controls.view(plan.options.control)
     found = {asked.task.name: pair.estimated(asked.task.mode, asked.samples, view) for asked in plan.questions}
     identity = run_identity.identity(plan, encoder, pair.lvlm)
+    for name, one in found.items():
+        _rates(pair, plan).note(name, one.measured_s, one.samples)
     cost.note(Run(run_identity.folder(plan, encoder, pair.lvlm, identity)), found)
     return found
+
+
+def _rates(pair: Models, plan: RunPlan) -> Rates:
+    return Rates(pair.encoder.spec if pair.encoder else "", plan.options.host, plan.options.place)
 
 
 def floor_values(asked: engine.Questions) -> dict[str, dict[str, dict[str, float]]]:

@@ -10,11 +10,12 @@ from harness import registry
 from harness.asking import ask as asking
 from harness.asking import controls, provenance
 from harness.asking.batches import by_image
-from harness.asking.estimate import TimeEstimate, estimate
+from harness.asking.estimate import TimeEstimate, calibration, estimate
 from harness.asking.features import features_of
 from harness.asking.first_prompt import first_prompt
 from harness.asking.opening import See
 from harness.asking.retrieve import retriever
+from harness.asking.tokens_read import tokens_read
 from harness.asking.verify import Verdict, alone, drawn, verify
 from harness.compute.memory import spent
 from harness.errors import DataError
@@ -86,6 +87,10 @@ class Models:
     def estimated(self, mode: str, samples: Sequence[Sample], see: See) -> TimeEstimate:
         """How long these samples will take in this process, and what of the machine."""
         found = estimate(self.asker(mode), samples, lambda group: next(_opened(group, see)))
+        groups, part = by_image(samples), calibration(samples)
+        if mode == "generate" and part:
+            counted = tokens_read(self.lvlm, next(_opened(part[0][:1], see)))
+            found = replace(found, tokens=counted(part), of_tokens=counted(groups))
         return replace(found, **spent(self.place))
 
 

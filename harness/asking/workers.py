@@ -17,6 +17,7 @@ from harness.asking import controls, worker
 from harness.asking.ask import Ask
 from harness.asking.engine import Questions
 from harness.asking.first_prompt import first_seen
+from harness.asking.foretold import A_MINUTE
 from harness.asking.models import Models
 from harness.asking.opening import See
 from harness.asking.remembered import KnownEncoder, KnownLvlm
@@ -28,9 +29,6 @@ from harness.compute.crew import Crew, Lost
 from harness.errors import OhdBenchError
 from harness.images import image_digest
 from harness.types import OF_ENCODERS, Answer, Asked, Failure, Reply, Sample
-
-A_MINUTE = 60.0
-"""Seconds of asking below which more than one process does not pay."""
 
 
 class Workers:

@@ -12,11 +12,12 @@ from rich.text import Text
 
 from harness import registry
 from harness.asking import engine, evaluate, finished
-from harness.asking.estimate import TimeEstimate
+from harness.asking.estimate import TimeEstimate, duration
+from harness.asking.foretold import A_MINUTE, Rates
 from harness.asking.models import Models
 from harness.asking.run_identity import OfEncoder
 from harness.asking.run_options import RunOptions
-from harness.asking.workers import A_MINUTE, Far, Workers
+from harness.asking.workers import Far, Workers
 from harness.data import resolve
 from harness.errors import UsageError
 from harness.report.side_by_side import SideBySide
@@ -138,7 +139,20 @@ def _workers(plan: evaluate.RunPlan, watcher: Watcher) -> AbstractContextManager
     if name in registry.served:
         watcher.say(f"{options.host} is asked by this process; ?concurrency=N is how many questions at once")
         return nullcontext()
+    _advise(plan, watcher)
     return Workers(options, watcher.say)
+
+
+def _advise(plan: evaluate.RunPlan, watcher: Watcher) -> None:
+    """Where it is known from before that all there is to ask is less than workers take to start."""
+    due = {asked.task.name: len(asked.samples) for asked in plan.questions}
+    rates = [Rates(text, plan.options.host, plan.options.place).expected(due) for text in _specs(plan.options)]
+    known = [seconds for seconds in rates if seconds is not None]
+    if len(known) == len(rates) and sum(known) < A_MINUTE:
+        watcher.say(
+            f"all of it is about {duration(sum(known))} of asking by what it took here before: below a minute "
+            "one process is the faster way, as workers take some ten seconds to start"
+        )
 
 
 def estimate(options: RunOptions, watcher: Watcher) -> Estimated:
