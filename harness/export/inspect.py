@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ from harness.store import Run
 
 SUFFIXES = {"inspect": ".eval", "inspect-json": ".json"}
 """By ``--to``: how a log's name ends, which is what inspect_ai tells its format by."""
+
+
+MOST = 10 * 365 * 86_400.0
+"""Seconds: what a manifest tells beyond it is no duration."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,13 @@ class Pictures:
 
 
 def write(run: Run, data: Path | None, out: Path, to: str = "inspect", pictures: Pictures | None = None) -> list[Path]:
-    """Write one log for each task, by inspect_ai's own writer; UsageError where that is not installed."""
+    """Write one log for each task, by inspect_ai's own writer.
+
+    UsageError where that is not installed, or where a picture is asked for of no sample of the run.
+    """
+    pictures, tasks = pictures or Pictures(), list(of_run(run, data))
+    for asked in (pictures.samples or frozenset()) - {row.record.id for one in tasks for row in one.rows}:
+        raise UsageError(f"{run.id} holds no sample '{asked}', whose picture was asked for")
     try:
         from inspect_ai.log import EvalLog, write_eval_log
     except ImportError as error:
@@ -51,9 +62,9 @@ def write(run: Run, data: Path | None, out: Path, to: str = "inspect", pictures:
         ) from error
     out.mkdir(parents=True, exist_ok=True)
     paths = []
-    for one in of_run(run, data):
+    for one in tasks:
         path = out / f"{stamp(run)}_{one.task.name}_{slug(run.id)}{SUFFIXES[to]}"
-        write_eval_log(EvalLog.model_validate(log(run, one, pictures or Pictures())), str(path))
+        write_eval_log(EvalLog.model_validate(log(run, one, pictures)), str(path))
         paths.append(path)
     return paths
 
@@ -65,6 +76,7 @@ def log(run: Run, one: TaskRows, pictures: Pictures) -> dict[str, Any]:
     name = model_name(run)
     own = digest.of_json([run.id, one.task.name])[:22]
     failed = sum(not row.record.scored for row in one.rows)
+    ids = _ids(one.rows)
     return {
         "version": 2,
         "status": "success" if manifest.get("status") == "complete" else "cancelled",
@@ -79,7 +91,7 @@ def log(run: Run, one: TaskRows, pictures: Pictures) -> dict[str, Any]:
             "dataset": {
                 "name": str(manifest.get("data", "")),
                 "samples": len(one.rows),
-                "sample_ids": [row.record.id for row in one.rows],
+                "sample_ids": ids,
             },
             "model": f"ohd-bench/{name}",
             "config": {"epochs": 1},
@@ -93,9 +105,25 @@ def log(run: Run, one: TaskRows, pictures: Pictures) -> dict[str, Any]:
             "completed_samples": len(one.rows) - failed,
             "scores": [{"name": one.task.name, "scorer": one.task.name, "metrics": _metrics(one)}],
         },
-        "stats": {"started_at": created, "completed_at": _when(manifest.get("finished"), created)},
-        "samples": [_sample(row, one.task.name, name, pictures.of(row)) for row in one.rows],
+        "stats": {"started_at": created, "completed_at": _ended(created, one.entry.get("seconds"))},
+        "samples": [
+            {"id": id, **_sample(row, one.task.name, name, pictures.of(row))}
+            for id, row in zip(ids, one.rows, strict=True)
+        ],
     }
+
+
+def _ids(rows: Sequence[Asked]) -> list[int] | list[str]:
+    """The samples' ids: as numbers where all are, since inspect_ai sorts texts by their letters (1, 10, 100, 1000)."""
+    told = [row.record.id for row in rows]
+    numbers = [int(id) for id in told if id.isascii() and id.isdecimal()]
+    return numbers if list(map(str, numbers)) == told else told
+
+
+def _ended(began: str, seconds: Any) -> str:
+    """When the task would have been through, had it been asked in one go: the run's other tasks are not its time."""
+    took = float(seconds) if isinstance(seconds, int | float) and 0 <= seconds < MOST else 0.0
+    return (datetime.fromisoformat(began) + timedelta(seconds=took)).isoformat()
 
 
 def _when(said: Any, otherwise: str = "1970-01-01T00:00:00+00:00") -> str:
@@ -124,7 +152,6 @@ def _sample(row: Asked, task: str, model: str, picture: str) -> dict[str, Any]:
         content.insert(0, {"type": "image", "image": shown, "detail": "auto"})
     verdict = {True: "C", False: "I", None: "N"}[row.right]
     sample: dict[str, Any] = {
-        "id": row.record.id,
         "uuid": digest.of_json([model, task, row.record.id])[:22],
         "epoch": 1,
         "input": [{"role": "user", "content": content}],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
@@ -114,6 +116,19 @@ def test_holm_multiplies_the_smallest_by_their_number_and_leaves_nan_out() -> No
     assert adjusted["c"] == adjusted["b"] == pytest.approx(0.06)
     assert np.isnan(adjusted["none"])
     assert significance.holm({}) == {}
+
+
+def test_holm_is_statsmodels_own_of_the_p_values_that_are_there() -> None:
+    multitest = pytest.importorskip("statsmodels.stats.multitest", reason="pip install statsmodels to check Holm by it")
+    rng = np.random.default_rng(0)
+    for n in (1, 2, 3, 12, 40):
+        values = rng.choice([*rng.random(n) ** 4, 0.0, 1.0, 0.05, math.nan], n)  # ties, both ends and holes among them
+        adjusted = significance.holm({str(i): float(value) for i, value in enumerate(values)})
+        there = np.isfinite(values)
+        found = np.array(list(adjusted.values()))
+        if there.any():
+            assert found[there] == pytest.approx(multitest.multipletests(values[there], method="holm")[1])
+        assert np.isnan(found[~there]).all()
 
 
 def record(id: str, image: str, **counts: float) -> Record:

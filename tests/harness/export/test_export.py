@@ -112,6 +112,25 @@ def test_a_picture_stands_once_in_a_log_and_only_where_it_is_asked_for(make_run:
         assert json.dumps(sample).count("base64,") == (sample["id"] == asked)
 
 
+def test_numbered_samples_are_numbers_so_that_the_viewer_counts_them_up(make_run: MakeRun, world: Path) -> None:
+    run = make_run("a@1", tasks=("amber", "pope"))
+    ids = log_of(run, world, "amber")["eval"]["dataset"]["sample_ids"]
+    assert ids == sorted(int(record.id) for record in run.records("amber"))
+    assert isinstance(log_of(run, world, "pope")["samples"][0]["id"], str)
+
+
+def test_a_task_took_its_own_time_and_not_that_of_the_whole_run(make_run: MakeRun, world: Path) -> None:
+    run = make_run("a@1", tasks=("pope",))
+    entry = run.manifest()["tasks"]["pope"] | {"seconds": 90.5}
+    run.update(created="2026-11-01T10:00:00+00:00", finished="2026-11-02T10:00:00+00:00", tasks={"pope": entry})
+    assert log_of(run, world, "pope")["stats"]["completed_at"] == "2026-11-01T10:01:30.500000+00:00"
+
+
+def test_a_picture_of_no_sample_of_the_run_is_refused(make_run: MakeRun, world: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no sample 'nobody', whose picture was asked for"):
+        export(make_run("a@1", tasks=("pope",)), world, tmp_path, "--image-of", "nobody")
+
+
 @pytest.mark.parametrize("to", ["inspect", "inspect-json"])
 def test_inspect_ai_reads_its_logs(make_run: MakeRun, world: Path, tmp_path: Path, to: str) -> None:
     python = reader("inspect_ai")
