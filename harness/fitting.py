@@ -11,6 +11,7 @@ from dataclasses import replace
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
+from rich.style import StyleType
 from rich.table import Column, Row, Table
 from rich.text import Text
 
@@ -25,8 +26,8 @@ _INTERVAL = re.compile(r" (?=\[[^\]]*\]\S*$)")
 def fitted(table: Table, width: int, console: Console) -> RenderableType:
     """The table where every cell that is no prose fits whole.
 
-    Else a block for each of its first cells: as a table, every interval on a line of its own; or, where that does not
-    fit, its values below one another.
+    Else a block for each of its first cells, every interval on a line of its own: as a table; where that does not fit,
+    with what names a row above its values; and where not even they fit, the values below one another.
     """
     if sum(_most(table)) <= _room(table, width):
         return table
@@ -35,6 +36,9 @@ def fitted(table: Table, width: int, console: Console) -> RenderableType:
     stacked = _stacked(table)
     if widths := _widths(stacked, width):
         return Group(*_around(table, _tables(table, stacked, widths)))
+    named = list(_named(table))
+    if max((one.cell_len for one in named), default=0) <= width:
+        return Group(*_around(table, iter(named)))
     return Group(*_around(table, _lists(table, width, console)))
 
 
@@ -98,6 +102,56 @@ def _tables(table: Table, stacked: Table, widths: Sequence[int]) -> Iterator[Ren
     for first, block in itertools.groupby(rows, key=lambda row: _words(row[0])):
         yield Text(first, style="bold")
         yield _with(stacked, [row for _, row in block], widths)
+
+
+def _named(table: Table) -> Iterator[Text]:
+    """A block for each first cell: the heads, and for each row its names on a line above its values."""
+    leading = _leading(table.columns)
+    columns = table.columns[leading:]
+    values = [[_INTERVAL.sub("\n", _words(cell)).splitlines() for cell in column.cells] for column in columns]
+    heads = [_words(column.header).split() for column in columns]
+    widths = [
+        max(_longest(head), _longest(list(itertools.chain(*cells)))) for head, cells in zip(heads, values, strict=True)
+    ]
+    folded = [_folded(head, wide) for head, wide in zip(heads, widths, strict=True)]
+    highest = max(map(len, folded), default=0)
+    folded = [[""] * (highest - len(head)) + head for head in folded]
+    styles = [column.style for column in columns]
+    names = [
+        " · ".join(filter(None, (" ".join(_words(cell).split()) for cell in row))) for row in _leads(table, leading)
+    ]
+    for first, block in itertools.groupby(enumerate(table.columns[0].cells), key=lambda pair: _words(pair[1])):
+        yield Text(first, style="bold")
+        yield from _aligned(folded, widths, [table.header_style] * len(widths))
+        for row, _ in block:
+            yield Text(f"  {names[row]}", style="italic")
+            yield from _aligned([cells[row] for cells in values], widths, styles)
+
+
+def _leads(table: Table, leading: int) -> Iterator[tuple[RenderableType, ...]]:
+    """What names each row but for its first cell."""
+    return (row[1:leading] for row in zip(*_cells(table), strict=True))
+
+
+def _folded(words: Sequence[str], width: int) -> list[str]:
+    """These words in as few lines of this width as they go into."""
+    lines: list[str] = []
+    for word in words:
+        if lines and cell_len(lines[-1]) + 1 + cell_len(word) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
+def _aligned(cells: Sequence[Sequence[str]], widths: Sequence[int], styles: Sequence[StyleType]) -> Iterator[Text]:
+    """The lines of cells beside one another, each at its column's right edge."""
+    for line in itertools.zip_longest(*cells, fillvalue=""):
+        told = Text()
+        for part, wide, style in zip(line, widths, styles, strict=True):
+            told.append(f"  {' ' * (wide - cell_len(part))}{part}", style=style)
+        told.rstrip()
+        yield told
 
 
 def _around(table: Table, blocks: Iterator[RenderableType]) -> Iterator[RenderableType]:

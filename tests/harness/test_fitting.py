@@ -61,6 +61,19 @@ def test_a_narrow_one_shows_a_block_a_task_with_intervals_on_their_own_lines(wid
     ]  # fmt: skip
 
 
+def test_a_narrower_one_names_each_row_above_its_values() -> None:
+    assert drawn(comparison(), 52)[:8] == [
+        "amber",
+        "          base     candidate              Δ      p",
+        "  generative · CHAIR ↓",
+        "           7.2          13.8           +6.6  0.002",
+        "    [5.0, 9.7]  [10.6, 17.2]  [+3.4, +9.9]*",
+        "  all · AMBER ↑",
+        "          86.2          83.2           -3.0  0.016",
+        "  [84.8, 87.6]  [81.2, 85.0]  [-5.0, -1.3]*",
+    ]
+
+
 def test_a_very_narrow_one_shows_the_values_below_one_another() -> None:
     assert drawn(comparison(), 44)[:8] == [
         "amber",
