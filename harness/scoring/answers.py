@@ -14,6 +14,10 @@ from harness.scoring.formats import Row
 
 LONGEST = 1_000_000
 """The most characters an answer may have."""
+WANTED = "a row says which question it answers ('question_id', or 'image' and 'question') and the 'answer'"
+"""What a row should hold."""
+MOST_NAMES = 12
+"""So many fields are named where none of them is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +71,15 @@ def read(path: Path) -> AnswerFile:
     first = set(found[0][1]) if found else {"id"}
     name = next((name for name, marks in _MARKS if marks <= first), "rows")
     if found and not any(map(fields.role, map(str, found[0][1]))):
-        raise formats.wrong(path, found[0][0], None, f"no field is known: {_listed(found[0][1])}")
+        raise formats.wrong(path, found[0][0], None, f"no field is known: {_listed(found[0][1])}; {WANTED}")
     return AnswerFile(path, name, [_READERS.get(name, _given)(path, line, row) for line, row in found])
 
 
 def _listed(row: Row) -> str:
-    return ", ".join(str(name)[:40] for name in row) or "none"
+    names = [str(name)[:40] for name in row]
+    return (
+        ", ".join(names[:MOST_NAMES]) + (f" and {len(names) - MOST_NAMES} more" if names[MOST_NAMES:] else "")
+    ) or "none"
 
 
 def _given(path: Path, line: int, row: Row) -> Given:
@@ -80,7 +87,8 @@ def _given(path: Path, line: int, row: Row) -> Given:
     ids, places = fields.named(row, "id"), fields.named(row, "place")
     questions = [text for value in fields.named(row, "question").values() if (text := _words(value)) is not None]
     truths = [text for value in fields.named(row, "truth").values() if (text := _words(value)) is not None]
-    images = {name: _only(value) for name, value in fields.named(row, "image").items()}
+    images = {name: _only(value) for name, value in (fields.named(row, "image") or _pictures(row)).items()}
+    ids = {name: value for name, value in ids.items() if name not in images}
     return Given(
         line,
         row,
@@ -91,6 +99,12 @@ def _given(path: Path, line: int, row: Row) -> Given:
         truth=next(iter(truths), None),
         categories=_categories(fields.named(row, "category")),
     )
+
+
+def _pictures(row: Row) -> dict[str, Any]:
+    """Fields of an unknown name, or of an id's, that hold the name of a picture."""
+    texts = {name: value for name, value in row.items() if isinstance(value, str) and spelling.is_picture(value)}
+    return {name: value for name, value in texts.items() if fields.role(str(name)) in (None, "id")}
 
 
 def _id(path: Path, line: int, value: Any) -> str:

@@ -9,10 +9,12 @@ from functools import cached_property
 from typing import Any
 
 from harness.errors import DataError
-from harness.scoring import spelling
+from harness.scoring import fields, spelling
 from harness.scoring.answers import AnswerFile, Given
 from harness.types import Sample, Task
 
+LONGEST_QUESTION = 2_000
+"""Longer text under an unknown name is no question."""
 LLAVA_BLOCK = 10_000_000
 """LLaVA's ``llava_pope_test.jsonl`` numbers the questions of its three samplings from 1, 10000001 and 20000001."""
 
@@ -120,12 +122,12 @@ class Evidence:
         return [value for name, value in given.images.items() if name in self._image_fields]
 
     def _asked(self, given: Given) -> str | None:
-        """The words of the question: a field for them, or ``text`` where that is one of the task's questions."""
+        """The words of the question: a field for them, or ``text`` or an unknown one that holds one of the task's."""
         if given.question is not None:
             return given.question
-        text = given.row.get("text")
-        is_one = isinstance(text, str) and spelling.find_question(text, self.by_question) is not None
-        return str(text) if is_one else None
+        texts = [value for name, value in given.row.items() if name == "text" or fields.role(str(name)) is None]
+        found = (text for text in texts if isinstance(text, str) and len(text) <= LONGEST_QUESTION)
+        return next((text for text in found if spelling.find_question(text, self.by_question) is not None), None)
 
     @cached_property
     def _image_fields(self) -> frozenset[str]:
@@ -163,6 +165,8 @@ class Evidence:
             return f"{name} has no such id; it has {self.samples[0].id} to {self.samples[-1].id}"
         if told.id is None and not told.asks:
             return f"nothing says which question of {name} this answers: add its id, or 'image' and 'question'"
+        if told.id is not None and not told.asks and not told.images:
+            return f"{name} has no such id; its ids are like {self.samples[0].id}; or add 'image' and 'question'"
         return f"these answers fit no group of {name} ({about(given)})"
 
 

@@ -13,15 +13,15 @@ Role = Literal["id", "place", "image", "question", "truth", "reply", "doubtful",
 # shikiw/OPERA 61426ef, junyangwang0410/AMBER 534babf, Maxlinn/CHAIR-metric-standalone 640c507, open-compass/VLMEvalKit
 # e8e78f0, EvolvingLMMs-Lab/lmms-eval 75571cf, YanNeu/DASH-B 1538d01; and what users' own scripts write.
 NAMES: Mapping[Role, tuple[str, ...]] = {
-    "id": ("question_id", "questionid", "qid", "id", "sample_id", "query_id", "data_id", "uid"),
+    "id": ("question_id", "qid", "id", "sample_id", "query_id", "data_id", "uid"),
     "place": ("index", "idx", "doc_id", "row", "number", "no", "unnamed:_0", ""),
     "image": (
-        "image", "image_id", "image_path", "image_source", "image_file", "image_name", "img", "img_id", "img_path",
-        "img_name", "imgid", "file_name", "filename", "coco_id",
+        "image", "image_id", "image_path", "image_source", "image_file", "image_name", "image_filename", "img",
+        "img_id", "img_path", "img_name", "img_file", "file_name", "coco_id", "coco_image_id",
     ),
     "question": ("question", "prompt", "query", "input", "instruction"),
     "truth": (
-        "label", "gt", "gt_answer", "gt_ans", "ground_truth", "groundtruth", "target", "truth", "gold", "gold_answer",
+        "label", "gt", "gt_answer", "gt_ans", "ground_truth", "target", "truth", "gold", "gold_answer",
         "reference", "correct_answer", "answer_gt",
     ),
     "reply": (
@@ -38,7 +38,13 @@ NAMES: Mapping[Role, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 
-_ROLES: Mapping[str, Role] = {name: role for role, names in NAMES.items() for name in names}
+
+def _plain(name: str) -> str:
+    """A name as its spellings have it in common: ``imageId``, ``Image ID`` and ``image-id`` are ``image_id``."""
+    return re.sub(r"[\s_-]", "", name).lower()
+
+
+_ROLES: Mapping[str, Role] = {_plain(name): role for role, names in NAMES.items() for name in names}
 _BUDGETED = re.compile(r"(?P<name>.+?)[_-]?(?P<tokens>\d+)$")
 _REPLY_LIKE = re.compile(r"answer|respon|pred|output|generat|reply|caption|said|completion|extract", re.IGNORECASE)
 _PROBABILITY = re.compile(r"prob|logit|p_(yes|no)|(yes|no)_p$|conf|likelihood", re.IGNORECASE)
@@ -49,7 +55,7 @@ def role(name: str) -> Role | None:
 
     ``response_512`` is a reply, as ``response`` is: answers kept at several token budgets.
     """
-    plain = name.strip().lower().replace(" ", "_").replace("-", "_")
+    plain = _plain(name)
     if plain in _ROLES:
         return _ROLES[plain]
     budgeted = _BUDGETED.fullmatch(plain)

@@ -8,19 +8,17 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from harness import packed
 from harness.errors import UsageError
-from harness.scoring import fields
+from harness.scoring import contents, fields, wrapped
 
 Row = Mapping[str, Any]
 Numbered = tuple[int, Row]
 """A row and the line it starts on."""
 
-LARGEST = 2**30
-"""The most bytes that a compressed file may come to."""
 _BLANK = re.compile(r"[ \t\r\n]*")
 
 
@@ -32,42 +30,28 @@ def wrong(path: Path, line: int, id: object, what: str) -> UsageError:
 
 def rows(path: Path) -> list[Numbered]:
     """Every row of this file with its line; UsageError names file and line of what cannot be read."""
-    data = _data(path)
+    data = contents.contents(path)
     if data.startswith(b"PK\x03\x04"):
         return list(_sheet(path, data))
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise wrong(path, line, None, f"not UTF-8 text ({error.reason})") from error
+    if contents.is_parquet(data):
+        return list(enumerate(contents.of_parquet(path, data), 1))
+    text = contents.text(path, data)
     start = text.lstrip()[:1]
     if start == "[":
         return _objects(path, list(_items(path, text)))
     if start == "{":
-        return _objects(path, _unwrapped(list(_in_a_row(path, text))))
-    head = text.partition("\n")[0]
-    if "\t" in head or "," in head:
-        return list(_table(path, text, "\t" if "\t" in head else ","))
-    raise wrong(
-        path, 1, None, "neither a JSON list, nor JSON objects, nor a table with tabs or commas, nor a spreadsheet"
-    )
+        return _objects(path, wrapped.rows(list(_in_a_row(path, text))))
+    mark = _mark(text.partition("\n")[0])
+    if mark:
+        return list(_table(path, text, mark))
+    raise wrong(path, 1, None, contents.unknown(text))
 
 
-def _data(path: Path) -> bytes:
-    """The file's bytes, unpacked where they are Zstandard's."""
-    if not path.is_file():
-        raise UsageError(f"{path} is not a file")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    if not data.startswith(packed.MAGIC):
-        return data
-    with packed.opened(path) as file:
-        data = file.read(LARGEST + 1)
-    if len(data) > LARGEST:
-        raise UsageError(f"{path} unpacks to more than {LARGEST:,} bytes; no answers are so many")
-    return data
+def _mark(head: str) -> str:
+    """What stands between the names of a table's first line; nothing where it is none."""
+    if "\t" in head:
+        return "\t"
+    return max(",;|", key=head.count) if any(mark in head for mark in ",;|") else ""
 
 
 def _objects(path: Path, found: Sequence[tuple[int, Any]]) -> list[Numbered]:
@@ -77,26 +61,16 @@ def _objects(path: Path, found: Sequence[tuple[int, Any]]) -> list[Numbered]:
     return list(found)
 
 
-def _unwrapped(found: list[tuple[int, Any]]) -> list[tuple[int, Any]]:
-    """The rows inside a single object that holds one list of objects, as chair.py's output does under ``sentences``."""
-    if len(found) != 1 or not isinstance(found[0][1], dict):
-        return found
-    line, whole = found[0]
-    lists = [value for value in whole.values() if isinstance(value, list) and value and isinstance(value[0], dict)]
-    return [(line, row) for row in lists[0]] if len(lists) == 1 else found
-
-
 def _decoder() -> json.JSONDecoder:
-    return json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=_once)
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not a JSON value")
+    return json.JSONDecoder(object_pairs_hook=_once)
 
 
 def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """The object; ValueError where a name comes twice, as one of the two values would be lost."""
+    """The object; ValueError where a name comes twice, or NaN, as Python writes it, stands where it matters."""
     made = dict(pairs)
+    for name, value in pairs:
+        if isinstance(value, float) and not isfinite(value) and fields.role(name) not in (None, "about"):
+            raise ValueError(f"{json.dumps(value)} is not a JSON value")
     if len(made) < len(pairs):
         twice = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
         raise ValueError(f"{twice!r:.80} stands twice in one object")

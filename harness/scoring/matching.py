@@ -104,7 +104,9 @@ class _Book:
 
     @cached_property
     def _numbers(self) -> Sequence[int | None]:
-        return [int(told.id) if told.id is not None and told.id.isdigit() else None for told in self._told]
+        """The rows' ids as numbers, LLaVA's of three blocks at most; None where an id is none."""
+        ids = [int(told.id) if told.id is not None and told.id.isdigit() else None for told in self._told]
+        return [number if number is None or number < LLAVA_BLOCK * len(LLAVA_ORDER) else None for number in ids]
 
     def _by_words(self) -> Fits:
         """By image and question, or by an image about which only one question is asked."""

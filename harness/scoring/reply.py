@@ -61,8 +61,9 @@ def _candidates(file: AnswerFile, rows: Sequence[Match], chosen: str) -> list[st
 
 def _none(file: AnswerFile, rows: Sequence[Match], every: Sequence[str], left: Sequence[str]) -> Exception:
     like = [name for name in every if _looks_like_a_reply(rows, name)]
+    like = [name for name in like if not _all(rows, name, _is_the_truth)] or (like if len(rows) < ENOUGH else [])
     why = "'answer' is the truth of every row, and " if left else ""
-    hint = f": --field {like[0]}, if that is it" if like else "; --field NAME names it"
+    hint = f": --field {' or --field '.join(like)}, if that is it" if like else "; --field NAME names it"
     said = f"{why}no field is known to hold the model's words (there is {', '.join(every)}){hint}"
     return file.wrong(rows[0][0], said)
 
@@ -100,14 +101,14 @@ def _is_the_question(given: Given, sample: Sample, value: Any) -> bool:
 
 def _looks_like_a_reply(rows: Sequence[Match], name: str) -> bool:
     """Whether a field that the table does not know is called like a reply, or says yes or no nearly always."""
-    if fields.role(name) is not None:
+    if fields.role(name) not in (None, "about"):
         return False
     values = [given.row.get(name) for given, _ in rows]
     texts = [value for value in values if isinstance(value, str) and value.strip()]
     if not texts:
         return False
     reads = sum(yes_no.first_word(text) is not None for text in texts)
-    return fields.looks_like_a_reply(name) or reads >= 0.8 * len(values)
+    return fields.looks_like_a_reply(name) or reads >= 0.8 * len(values)  # "score" or "model" may hold what was said
 
 
 def _reply(file: AnswerFile, given: Given, names: Sequence[str], chosen: str) -> Reply:
@@ -132,7 +133,7 @@ def _read(file: AnswerFile, given: Given, name: str) -> Reply:
     while isinstance(said, list) and len(said) == 1:
         said = said[0]
     if not isinstance(said, str):
-        raise file.wrong(given, f"an answer is text, this is {type(said).__name__}")
+        raise file.wrong(given, f"an answer is text, this is {type(said).__name__}: write the words that were said")
     if len(said) > LONGEST:
         raise file.wrong(given, f"an answer of {len(said):,} characters; at most {LONGEST:,} are read")
     words = traces.spoken(said)

@@ -16,7 +16,7 @@ import numpy as np
 from harness import registry, stats, yes_no
 from harness.errors import UsageError
 from harness.metrics import Metric
-from harness.scoring import answers, reply
+from harness.scoring import answers, doubts, reply
 from harness.scoring.matching import match
 from harness.stats import Tally
 from harness.store import Record
@@ -238,6 +238,8 @@ def _scored(task: Task, path: Path, repeats: bool, field: str) -> Scored:
     file = answers.read(path)
     matched = match(file, task, samples, repeats)
     replies, told = reply.replies(file, matched.pairs, field)
+    doubts.refuse_counted_rows(file, matched.pairs, replies, samples)
+    told += [f"{path}: {one}" for one in doubts.unread(task, matched.pairs, replies)]
     rows = [(sample, given.p_yes, one) for (given, sample), one in zip(matched.pairs, replies, strict=True)]
     said = [(sample, Answer(one.text, p_yes)) for sample, p_yes, one in rows if one.failed is None]
     on_list = {sample.id for sample in samples}

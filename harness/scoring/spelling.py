@@ -19,6 +19,7 @@ LONGEST_NAME = 300
 def image_keys(name: str | int) -> frozenset[str]:
     """The keys of an image by name, path or number: its stem without COCO's prefix, and ``#42`` for a bare number."""
     last = re.split(r"[/\\]", str(name).strip())[-1]
+    last = last.removesuffix(".0") if re.fullmatch(r"\d{1,18}\.0", last) else last  # a number of pandas
     bare = _PICTURE.sub("", last)
     stem = _COCO.sub("", bare)
     return frozenset({stem, f"#{int(stem)}"} if bare == last and stem.isascii() and stem.isdigit() else {stem})
@@ -34,11 +35,17 @@ def sample_keys(image: Path | None) -> frozenset[str]:
     return frozenset({stem, f"#{int(number[0])}"} if number else {stem})
 
 
+def is_picture(name: str) -> bool:
+    """Whether a text is the name of a picture by its look: a picture's suffix, or COCO's prefix and number."""
+    last = re.split(r"[/\\]", name.strip())[-1]
+    return len(name) <= LONGEST_NAME and bool(_PICTURE.search(last) or _COCO.match(last))
+
+
 def is_image(value: Any) -> bool:
     """Whether a value names an image: text of a name's length, or a number."""
     if isinstance(value, str):
         return 0 < len(value.strip()) <= LONGEST_NAME
-    return isinstance(value, int) and not isinstance(value, bool)
+    return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer())
 
 
 def counts_rows(name: Any) -> bool:
