@@ -89,6 +89,7 @@ def _given(path: Path, line: int, row: Row) -> Given:
     truths = [text for value in fields.named(row, "truth").values() if (text := _words(value)) is not None]
     images = {name: _only(value) for name, value in (fields.named(row, "image") or _pictures(row)).items()}
     ids = {name: value for name, value in ids.items() if name not in images}
+    ids |= {name: value for name, value in places.items() if isinstance(value, str) and _is_no_number(value)}
     return Given(
         line,
         row,
@@ -120,6 +121,11 @@ def _number(value: Any) -> int | None:
         return value
     text = str(value).strip() if isinstance(value, float | str) else ""
     return int(text.partition(".")[0]) if re.fullmatch(r"-?[0-9]{1,18}(\.0+)?", text) else None
+
+
+def _is_no_number(text: str) -> bool:
+    """Whether a text under a name that counts rows is no count of them, but an id."""
+    return bool(text.strip()) and _number(text) is None
 
 
 def _only(value: Any) -> Any:
