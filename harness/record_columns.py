@@ -148,7 +148,9 @@ def _shared(columns: Mapping[str, np.ndarray[Any, Any]], name: str) -> Iterator[
     return (table[code] for code in columns[name].tolist())
 
 
-def _kinds(columns: Mapping[str, np.ndarray[Any, Any]], shapes: Sequence[Sequence[str]]) -> Sequence[Mapping[str, float]]:
+def _kinds(
+    columns: Mapping[str, np.ndarray[Any, Any]], shapes: Sequence[Sequence[str]]
+) -> Sequence[Mapping[str, float]]:
     names = [{name: n for n, name in enumerate(shape)} for shape in shapes]
     values = columns["values"]
     places = zip(columns["shape"].tolist(), columns["values_at"].tolist(), strict=True)

@@ -69,8 +69,8 @@ def image_dependent(
 ) -> dict[tuple[str, str], ImageDependent]:
     """By (group, metric): score, control and the part that the picture makes, paired by question, images as clusters.
 
-    All of them, or ``only`` these.     The part is score minus control in the metric's own direction: for a metric where lower is better, a picture that
-    helps makes it negative.
+    All of them, or ``only`` these. The part is score minus control in the metric's own direction: for a metric where
+    lower is better, a picture that helps makes it negative.
     """
     pairs = paired_tallies(run.records(task.name, words=False), control.records(task.name, words=False))
     chosen = {group: metrics for group in pairs if (metrics := _metrics(task, group, only))}
