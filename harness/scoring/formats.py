@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import packed
-from harness.errors import UsageError
+from harness.errors import DataError, UsageError
 from harness.scoring import fields
 
 Row = Mapping[str, Any]
@@ -63,8 +63,11 @@ def _data(path: Path) -> bytes:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     if not data.startswith(packed.MAGIC):
         return data
-    with packed.opened(path) as file:
-        data = file.read(LARGEST + 1)
+    try:
+        with packed.opened(path) as file:
+            data = file.read(LARGEST + 1)
+    except DataError as error:
+        raise UsageError(str(error)) from error
     if len(data) > LARGEST:
         raise UsageError(f"{path} unpacks to more than {LARGEST:,} bytes; no answers are so many")
     return data
