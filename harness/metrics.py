@@ -37,9 +37,9 @@ class Metric:
 
 def divide(numerator: Any, denominator: Any) -> Any:
     """numerator / denominator, nan where nothing was counted; numbers or arrays."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        top, bottom = np.asarray(numerator, float), np.asarray(denominator, float)
-        return np.where(bottom == 0, np.nan, top / np.where(bottom == 0, 1.0, bottom))[()]
+    top, bottom = np.broadcast_arrays(np.asarray(numerator, float), np.asarray(denominator, float))
+    with np.errstate(invalid="ignore"):
+        return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom != 0)[()]
 
 
 def ratio(numerator: str, denominator: str, **kind: Any) -> Metric:

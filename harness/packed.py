@@ -50,9 +50,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         with zstd.open(path, "rb") as file:
             yield file
     except (zstd.ZstdError, EOFError) as error:
-        raise DataError(
-            f"{path} is damaged ({error}); take it from a copy: records that are gone are asked anew"
-        ) from error
+        raise DataError(f"{path} is damaged ({error}); take it from a copy") from error
 
 
 def pack(path: Path) -> int:

@@ -148,11 +148,14 @@ def _shared(columns: Mapping[str, np.ndarray[Any, Any]], name: str) -> Iterator[
     return (table[code] for code in columns[name].tolist())
 
 
-def _kinds(columns: Mapping[str, np.ndarray[Any, Any]], shapes: Sequence[Sequence[str]]) -> list[Counts]:
+def _kinds(
+    columns: Mapping[str, np.ndarray[Any, Any]], shapes: Sequence[Sequence[str]]
+) -> Sequence[Mapping[str, float]]:
     names = [{name: n for n, name in enumerate(shape)} for shape in shapes]
     values = columns["values"]
     places = zip(columns["shape"].tolist(), columns["values_at"].tolist(), strict=True)
-    return [Counts(names[shape], values, at) for shape, at in places]
+    found = [Counts(names[shape], values, at) for shape, at in places]
+    return found if len(found) > ALIKE else [dict(one) for one in found]  # a dict is read faster, and these are few
 
 
 def _replies(columns: Mapping[str, np.ndarray[Any, Any]], words: bool) -> Iterator[Answer]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from harness.asking.opening import See
 from harness.errors import UsageError
 from harness.images import open_image
 from harness.kept_runs import runs
+from harness.metrics import Metric
 from harness.stats import Difference, Estimate, compared, of_both, paired_tallies
 from harness.store import Run
 from harness.types import Sample, Task
@@ -63,20 +64,28 @@ class ImageDependent:
     part: Difference
 
 
-def image_dependent(run: Run, control: Run, task: Task) -> dict[tuple[str, str], ImageDependent]:
+def image_dependent(
+    run: Run, control: Run, task: Task, only: Collection[tuple[str, str]] | None = None
+) -> dict[tuple[str, str], ImageDependent]:
     """By (group, metric): score, control and the part that the picture makes, paired by question, images as clusters.
 
-    The part is score minus control in the metric's own direction: for a metric where lower is better, a picture that
-    helps makes it negative.
+    All of them, or ``only`` these. The part is score minus control in the metric's own direction: for a metric where
+    lower is better, a picture that helps makes it negative.
     """
     pairs = paired_tallies(run.records(task.name, words=False), control.records(task.name, words=False))
-    drawn = of_both({group: (unseen, seen) for group, (seen, unseen) in pairs.items()})
+    chosen = {group: metrics for group in pairs if (metrics := _metrics(task, group, only))}
+    both = {group: (pairs[group][1], pairs[group][0]) for group in chosen}
+    drawn = of_both(both)
     return {
         (group, name): ImageDependent(score, without, part)
-        for group, (seen, unseen) in pairs.items()
-        for name, (without, score, part) in compared(task.metrics_of(group), unseen, seen, drawn=drawn[group]).items()
+        for group, metrics in chosen.items()
+        for name, (without, score, part) in compared(metrics, *both[group], drawn=drawn[group]).items()
         if part.value == part.value
     }
+
+
+def _metrics(task: Task, group: str, only: Collection[tuple[str, str]] | None) -> dict[str, Metric]:
+    return {name: one for name, one in task.metrics_of(group).items() if only is None or (group, name) in only}
 
 
 def of(run: Run, results: Path) -> dict[str, Run]:

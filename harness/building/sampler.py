@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 INSERTED = ("random", "popular", "adversarial")
 LEADS = 3
+AT_ONCE = 10_000
+"""Images sampled together: of an open vocabulary's thousands of names, more would need gigabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +52,34 @@ def sample(present: Sequence[Sequence[str]], names: Sequence[str], seed: int) ->
     here = np.zeros((len(present), len(names)), bool)
     for n, things in enumerate(present):
         here[n, [place[thing] for thing in things]] = True
-    seen = here.sum(0)
-    together = here.T.astype(np.int64) @ here.astype(np.int64)
     # equally common ones by their order among the names, so that nothing depends on how an array is sorted
-    common = np.argsort(np.argsort(-seen, kind="stable"), kind="stable")
-    leads = [[place[thing] for thing in things[:LEADS]] for things in present]
+    common = np.argsort(np.argsort(-here.sum(0), kind="stable"), kind="stable")
+    parts = [slice(at, at + AT_ONCE) for at in range(0, len(present), AT_ONCE)]
+    together = np.zeros((len(names), len(names)))
+    for part in parts:
+        together += here[part].T.astype(float) @ here[part].astype(float)
     rng = np.random.default_rng(seed)
-    keys = {
-        "random": rng.random(here.shape),
-        "popular": np.broadcast_to(common.astype(float), here.shape),
-    }
-    chosen = {kind: _least(np.where(here, np.inf, key)) for kind, key in keys.items()}
-    chosen["adversarial"] = _with_each(here, together, common, leads)
     told = []
-    for n, things in enumerate(present):
-        by_kind = {kind: tuple(names[i] for i in chosen[kind][n] if i >= 0) for kind in INSERTED}
-        told.append(Absent(tuple(things[:LEADS]), by_kind))
+    for part in parts:
+        own = [[place[thing] for thing in things[:LEADS]] for things in present[part]]
+        chosen = _chosen(here[part], together, common, own, rng)
+        for n, things in enumerate(present[part]):
+            by_kind = {kind: tuple(names[i] for i in chosen[kind][n] if i >= 0) for kind in INSERTED}
+            told.append(Absent(tuple(things[:LEADS]), by_kind))
     return told
+
+
+def _chosen(
+    here: NDArray[np.bool_],
+    together: NDArray[np.float64],
+    common: NDArray[np.int64],
+    leads: Sequence[Sequence[int]],
+    rng: np.random.Generator,
+) -> dict[str, NDArray[np.int64]]:
+    """Of each kind the three places among the names for each of these images."""
+    keys = {"random": rng.random(here.shape), "popular": np.broadcast_to(common.astype(float), here.shape)}
+    found = {kind: _least(np.where(here, np.inf, key)) for kind, key in keys.items()}
+    return found | {"adversarial": _with_each(here, together, common, leads)}
 
 
 def _least(key: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -76,7 +89,7 @@ def _least(key: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _with_each(
-    here: NDArray[np.bool_], together: NDArray[np.int64], common: NDArray[np.int64], leads: Sequence[Sequence[int]]
+    here: NDArray[np.bool_], together: NDArray[np.float64], common: NDArray[np.int64], leads: Sequence[Sequence[int]]
 ) -> NDArray[np.int64]:
     """For each lead in turn the absent object, not taken yet, that is oftenest seen with it; then the commoner one."""
     taken, rows = here.copy(), np.arange(len(here))

@@ -27,13 +27,17 @@ def objects(
 ) -> None:
     """Misses and false claims of each object class, and which present object drags which absent one along."""
     from harness import console, registry
+    from harness.asking import available
     from harness.comparison import answer_sets
     from harness.comparison import objects as classes
     from harness.data import resolve
     from harness.report.classes import Classes
 
     registry.load(include or ())
-    found = classes.of_run(answer_sets.find_run(results, run), resolve(data))
+    kept = answer_sets.find_run(results, run)
+    found = classes.of_run(kept, resolve(data))
+    for mark in available.marks(kept.manifest()):
+        console.say(f"in part: {mark}")
     if to:
         console.say(f"{classes.write_hard_negatives(found, to)} objects written to {to}")
     told = Classes(found)

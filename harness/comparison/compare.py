@@ -233,7 +233,7 @@ def _joint(tasks: Sequence[Task], base: AnswerSet, candidate: AnswerSet) -> Diff
         return None
     images = sorted({record.image for _, *both in parts for records in both for record in records})
     tallies = {
-        (n, side): stats.tally(records, images)[""]
+        (n, side): stats.tally(records, images, [""])[""]
         for n, (_, *both) in enumerate(parts)
         for side, records in enumerate(both)
     }
@@ -255,7 +255,7 @@ def headlined(tasks: Iterable[Task], sides: Sequence[AnswerSet]) -> list[Task]:
     def has_value(task: Task) -> bool:
         group, name = headline(task)
         metric = task.metrics_of(group)[name]
-        tallies = [stats.tally(side.records[task.name]).get(group) for side in sides]
+        tallies = [stats.tally(side.records[task.name], only=[group]).get(group) for side in sides]
         return metric.better != "neither" and all(
             one is not None and np.isfinite(metric(one.totals())) for one in tallies
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness import stats
+from harness.asking import available
 from harness.comparison import answer_sets, bias, compare, methods
 from harness.comparison.answer_sets import AnswerSet
 from harness.comparison.compare import Comparison, MetricChange, OneTask
@@ -110,14 +111,21 @@ def compared(base: Group, candidate: Group, tasks: Sequence[Task], asked: str = 
     if not ours:
         raise UsageError(f"{base.name} and {candidate.name} have no task that all of their runs were asked")
     found = tuple(_one_task(task, base, candidate, plan) for task in ours)
-    return Comparison(_shown(base), _shown(candidate), found, _joint(ours, base, candidate, plan), plan.about)
+    about = (*plan.about, *_parts(every))
+    return Comparison(_shown(base), _shown(candidate), found, _joint(ours, base, candidate, plan), about)
 
 
 def of_two(base: AnswerSet, candidate: AnswerSet, tasks: Sequence[Task]) -> Comparison:
     """What changed from one run to another, images alone being random; and that it is about these two."""
     found = compare.compare(base, candidate, tasks)
     models = [(side.manifest.get("encoder"), side.manifest.get("lvlm")) for side in (base, candidate)]
-    return replace(found, about=(THESE,)) if all(map(any, models)) and models[0] != models[1] else found
+    these = (THESE,) if all(map(any, models)) and models[0] != models[1] else ()
+    return replace(found, about=(*these, *_parts((base, candidate))))
+
+
+def _parts(sides: Iterable[AnswerSet]) -> Iterable[str]:
+    """What has to be said where only a part of a task's pictures was there to be asked about."""
+    return dict.fromkeys(f"in part: {mark}" for side in sides for mark in available.marks(side.manifest))
 
 
 def _shown(one: Group) -> AnswerSet:

@@ -22,7 +22,7 @@ from harness.types import Answer
 Array = NDArray[np.float64]
 BINS = 10
 RESAMPLES = 2000
-AT_ONCE = 200_000
+AT_ONCE = 60_000
 """Weights at a time: so many stay in the processor's cache from one measure to the next."""
 
 
@@ -89,13 +89,16 @@ class Sums:
     no: Array
     all_yes: Array
     all_no: Array
+    down_to: Array
+    """``all_yes`` and ``all_no`` together."""
 
 
 def summed(one: Believed, weight: Array) -> Sums:
     """The sums that several measures share; ``one`` sorted."""
     starts = _groups(one.p)
     yes_WG, no_WG = _by_group(weight * one.yes, starts), _by_group(weight * ~one.yes, starts)
-    return Sums(yes_WG, no_WG, np.cumsum(yes_WG, 1), np.cumsum(no_WG, 1))
+    all_yes_WG, all_no_WG = np.cumsum(yes_WG, 1), np.cumsum(no_WG, 1)
+    return Sums(yes_WG, no_WG, all_yes_WG, all_no_WG, all_yes_WG + all_no_WG)
 
 
 def _by_group(weight: Array, starts: NDArray[np.int64]) -> Array:
@@ -122,7 +125,7 @@ def auroc(one: Believed, weight: Array, sums: Sums | None = None) -> Array:
 def average_precision(one: Believed, weight: Array, sums: Sums | None = None) -> Array:
     """Precision at each new threshold weighted by the recall it adds [W]; ``one`` sorted."""
     at = sums or summed(one, weight)
-    precision = _shares(at.all_yes, at.all_yes + at.all_no)
+    precision = _shares(at.all_yes, at.down_to)
     return np.asarray(divide(_dot(precision, at.yes), at.all_yes[:, -1]))
 
 
@@ -144,7 +147,7 @@ def accuracy_at(ratio: float) -> Callable[..., Array]:
 
     def accuracy(one: Believed, weight: Array, sums: Sums | None = None) -> Array:
         at = sums or summed(one, weight)
-        both, down_to = at.yes + at.no, at.all_yes + at.all_no
+        both, down_to = at.yes + at.no, at.down_to
         part = np.clip(_shares(ratio * down_to[:, -1:] - (down_to - both), both), 0, 1)
         return np.asarray(divide(_dot(part, at.yes) + _dot(1 - part, at.no), down_to[:, -1]))
 

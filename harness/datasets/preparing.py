@@ -74,6 +74,10 @@ class Source:
             return next((one for one in self.by_size.get(file.size, ()) if digest.of_file(one) == file.sha256), None)
         return next((one for one in self._called(file) if checking.holds(file, one)), None)
 
+    def holds(self, file: PublishedFile) -> bool:
+        """Whether it is there, or something else of its name, which then has to be named."""
+        return bool(self.by_name.get(Path(file.path).name) or self._called(file)) or self.find(file) is not None
+
     def _called(self, file: PublishedFile) -> Sequence[Path]:
         """What has this file's name; the folders of this name, where it is one."""
         name = Path(file.path).name
@@ -112,7 +116,11 @@ def prepare(chosen: Chosen, root: Path, source: Source | None, mirrors: Sequence
     root.mkdir(parents=True, exist_ok=True)
     notes = checking.Notes.of(root)
     done = Prepared(chosen.text)
-    for finding in checking.findings(chosen, notes):
+    found = checking.findings(chosen, notes)
+    if source is not None and len(found) > 1 and not any(one.there or source.holds(one.file) for one in found):
+        found = []
+        done.wrong.append(_nothing(source, chosen))
+    for finding in found:
         if finding.there and not finding.wrong:
             done.there += 1
         elif finding.there and not _another_version(chosen, finding.file, notes):
@@ -168,6 +176,11 @@ def _fetch_member(urls: Sequence[str], file: PublishedFile, root: Path) -> None:
         (root / file.path).parent.mkdir(parents=True, exist_ok=True)
         found.replace(root / file.path)
     archive.unlink()
+
+
+def _nothing(source: Source, chosen: Chosen) -> str:
+    where = chosen.manifest.where or f"they are at {chosen.manifest.source}"
+    return f"{source.folder} has none of its {len(chosen.files)} files; {where}"
 
 
 def _not_found(source: Source, file: PublishedFile) -> str:

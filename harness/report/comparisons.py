@@ -157,9 +157,11 @@ def controlled(one: Comparison, results: Path) -> dict[str, list[tuple[MetricCha
     found: dict[str, list[tuple[MetricChange, Any, Any]]] = {}
     for name in (name for name in kept[0] if name in kept[1]):
         for task in one.tasks:
-            parts = [controls.image_dependent(r, k[name], task.task) for r, k in zip(runs, kept, strict=True) if r]
-            for line in task.short():
-                at = (line.group, line.metric)
+            lines = {(line.group, line.metric): line for line in task.short()}
+            parts = [
+                controls.image_dependent(r, k[name], task.task, lines) for r, k in zip(runs, kept, strict=True) if r
+            ]
+            for at, line in lines.items():
                 if at in parts[0] and at in parts[1]:
                     found.setdefault(name, []).append((line, parts[0][at], parts[1][at]))
     return found

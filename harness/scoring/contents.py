@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from harness import packed
-from harness.errors import UsageError
+from harness.errors import DataError, UsageError
 
 LARGEST = 2**30
 """The most bytes that a compressed file may come to."""
@@ -52,8 +52,11 @@ def contents(path: Path) -> bytes:
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     if data.startswith(packed.MAGIC):
-        with packed.opened(path) as file:
-            data = _bounded(path, file)
+        try:
+            with packed.opened(path) as file:
+                data = _bounded(path, file)
+        except DataError as error:
+            raise UsageError(str(error)) from error
     for _ in range(3):  # a .json.gz in a .zip
         unpacked = _unpacked(path, data)
         if unpacked is None:

@@ -20,6 +20,8 @@ READ_GROUPS = ("discriminative", "random", "popular", "adversarial", "pooled")
 """The groups whose readings are printed; --json holds them all."""
 READ_METRICS = ("accuracy", "f1", "yes_ratio", "unread")
 LABEL_METRICS = ("accuracy", "precision", "recall", "f1")
+WORDS = ("model", "group", "metric", "source")
+"""Columns of words; all others are of numbers."""
 
 
 @dataclass(frozen=True)
@@ -176,9 +178,8 @@ def _table(title: str, columns: Sequence[str]) -> Any:
     from rich.table import Table
 
     table = Table(title=title, header_style="bold")
-    table.add_column(columns[0])
-    for name in columns[1:]:
-        table.add_column(name, justify="right")
+    for name in columns:
+        table.add_column(name, justify="left" if name in WORDS else "right")
     return table
 
 

@@ -206,6 +206,18 @@ def test_data_that_only_its_owner_gives_says_where_and_the_rest_goes_on(
     assert said.code == 0 and "DenotationGraph" in said.err and "dash-b: 2 files" in said.out
 
 
+def test_a_source_without_any_file_of_a_data_set_is_one_line_that_says_where_they_are(
+    cli: Callable[..., Any], tmp_path: Path, shared: Path
+) -> None:
+    source = shared / "data" / "dash_b"
+    said = cli("data", "prepare", "mme", "sugar-crepe", "dash-b", "--from", source, "--data", tmp_path / "data")
+    assert said.code == 3 and "dash-b: 2 files put" in said.out
+    [mme] = [line for line in said.err.splitlines() if line.startswith("mme: ")]
+    assert "has none of its 14 files" in mme and "Evaluation" in mme
+    [pairs] = [line for line in said.err.splitlines() if line.startswith("sugar-crepe: ") and "none" in line]
+    assert "github.com/RAIVNLab/sugar-crepe" in pairs
+
+
 def test_links_share_the_file_and_lie_inside(cli: Callable[..., Any], tmp_path: Path, shared: Path) -> None:
     source = tmp_path / "source"
     shutil.copytree(shared / "data" / "dash_b", source)

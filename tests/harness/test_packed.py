@@ -228,7 +228,7 @@ def test_score_reads_compressed_records_and_any_compressed_answers(cli, kept, tm
     (path,) = packed.files(kept[1] / "better@2" / "pope" / "records.jsonl")
     (tmp_path / "answers.jsonl.zst").write_bytes(path.read_bytes()[:100])
     broken = cli("score", "pope", tmp_path / "answers.jsonl.zst", "--data", world)
-    assert broken.code == 3 and "answers.jsonl.zst is damaged" in broken.err
+    assert broken.code == 2 and "answers.jsonl.zst is damaged" in broken.err
 
 
 def test_the_command_says_what_it_compressed_and_leaves_runs_alone_that_have_not_ended(cli, runs_in, tmp_path):

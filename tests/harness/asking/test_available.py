@@ -55,3 +55,17 @@ def test_a_source_that_is_whole_is_a_whole_run(cli: Callable[..., Any], part: Pa
     assert "part" not in json.loads((run / "run.json").read_text())
     assert cli(*words, "-t", "ohd-caps?source=nocaps").code == 3
     assert cli(*words, "-t", "ohd-caps?source=visual").code == 3
+
+
+def test_runs_of_one_part_compare_and_it_is_said_that_they_are_of_a_part(
+    cli: Callable[..., Any], part: Path, tmp_path: Path
+) -> None:
+    for encoder in ("hashing", "micro"):
+        words = ("run", "--encoder", encoder, "--data", part, "--results", tmp_path / "results", "--available")
+        assert cli(*words, "-t", "ohd-caps").code == 0
+    names = sorted(path.name for path in (tmp_path / "results").iterdir())
+    told = "in part: ohd-caps: 11 of 18 images are there; without any, left out: nocaps"
+    said = cli("compare", *names, "--results", tmp_path / "results")
+    assert said.code == 0 and told in " ".join(said.out.split())
+    compared = cli("compare", *names, "--results", tmp_path / "results", "--json").json()
+    assert told in json.dumps(compared)
