@@ -52,6 +52,18 @@ def _spellings(name: str) -> tuple[str, ...]:
     return (*given, *(prefix + stem[1] for prefix in prefixes))
 
 
+def name_of(image: Image.Image) -> str:
+    """SHA-256 of a picture's pixels as it was decoded."""
+    known = getattr(image, "decoded_as", None)
+    return known or digest.of_bytes(f"{image.mode}{image.size}".encode() + image.tobytes())
+
+
+def named(image: Image.Image, name: str) -> Image.Image:
+    """This image, which was made from the picture of that name, known by it."""
+    vars(image)["decoded_as"] = name
+    return image
+
+
 def open_image(path: Path) -> Image.Image:
     """The image in RGB, as stored; ImageError where the file is corrupt, too large or of a format not read here.
 

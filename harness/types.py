@@ -193,6 +193,17 @@ class SeesPixels(Protocol):
 
 
 @runtime_checkable
+class LooksAtFiles(Protocol):
+    """An encoder that decodes a picture file once, over all runs."""
+
+    def look(self, path: Path) -> Image:
+        """The picture as it is after resizing, or whole: ``encode_images`` gives the same row of both, to the bit.
+
+        ImageError where the file holds none.
+        """
+
+
+@runtime_checkable
 class Convertible(Protocol):
     """An encoder whose weights can be read by name and written in another layout."""
 

@@ -43,6 +43,10 @@ class ClipEncoder:
         """Picture files as the pixels its tower reads, each decoded once."""
         return KeptPixels(self.pixels)
 
+    def look(self, path: Path) -> Image:
+        """A picture file as it is after resizing, decoded once over all runs; ImageError where it holds none."""
+        return self.files.look(path)
+
     def encode_images(self, images: Sequence[Image]) -> Tensor:
         """Unit rows [N, D] in float32, one for each image."""
         return self._rows(images, self.pixels)

@@ -13,21 +13,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL.Image import fromarray
 from torch import Tensor
 
 from encoders.towers.shelf import Shelf
 from harness import digest
 from harness.data import cache_dir
 from harness.errors import DataError, UsageError
-from harness.images import ImageError, open_bytes
+from harness.images import ImageError, name_of, named, open_bytes
 from harness.prefetch import prefetched
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from encoders.towers.pixels import HubPixels
 
 GIGABYTES = "OHD_BENCH_PIXELS"
 """How many gigabytes of pixels are kept at most, over all ways of preparing them; 0 keeps none."""
 MOST = "20"
+NAME = 32
+"""Bytes before the pixels: the digest of the picture as it was decoded, which its features are kept under."""
 
 
 class KeptPixels:
@@ -48,9 +53,9 @@ class KeptPixels:
         if side is None or not most:
             return None
         self.shape = (3, *side)
-        name = digest.of_json([_settings(self.pixels.processor)])[:32]
+        name = digest.of_json([_settings(self.pixels.processor), "each after its picture's name"])[:32]
         try:
-            return Shelf(folder / name, int(np.prod(self.shape)), most)
+            return Shelf(folder / name, NAME + int(np.prod(self.shape)), most)
         except (OSError, sqlite3.Error) as error:
             logging.getLogger(__name__).warning("pixels are not kept: %s", error)
             return None
@@ -67,28 +72,47 @@ class KeptPixels:
         more: dict[str, Any] = {"do_resize": False, "do_center_crop": False, "input_data_format": "channels_first"}
         return torch.as_tensor(self.pixels.processor(images=found, return_tensors="pt", **more)["pixel_values"])
 
+    def look(self, path: Path) -> Image:
+        """The picture resized and cropped, known by the name of the whole; the picture itself where nothing is kept.
+
+        ImageError where the file holds none. To resize what has its size already changes nothing.
+        """
+        whole, seen = self._seen(path)
+        if not isinstance(seen, np.ndarray):
+            return seen  # type: ignore[no-any-return]
+        return named(fromarray(np.ascontiguousarray(np.moveaxis(seen, 0, -1))), whole)
+
     def _resized(self, path: Path) -> Any:
-        """The picture resized and cropped, in eight bits; the picture itself where nothing is kept."""
-        data = path.read_bytes()
+        try:
+            return self._seen(path)[1]
+        except ImageError as error:
+            raise DataError(str(error)) from error
+
+    def _seen(self, path: Path) -> tuple[str, Any]:
+        """The name of the picture, and its pixels resized and cropped, in eight bits; itself where nothing is kept."""
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise ImageError(f"{path.name} cannot be read: {error.strerror}") from error
         name = digest.of_bytes(data)
         kept = self._found(name)
         if kept is not None:
-            return kept.reshape(self.shape)
-        try:
-            image = open_bytes(data, path.name)
-        except ImageError as error:
-            raise DataError(str(error)) from error
+            return kept[:NAME].tobytes().hex(), kept[NAME:].reshape(self.shape)
+        image = open_bytes(data, path.name)
         with self._count:
             self.decoded += 1
         if self._shelf is None:
-            return image
+            return "", image
         raw = self.pixels.processor(images=[image], return_tensors="np", do_rescale=False, do_normalize=False)
         piece: NDArray[np.uint8] = np.asarray(raw["pixel_values"][0])
+        whole = name_of(image)
         try:
-            self._shelf.put(name, piece.reshape(-1))
+            self._shelf.put(name, np.concatenate([np.frombuffer(bytes.fromhex(whole), np.uint8), piece.reshape(-1)]))
         except (OSError, sqlite3.Error) as error:  # what cannot be kept is decoded again
             logging.getLogger(__name__).warning("pixels are not kept: %s", error)
-        return piece
+        return whole, piece
 
     def _found(self, name: str) -> NDArray[np.uint8] | None:
         try:

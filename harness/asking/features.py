@@ -13,17 +13,13 @@ import numpy as np
 
 from harness import digest
 from harness.data import cache_dir
+from harness.images import name_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
     from harness.types import Encoder, Place
-
-
-def of_image(image: Image) -> str:
-    """SHA-256 of an image's pixels, as the encoder is shown them."""
-    return digest.of_bytes(f"{image.mode}{image.size}".encode() + image.tobytes())
 
 
 Encode = Callable[[Sequence["Image"]], "Tensor"]
@@ -82,7 +78,7 @@ class ImageFeatures:
         """A row [D] for every image; images that were encoded together before are not encoded again."""
         import torch
 
-        digests = [of_image(image) for image in images]
+        digests = [name_of(image) for image in images]
         found = self.rows(dict(zip(digests, images, strict=True)), encode)
         return torch.from_numpy(np.stack([found[one] for one in digests]))
 

@@ -20,7 +20,7 @@ from harness.asking.verify import Verdict, alone, drawn, verify
 from harness.compute.memory import spent
 from harness.errors import DataError
 from harness.images import ImageError
-from harness.types import LVLM, OF_ENCODERS, Answer, Asked, Encoder, LvlmHost, Place, Sample
+from harness.types import LVLM, OF_ENCODERS, Answer, Asked, Encoder, LooksAtFiles, LvlmHost, Place, Sample
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Models:
         """How a task of this mode is asked, and what it is to be shown of each picture (galleries open their own)."""
         if mode == "retrieve":
             return self.searcher(samples), controls.view("text-only")
+        if mode == "rank" and control == "none" and isinstance(self.encoder, LooksAtFiles):
+            return self.asker(mode), self.encoder.look
         return self.asker(mode), controls.view(control)
 
     def spent(self) -> dict[str, Any]:

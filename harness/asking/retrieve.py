@@ -6,6 +6,7 @@ Legend: N pictures, M captions, D features.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from harness.asking.ask import IMAGES_AT_ONCE, Ask
 from harness.asking.features import ImageFeatures
 from harness.images import ImageError, image_digest, open_image
 from harness.prefetch import prefetched
-from harness.types import Answer, Asked, Encoder, Failure, Place, Reply, Sample
+from harness.types import Answer, Asked, Encoder, Failure, LooksAtFiles, Place, Reply, Sample
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -72,16 +73,17 @@ class _Gallery:
         self, encoder: Encoder, size: int, paths: Sequence[Path], features: ImageFeatures | None
     ) -> list[Tensor]:
         encode: Callable[[Sequence[Image]], Tensor] = encoder.encode_images
-        rows, seen = [], prefetched(self._opened, paths)
+        look = encoder.look if isinstance(encoder, LooksAtFiles) else open_image
+        rows, seen = [], prefetched(partial(self._opened, look), paths)
         while batch := list(islice(seen, size)):
             images = [image for image in batch if image is not None]
             if images:
                 rows.append((features.of(images, encode) if features else encode(images)).float().cpu())
         return rows
 
-    def _opened(self, path: Path) -> Image | None:
+    def _opened(self, look: Callable[[Path], Image], path: Path) -> Image | None:
         try:
-            return open_image(path)
+            return look(path)
         except ImageError as error:
             self.broken[path] = str(error)
             return None

@@ -16,7 +16,7 @@ from encoders.towers import pixels
 from encoders.towers.kept_pixels import KeptPixels
 from encoders.towers.shelf import Shelf
 from harness.errors import DataError, UsageError
-from harness.images import open_image
+from harness.images import name_of, open_image
 
 
 def noise(path: Path, width: int, height: int, seed: int = 0) -> Path:
@@ -42,6 +42,9 @@ def test_kept_pixels_are_those_of_the_processor_to_the_bit(way, width, height, e
     first, again = KeptPixels(way, tmp_path / "kept"), KeptPixels(way, tmp_path / "kept")
     assert torch.equal(first(paths), expected)
     assert torch.equal(again(paths), expected)
+    looked = [again.look(path) for path in paths]
+    assert torch.equal(way(looked), expected)
+    assert [name_of(image) for image in looked] == [name_of(open_image(path)) for path in paths]
     assert again.decoded == 0
 
 

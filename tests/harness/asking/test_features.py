@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+
 import torch
 from PIL import Image
 
+from harness import cached
 from harness.asking.features import ImageFeatures
 
 RED, BLUE = Image.new("RGB", (4, 4), "red"), Image.new("RGB", (4, 4), "blue")
@@ -53,3 +56,16 @@ def test_a_row_is_never_taken_from_another_batch_and_is_the_same_in_whatever_ord
     again = ImageFeatures("tower", {}, tmp_path)
     assert torch.equal(again.of([BLUE, RED], beside), two[[1, 0]])
     assert torch.equal(again.of([green, RED, BLUE], beside), three[[2, 0, 1]])
+
+
+def test_a_run_on_kept_pixels_gives_the_records_of_one_that_decodes(cli, world, tmp_path, monkeypatch):
+    monkeypatch.setenv("OHD_BENCH_CACHE", str(tmp_path / "cache"))
+    asked = ["-e", "micro", "--data", world, "--limit", 6, "-t", "zero-shot", "-t", "retrieval"]
+    found = []
+    for n, most in enumerate(("0", "1", "1")):  # decoded; decoded and kept; kept
+        monkeypatch.setenv("OHD_BENCH_PIXELS", most)
+        shutil.rmtree(tmp_path / "cache" / "features", ignore_errors=True)
+        assert cli("run", *asked, "--results", tmp_path / str(n)).code == 0
+        found.append([path.read_bytes() for path in sorted((tmp_path / str(n)).glob("*/*/records.jsonl"))])
+    assert len(found[0]) == 2 and found[0] == found[1] == found[2]
+    assert any(one.kind == "pixels" for one in cached.held())
