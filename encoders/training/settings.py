@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from encoders.training.ranges import Above, Amount, Count, Decay, Part, Positive, Seed, Share, check
+from harness.ranges import Above, Amount, Count, Decay, Part, Positive, Seed, Share, check
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from harness.errors import UsageError
+from harness.ranges import Above, Amount, Count, Decay, Positive, Seed, check
 from harness.sweep import with_settings
 
 
@@ -23,47 +24,47 @@ class Stage:
     trains: Literal["projector", "projector+lora", "projector+language_model"] = "projector"
     projector: Literal["new", "own"] = "new"
     """A new one, drawn by the seed, or the LVLM's own, if this tower fits behind it."""
-    seed: int = 42
+    seed: Seed = 42
 
     template: Literal["plain", "vicuna-v1", "chat", "own"] = "plain"
     """How rows are written; ``own`` is how this LVLM is asked."""
     pad: Literal["pad", "crop", "own"] = "crop"
     """To a square with the processor's mean colour, the processor's own way (crop), or as this LVLM is asked."""
-    max_length: int = 2048
+    max_length: Positive = 2048
     """Tokens of a row, those of its image included; the rest is cut off."""
     vision_feature_layer: int = -2
     """The hidden states of the tower that are read."""
     vision_feature_select_strategy: Literal["auto", "default", "full"] = "auto"
     """``default`` drops the first token, ``full`` none; ``auto`` drops it where it is a class token."""
 
-    batch: int = 256
+    batch: Positive = 256
     """Rows an update, over all processes and accumulation steps."""
-    micro_batch: int = 32
+    micro_batch: Positive = 32
     """Rows at once on a device; what is missing to ``batch`` is accumulated."""
-    epochs: float = 1.0
-    updates: int = 0
+    epochs: Amount = 1.0
+    updates: Count = 0
     """Updates of the weights; 0 is what the epochs come to."""
     group_by_length: bool = False
     """Batches of one modality and like length (LLaVA's order), instead of shuffled rows."""
 
-    rate: float = 1e-3
-    projector_rate: float = 0.0
+    rate: Above = 1e-3
+    projector_rate: Amount = 0.0
     """The projector's own learning rate; 0 is that of the rest."""
     schedule: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
-    warmup: float = 0.03
+    warmup: Decay = 0.03
     """Share of the updates (rounded up) in which the rate rises, from 0 at the first."""
-    weight_decay: float = 0.0
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-    clip_norm: float = 0.0
+    weight_decay: Amount = 0.0
+    beta1: Decay = 0.9
+    beta2: Decay = 0.999
+    epsilon: Above = 1e-8
+    clip_norm: Amount = 0.0
     """The gradient is scaled down to this norm; 0 leaves it alone, as DeepSpeed does in LLaVA's settings."""
     loss: Literal["mean of means", "mean of tokens"] = "mean of means"
     """Over accumulation steps and processes: the mean of each micro-batch's mean, or one mean over all tokens."""
 
-    lora_rank: int = 128
-    lora_alpha: float = 256.0
-    lora_dropout: float = 0.05
+    lora_rank: Positive = 128
+    lora_alpha: Above = 256.0
+    lora_dropout: Decay = 0.05
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """What is computed in; ``auto`` is bf16 on a GPU that has it. What is trained is kept in fp32."""
@@ -72,13 +73,13 @@ class Stage:
     quantize: Literal["", "4bit", "8bit"] = ""
     """The language model in so many bits under the LoRA (needs bitsandbytes and a GPU)."""
 
-    validation: float = 0.0
+    validation: Decay = 0.0
     """Share of the rows, drawn by the seed, that is held out and looked at; LLaVA-1.5 held none out."""
-    evaluate_every: int = 0
+    evaluate_every: Count = 0
     """Updates between looks at the held-out rows; 0 is a twentieth of all."""
-    save_every: int = 500
+    save_every: Positive = 500
     """Updates between checkpoints."""
-    workers: int = 4
+    workers: Count = 4
     """Processes that read images ahead, on a GPU; 0 reads in step."""
     report_to: tuple[str, ...] = ()
     """tensorboard, wandb."""
@@ -145,15 +146,15 @@ def _of(name: str, settings: Mapping[str, str]) -> dict[str, str]:
 
 def checked(stage: Stage) -> Stage:
     """The stage; UsageError where a value makes no sense."""
-    positive = ("batch", "micro_batch", "max_length", "rate", "save_every", "lora_rank")
-    for name in positive:
+    for name in ("batch", "micro_batch", "max_length", "rate", "save_every", "lora_rank"):
         if not 0 < getattr(stage, name) < math.inf:
             raise UsageError(f"{name}={getattr(stage, name)}: right would be a number above 0")
-    if not (stage.updates > 0 or 0 < stage.epochs < math.inf):
+    if not stage.updates and not 0 < stage.epochs < math.inf:
         raise UsageError(f"epochs={stage.epochs}: right would be a number above 0")
     for name in ("warmup", "validation", "lora_dropout"):
         if not 0 <= getattr(stage, name) < 1:
             raise UsageError(f"{name}={getattr(stage, name)}: right would be a number from 0 to below 1")
+    check(stage)
     return stage
 
 

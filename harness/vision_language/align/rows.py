@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError
+from harness.rows import can_be_a_file
 from harness.vision_language.align import sources
 from harness.vision_language.align.conversation import GPT, HUMAN, Turn, turns
 from harness.vision_language.tokens import IMAGE
@@ -119,7 +120,7 @@ def read(told: Any, images: Path) -> Row:
     if not isinstance(told, dict):
         raise Unusable("neither a conversation nor a caption")
     image = told.get("image")
-    if image is not None and not isinstance(image, str):
+    if image is not None and not (isinstance(image, str) and can_be_a_file(image)):
         raise Unusable("'image' is no file name")
     if image and (os.path.isabs(image) or os.path.normpath(image).startswith("..")):
         raise Unusable("the image lies outside the folder of images")
@@ -127,6 +128,8 @@ def read(told: Any, images: Path) -> Row:
     if conversation is None and isinstance(told.get("text"), str) and image:
         asked = {"from": HUMAN, "value": f"{IMAGE}\n{QUESTION}"}
         conversation = [asked, {"from": GPT, "value": told["text"].strip()}]
+    if conversation is None and image and "text" in told:
+        raise Unusable("a caption is no text in UTF-8")
     if conversation is None:
         raise Unusable("neither a conversation nor a caption")
     said = _said(conversation)

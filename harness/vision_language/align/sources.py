@@ -99,6 +99,8 @@ class Array(_File):
                 window.skip("[")
                 while not window.skip("]"):
                     yield window.item()
+                if not window.is_over():
+                    raise ValueError("there is more after the list's end; one file holds one list")
             except ValueError as error:
                 raise BrokenDataError(f"{self.path}: the JSON breaks off at byte {window.start}: {error}") from error
 
@@ -124,6 +126,12 @@ class _Window:
             return False
         self._pass(1)
         return True
+
+    def is_over(self) -> bool:
+        """Whether nothing but space is left of the file."""
+        while not self.text[self.at :].strip() and not self.ended:
+            self._more(CHUNK)
+        return not self.text[self.at :].strip()
 
     def item(self) -> tuple[Place, Any]:
         """The next object and its place; ValueError where there is none."""
@@ -171,7 +179,10 @@ class Sidecars:
             at += len(name) + 1
 
     def row(self, place: Place) -> Any:
-        """The image that is named there, with its caption; an empty one where it has none."""
+        """The image that is named there, with its caption; an empty one where it has none, None where it is no text."""
         name = self.names[place.start : place.start + place.size].decode()
         text = (self.path / name).with_suffix(".txt")
-        return {"image": name, "text": text.read_text(encoding="utf-8").strip() if text.is_file() else ""}
+        try:
+            return {"image": name, "text": text.read_text(encoding="utf-8-sig").strip() if text.is_file() else ""}
+        except (UnicodeDecodeError, OSError):
+            return {"image": name, "text": None}

@@ -174,6 +174,15 @@ BAD = [
     (row() | {"conversations": row()["conversations"] + [{"from": "human", "value": "and?"}]},
      "the last question has no answer"),
     (row(image=3), "'image' is no file name"),
+    (row(image="a" * 300), "'image' is no file name"),
+    (row(image="a\0.png"), "'image' is no file name"),
+    (row(image=["a.png"]), "'image' is no file name"),
+    ({"image": "a.png", "text": ["a dog"]}, "a caption is no text in UTF-8"),
+    (row() | {"conversations": []}, "an answer is empty"),
+    (row() | {"conversations": None}, "neither a conversation nor a caption"),
+    (row() | {"conversations": [{"from": "user", "value": "<image>"}, {"from": "assistant", "value": "x"}]},
+     "roles out of order"),
+    (row(answer=None), "a turn is no {'from': …, 'value': …}"),
     (row(image="../a.png"), "the image lies outside the folder of images"),
     (row(image="/etc/a.png"), "the image lies outside the folder of images"),
 ]  # fmt: skip
@@ -206,9 +215,19 @@ def test_captions_and_sidecars_are_read_as_conversations(tmp_path, tiny):
         assert found[2].image == tmp_path / "2.png"
 
 
+def test_a_caption_beside_its_image_that_is_no_text_is_counted(tmp_path, tiny):
+    for n, image in enumerate(tiny.pictures(2)):
+        image.save(tmp_path / f"{n}.png")
+        (tmp_path / f"{n}.txt").write_bytes((b"a red cat", b"caf\xe9")[n])
+    found = rows.load(tmp_path, None, lambda row: "", 0.5)
+    assert found.counts.bad == {"a caption is no text in UTF-8": 1}
+    assert found.counts.first["a caption is no text in UTF-8"] == "row 2, image 1.png"
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("", "holds no rows"), ("[]", "holds no rows"), ("[{]", "breaks off at byte 1"), ("[{}", "breaks off at byte 3"),
+    [("", "holds no rows"), ("[]", "holds no rows"), ("[{}] [{}]", "more after the list's end"),
+     ("[{}]" + " " * (1 << 20) + "]", "more after the list's end"), ("[{]", "breaks off at byte 1"), ("[{}", "breaks off at byte 3"),
      ('{"a": 1}\n{', "line 2: not JSON")],
 )  # fmt: skip
 def test_a_broken_file_says_where_it_breaks(tmp_path, text, says):

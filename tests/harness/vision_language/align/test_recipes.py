@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from PIL import Image
 from transformers import AutoProcessor, LlavaForConditionalGeneration
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from harness.errors import UsageError
 from harness.vision_language import preprocess
 from harness.vision_language.align import batches, conversation, recipes, rows, trained, trainer
 from harness.vision_language.layouts.weight_names import in_original
@@ -181,3 +182,15 @@ def test_a_batch_without_images_gives_the_projector_a_gradient_of_zero(made, tmp
         if trained.PROJECTOR in name:
             assert torch.equal(weight.detach(), before[name])
     assert "pixel_values" not in batches.together([text[0]])
+
+
+NUMBERS = [field.name for field in fields(recipes.Stage) if type(getattr(recipes.Stage(), field.name)) in (int, float)]
+FREE = ("vision_feature_layer",)
+"""Counted from the end: below 0."""
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-1", "-0.5", "abc", "true", ""])
+@pytest.mark.parametrize("name", [name for name in NUMBERS if name not in FREE])
+def test_every_number_of_a_recipe_has_its_range(name, value):
+    with pytest.raises(UsageError, match=f"^{name}="):
+        recipes.chosen(["pretrain"], {name: value})
