@@ -328,8 +328,8 @@ def _undisturbed(sound: Path) -> str:
 @cache
 def _page(sound: Path, without: str) -> str:
     """The page of the sound runs, or of all but one."""
-    results, page = sound.parent / "fewer", sound.parent / "page.md"
-    shutil.rmtree(results, ignore_errors=True)
+    results, page = sound.parent / "fewer" / "results", sound.parent / "fewer" / "page.md"
+    shutil.rmtree(results.parent, ignore_errors=True)
     shutil.copytree(sound / "results", results, ignore=shutil.ignore_patterns(without) if without else None)
     assert ask("leaderboard", "--results", results, "--out", page).code == 0
     return page.read_text()
