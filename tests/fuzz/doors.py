@@ -231,7 +231,8 @@ def _answers_are_wrong(said: Said, path: Path, sound: Path) -> str:
     """Whether number and accuracy are those of the file's rows by POPE's own rule; only where each row is whole."""
     if said.code != 0:
         return ""
-    every, truths = [row for row in _loose(path) or [] if isinstance(row, dict)], _truths(sound)
+    rows, truths = [row for row in _loose(path) or [] if isinstance(row, dict)], _truths(sound)
+    every = [{str(key).lower(): value for key, value in row.items()} for row in rows]
     where = [(row.get("category"), row.get("image"), row.get("question")) for row in every]
     if not all(isinstance(part, str) for key in where for part in key) or not all(key in truths for key in where):
         return ""
