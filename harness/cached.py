@@ -19,6 +19,7 @@ KINDS = {
     "objects": "what networks saw in pictures that rows were built for",
     "pixels": "pictures resized for a tower, by the picture's digest (OHD_BENCH_PIXELS, in GB, is the most; 20)",
     "records": "records files as columns, their seals checked",
+    "shown": "small copies of pictures that `show sample` named",
     "tagged-words.sqlite": "captions tagged for AMBER's and CHAIR's counting",
     "shipped": "models that a cluster's other machines sent here, by digest",
     "text-only": "what a reader of the captions alone scores",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from harness.errors import DataError
+from harness.errors import BrokenDataError, DataError
 from harness.images import find
 from harness.rows import Row, rows
 
@@ -21,6 +22,8 @@ SOURCES = {
     ),
     "micro": ("retrieval", ("captions.json",), ("images", "")),
 }
+PICTURES = ("images", "val2017", "train2017", "val2014", "train2014", "")
+"""Where in a data folder the pictures of a user's own file may lie, besides beside the file."""
 
 
 @dataclass(frozen=True)
@@ -35,25 +38,36 @@ class Captioned:
 def captioned(data: Path, source: str, split: str) -> Iterator[Captioned]:
     """Every picture of this split: of a known source, of the first that is there ("" for the source), or of a file.
 
-    Raises DataError where there is no such file, a picture stands twice, or one has no caption.
+    Rows of one caption each may name a picture several times. Raises DataError where there is no such file, a picture
+    with a list of captions stands twice, or one has no caption.
     """
     path, folders = _place(data, source, split)
     seen: dict[Path, Row] = {}
+    said: dict[Path, list[str]] = {}
     for row in _rows(path):
         if row.has("split") and row.text("split") != split:
             continue
         image = find(row.file_name("filename" if row.has("filename") else "image"), *folders)
-        if image in seen:
-            raise row.wrong(f"{image.name} stands on line {seen[image].line} already")
-        seen[image] = row
-        yield Captioned(f"{path.stem}/{image.name}", image, _captions(row))
+        first = seen.setdefault(image, row)
+        if first is not row and not (_is_one(row) and _is_one(first)):
+            raise row.wrong(
+                f"{image.name} stands on line {first.line} already; right would be all captions in one list"
+            )
+        said.setdefault(image, []).extend(_captions(row))
+    for image, captions in said.items():
+        yield Captioned(f"{path.stem}/{image.name}", image, tuple(captions))
+
+
+def _is_one(row: Row) -> bool:
+    """Whether it is a row of one caption, of which a picture may have several."""
+    return isinstance(row.fields.get("caption"), str)
 
 
 def _place(data: Path, source: str, split: str) -> tuple[Path, list[Path]]:
     """The file of captions, and the folders its pictures may lie in."""
     if source and source not in SOURCES:
         path = Path(os.path.expanduser(source))
-        return path, [path.parent / name for name in ("images", "")]
+        return path, [*(path.parent / name for name in ("images", "")), *(data / name for name in PICTURES)]
     for one in [source] if source else SOURCES:
         root, files, images = SOURCES[one]
         for name in files:
@@ -66,11 +80,24 @@ def _place(data: Path, source: str, split: str) -> tuple[Path, list[Path]]:
 
 
 def _rows(path: Path) -> list[Row]:
-    """The rows of a file of captions: a list, lines, or Karpathy's object with ``images``."""
+    """The rows of a file of captions: a list, lines, Karpathy's object with ``images``, or COCO's captions."""
     found = rows(path)
     if len(found) == 1 and isinstance(listed := found[0].fields.get("images"), list):
+        if isinstance(notes := found[0].fields.get("annotations"), list):
+            listed = _coco(path, listed, notes)
         return [Row(path, n, row if isinstance(row, dict) else {}) for n, row in enumerate(listed, 1)]
     return found
+
+
+def _coco(path: Path, images: Sequence[Any], notes: Sequence[Any]) -> list[dict[str, Any]]:
+    """A row a picture of COCO's ``captions_*.json``."""
+    said: dict[Any, list[Any]] = {}
+    try:
+        for one in notes:
+            said.setdefault(one["image_id"], []).append(one["caption"])
+        return [{"image": one["file_name"], "caption": said.get(one["id"], [])} for one in images]
+    except (KeyError, TypeError) as error:
+        raise BrokenDataError(f"{path} is not COCO's captions file: {type(error).__name__} {error}") from error
 
 
 def _captions(row: Row) -> tuple[str, ...]:
@@ -78,8 +105,8 @@ def _captions(row: Row) -> tuple[str, ...]:
         said = [one.get("raw") if isinstance(one, dict) else None for one in row.given("sentences")]
         found = Row(row.path, row.line, {"sentences": said}).texts("sentences")
     else:
-        given = row.given("caption")
-        found = row.texts("caption") if isinstance(given, list) else [row.text("caption")]
+        key = "captions" if row.has("captions") else "caption"
+        found = row.texts(key) if isinstance(row.given(key), list) else [row.text(key)]
     if not any(text.strip() for text in found):
         raise row.wrong("has no caption; right would be a text or a list of texts")
     return tuple(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +65,8 @@ def _names(folder: Path, classes: list[Path]) -> list[str]:
     """What the classes are called: a line each of classnames.txt, or the folders' names."""
     path = folder / "classnames.txt"
     if not path.is_file():
-        return [one.name.replace("_", " ") for one in classes]
+        # some file systems take a letter and its accent apart: to a tokenizer those are other words
+        return [unicodedata.normalize("NFC", one.name).replace("_", " ") for one in classes]
     found = [line.strip() for line in text_of(path).splitlines() if line.strip()]
     if len(found) != len(classes):
         raise BrokenDataError(f"{path} names {len(found)} classes, {folder} holds {len(classes)} class folders")

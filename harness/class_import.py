@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 
 from harness.errors import BrokenDataError, DataError, UsageError
 from harness.images import PICTURES, find
-from harness.rows import text_of
+from harness.rows import shown, text_of
 
 Picture = tuple[bytes, str]
 """The bytes of an image file and how its name ends."""
@@ -31,8 +32,9 @@ class Classes:
 def write(source: str, out: Path, split: str, prompts: str = "") -> dict[str, Any]:
     """Writes ``OUT/0007/000123.jpg``, ``classnames.txt`` and ``templates.txt``; what was written, in numbers.
 
-    ``source`` is ``torchvision:NAME:ROOT``, ``hf:DIR``, ``wds:DIR`` or ``csv:FILE``; ``prompts`` the name under which
-    open_clip (imagenet1k) or clip-benchmark keeps classes and templates. DataError where the source cannot be read.
+    ``source`` is ``torchvision:NAME:ROOT``, ``hf:DIR[?label=COLUMN]``, ``wds:DIR`` or ``csv:FILE``; ``prompts`` the
+    name under which open_clip (imagenet1k) or clip-benchmark keeps classes and templates. DataError where the source
+    cannot be read; OUT is then as it was.
     """
     kind, _, place = source.partition(":")
     if kind not in SOURCES or not place:
@@ -42,10 +44,17 @@ def write(source: str, out: Path, split: str, prompts: str = "") -> dict[str, An
     found = SOURCES[kind](place, split)
     names, templates = published(prompts) if prompts else ([], [])
     names = names or found.names
-    count = _write_pictures(found.pictures, out, len(names))
-    _write_lines(out / "classnames.txt", names)
-    if templates:
-        _write_lines(out / "templates.txt", templates)
+    draft = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        count = _write_pictures(found.pictures, draft, len(names))
+        _write_lines(draft / "classnames.txt", names)
+        if templates:
+            _write_lines(draft / "templates.txt", templates)
+        if out.is_dir():
+            out.rmdir()  # an empty one
+        draft.replace(out)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
     return {"folder": str(out), "pictures": count, "classes": len(names), "templates": len(templates)}
 
 
@@ -77,11 +86,12 @@ def _write_pictures(pictures: Iterable[tuple[Picture, int]], out: Path, classes:
         (out / f"{number:04d}").mkdir(parents=True, exist_ok=True)
     for (data, suffix), number in pictures:
         if not 0 <= number < classes:
-            raise BrokenDataError(f"picture {count} is of class {number}; there are {classes} classes")
+            said = f"there are {classes} classes" if classes else "no classnames.txt and no --prompts names the classes"
+            raise BrokenDataError(f"picture {count} is of class {number}; {said}")
         (out / f"{number:04d}" / f"{count:06d}{suffix}").write_bytes(data)
         count += 1
     if not count:
-        raise DataError(f"{out}: the source holds no pictures")
+        raise DataError("the source holds no pictures")
     return count
 
 
@@ -126,22 +136,55 @@ def _hugging_face(place: str, split: str) -> Classes:
         import datasets
     except ImportError as error:
         raise UsageError("reading a saved Hugging Face data set needs datasets: pip install datasets") from error
+    folder, _, asked = place.partition("?label=")
     try:
-        found: Any = datasets.load_from_disk(place)
+        found: Any = datasets.load_from_disk(folder)
     except (FileNotFoundError, ValueError) as error:
-        raise DataError(f"hf:{place}: {str(error).splitlines()[0]}") from error
+        raise DataError(f"hf:{folder}: {str(error).splitlines()[0]}") from error
     if isinstance(found, datasets.DatasetDict):
         if split not in found:
-            raise DataError(f"hf:{place} has no split '{split}'; there is {', '.join(found)}")
+            raise DataError(f"hf:{folder} has no split '{split}'; there is {', '.join(found)}")
         found = found[split]
-    image = next((n for n, kind in found.features.items() if isinstance(kind, datasets.Image)), None)
-    label = next((n for n, kind in found.features.items() if isinstance(kind, datasets.ClassLabel)), None)
-    if image is None or label is None:
+    images = [name for name, kind in found.features.items() if isinstance(kind, datasets.Image)]
+    if not images:
+        raise DataError(f"hf:{folder} has no column of images; it has {', '.join(found.features)}")
+    label = _label_column(folder, found, asked, datasets.ClassLabel)
+    kind = found.features[label]
+    names = kind.names if isinstance(kind, datasets.ClassLabel) else sorted({str(one) for one in found[label]})
+    number = {name: n for n, name in enumerate(names)}
+    pictures = (
+        (_picture(folder, n, row[images[0]]), _number(folder, n, row[label], number)) for n, row in enumerate(found)
+    )
+    return Classes([name.replace("_", " ") for name in names], pictures)
+
+
+def _label_column(folder: str, found: Any, asked: str, labels: type) -> str:
+    """The column of classes: the one asked for, the only one of class labels, or the one that is called label."""
+    columns = list(found.features)
+    if asked and asked not in columns:
+        raise DataError(f"hf:{folder} has no column '{asked}'; it has {', '.join(columns)}")
+    typed = [name for name, kind in found.features.items() if isinstance(kind, labels)]
+    named = [name for name in (typed or columns) if name in ("label", "labels", "class", "classname", "target")]
+    fit = [asked] if asked else typed if len(typed) == 1 else named
+    if len(fit) != 1:
         raise DataError(
-            f"hf:{place} has no column of images with one of class labels; it has {', '.join(found.features)}"
+            f"hf:{folder} has {'no' if not fit and not typed else 'more than one'} column of class labels; it has "
+            f"{', '.join(columns)}: say which, hf:{folder}?label=COLUMN"
         )
-    names = [one.replace("_", " ") for one in found.features[label].names]
-    return Classes(names, ((_png(row[image]), int(row[label])) for row in found))
+    return fit[0]
+
+
+def _picture(folder: str, row: int, image: Any) -> Picture:
+    if image is None:
+        raise BrokenDataError(f"hf:{folder}, row {row}: there is no picture")
+    return _png(image)
+
+
+def _number(folder: str, row: int, label: Any, names: Mapping[str, int]) -> int:
+    found = label if isinstance(label, int) and str(label) not in names else names.get(str(label))
+    if found is None:
+        raise BrokenDataError(f"hf:{folder}, row {row}: its class is {shown(label)}")
+    return int(found)
 
 
 def _tars(place: str, split: str) -> Classes:
@@ -157,19 +200,43 @@ def _tars(place: str, split: str) -> Classes:
 
 def _in_tars(tars: Iterable[Path]) -> Iterator[tuple[Picture, int]]:
     for path in tars:
-        pending: dict[str, dict[str, bytes]] = {}
-        with tarfile.open(path) as archive:
-            for member in archive:
-                file = archive.extractfile(member) if member.isfile() else None
-                if file is None:
-                    continue
-                key, _, suffix = member.name.partition(".")
-                parts = pending.setdefault(key, {})
-                parts[f".{suffix.lower()}"] = file.read()
-                picture = next((end for end in parts if end in PICTURES), None)
-                if picture and ".cls" in parts:
-                    yield (parts[picture], picture), int(parts[".cls"].decode())
-                    del pending[key]
+        try:
+            yield from _in_tar(path)
+        except (tarfile.TarError, EOFError, OSError) as error:
+            raise BrokenDataError(f"{path} cannot be read as a tar: {error}") from error
+
+
+def _in_tar(path: Path) -> Iterator[tuple[Picture, int]]:
+    """Each picture with its class: the members of one key, in whatever order, as webdataset groups them."""
+    pending: dict[str, dict[str, bytes]] = {}
+    with tarfile.open(path) as archive:
+        for member in archive:
+            key, suffix = _key_of(member.name)
+            if not member.isfile() or suffix not in (".cls", *PICTURES):
+                continue
+            parts = pending.setdefault(key, {})
+            parts[suffix] = archive.extractfile(member).read()  # type: ignore[union-attr]
+            picture = next((end for end in parts if end in PICTURES), None)
+            if picture and ".cls" in parts:
+                yield (parts[picture], picture), _class_of(path, key, parts[".cls"])
+                del pending[key]
+    for key, parts in pending.items():
+        has, lacks = ("a class", "picture") if ".cls" in parts else ("a picture", "class (.cls)")
+        raise BrokenDataError(f"{path}: '{key}' has {has} and no {lacks}; {len(pending)} such in this tar")
+
+
+def _key_of(name: str) -> tuple[str, str]:
+    """A member's key and how it ends: the folders, and the file's name up to its first full stop; hidden ones none."""
+    folder, _, file = name.rpartition("/")
+    key, dot, suffix = file.partition(".")
+    return f"{folder}/{key}", f"{dot}{suffix.lower()}" if key else ""
+
+
+def _class_of(path: Path, key: str, text: bytes) -> int:
+    try:
+        return int(text.decode("ascii"))
+    except ValueError as error:
+        raise BrokenDataError(f"{path}: the class of '{key}' is {shown(text[:40])}; right would be a number") from error
 
 
 def _table(place: str, split: str) -> Classes:
@@ -177,8 +244,7 @@ def _table(place: str, split: str) -> Classes:
     path = Path(place)
     if not path.is_file():
         raise DataError(f"no file at {path}")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = list(csv.DictReader(io.StringIO(text_of(path).removeprefix("\ufeff"))))
     image, label = (
         next((name for name in names if rows and name in rows[0]), "")
         for names in (("image", "filepath", "path", "filename"), ("label", "class", "classname", "target"))
@@ -186,9 +252,16 @@ def _table(place: str, split: str) -> Classes:
     if not image or not label:
         have = ", ".join(rows[0]) if rows else "none"
         raise BrokenDataError(f"{path}: right would be the columns image and label; it has {have}")
+    if "split" in rows[0]:
+        rows = [row for row in rows if row["split"] == split]
+    for number, row in enumerate(rows, 2):
+        if not row[image] or not row[label]:
+            raise BrokenDataError(f"{path}, line {number}: right would be a picture and its class in every row")
+    if not rows:
+        raise DataError(f"{path} has no row of the split '{split}'")
     names = sorted({row[label] for row in rows})
-    number = {name: n for n, name in enumerate(names)}
-    places = [(find(row[image], path.parent, path.parent / "images"), number[row[label]]) for row in rows]
+    place_of = {name: n for n, name in enumerate(names)}
+    places = [(find(row[image], path.parent, path.parent / "images"), place_of[row[label]]) for row in rows]
     missing = [place for place, _ in places if not place.is_file()]
     if missing:
         raise DataError(f"{path}: {len(missing)} of {len(places)} pictures are missing, {missing[0]} the first")

@@ -41,6 +41,11 @@ def find(name: str, *folders: Path) -> Path:
     return folders[0] / name
 
 
+def plain_name(name: str) -> str:
+    """The picture's own name in whatever folder, COCO's without what stands before the number."""
+    return re.sub(r"^COCO_(?:train|val|test)20\d\d_(?=\d{12}\.jpg$)", "", name.rsplit("/", 1)[-1])
+
+
 def _spellings(name: str) -> tuple[str, ...]:
     """The name, its last part, and COCO's two ways: ``000000000042.jpg``, ``COCO_val2014_000000000042.jpg``."""
     last = name.replace("\\", "/").rsplit("/", 1)[-1]

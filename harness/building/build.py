@@ -23,7 +23,7 @@ from harness.compute import cluster
 from harness.compute.crew import Crew, Lost
 from harness.console import say
 from harness.errors import DataError, OhdBenchError, UsageError
-from harness.images import PICTURES
+from harness.images import PICTURES, plain_name
 from harness.store import write_json
 
 BLOCK = 500
@@ -137,9 +137,10 @@ def _gather(options: BuildOptions) -> tuple[Lexicon, list[Picture], Counter[str]
     lexicon = Lexicon({name: words.get(name, ()) for name in found.names}, found.kin)
     pictures, left_out = [], Counter[str]()
     for path in files:
-        captions = tuple(dict.fromkeys(said.get(path.name, ())))
-        named = {name for text in captions for name in lexicon.named(text)}
-        present = list(found.objects.get(path.name, ()))
+        name = plain_name(path.name)
+        captions = tuple(dict.fromkeys(said.get(name, ())))
+        named = {thing for text in captions for thing in lexicon.named(text)}
+        present = list(found.objects.get(name, ()))
         present += sorted(named - set(present))
         if not captions:
             left_out["without a caption"] += 1

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.errors import BrokenDataError, UsageError
+from harness.images import plain_name
 from harness.rows import object_of, rows
 
 
 @dataclass(frozen=True)
 class Found:
-    """The objects of each picture by file name, the biggest first, and a wider class of each object where known."""
+    """The objects of each picture by its ``plain_name``, the biggest first, and a wider class of each where known."""
 
     objects: Mapping[str, Sequence[str]]
     kin: Mapping[str, str] = field(default_factory=dict)
@@ -57,7 +58,8 @@ def find(specs: Iterable[str], pictures: Sequence[Path]) -> Found:
         found = FINDERS[name](location, pictures)
         kin |= found.kin
         for picture, things in found.objects.items():
-            objects[picture] += [thing for thing in things if thing not in objects[picture]]
+            own = objects[plain_name(picture)]
+            own += [thing for thing in things if thing not in own]
         names |= dict.fromkeys((*found.names, *(thing for things in found.objects.values() for thing in things)))
     return Found(objects, kin, tuple(names))
 
@@ -78,9 +80,11 @@ def coco_instances(location: str, pictures: Sequence[Path]) -> Found:
         kin = {str(one["name"]): str(one.get("supercategory", "")) for one in categories.values()}
     except (KeyError, TypeError, ValueError) as error:
         raise BrokenDataError(f"{path} is not COCO's instances file: {type(error).__name__} {error}") from error
-    wanted = {picture.name for picture in pictures}
+    wanted = {plain_name(picture.name) for picture in pictures}
     objects = {
-        name: sorted(things, key=lambda thing: -things[thing]) for name, things in areas.items() if name in wanted
+        name: sorted(things, key=lambda thing: -things[thing])
+        for name, things in areas.items()
+        if plain_name(name) in wanted
     }
     return Found(objects, kin, tuple(kin))
 
@@ -88,10 +92,10 @@ def coco_instances(location: str, pictures: Sequence[Path]) -> Found:
 @finder("truth")
 def listed_truth(location: str, pictures: Sequence[Path]) -> Found:
     """Rows that say it: ``image`` and ``objects``, or OHD-Caps annotations (``file_path`` and ``ground_truth``)."""
-    wanted = {picture.name for picture in pictures}
+    wanted = {plain_name(picture.name) for picture in pictures}
     objects = {}
     for row in rows(Path(location)):
-        name = row.file_name("image" if row.has("image") else "file_path").rsplit("/", 1)[-1]
+        name = plain_name(row.file_name("image" if row.has("image") else "file_path"))
         if name in wanted:
             objects[name] = list(dict.fromkeys(row.texts("objects" if row.has("objects") else "ground_truth")))
     return Found(objects)
@@ -110,11 +114,11 @@ def micro_truth(location: str, pictures: Sequence[Path]) -> Found:
 
 
 def captions(paths: Iterable[Path]) -> dict[str, list[str]]:
-    """The captions of each picture by file name: COCO's captions, rows of image and caption(s), OHD annotations."""
+    """Captions of each picture by ``plain_name``: COCO's captions, rows of image and caption(s), OHD annotations."""
     found: dict[str, list[str]] = defaultdict(list)
     for path in paths:
         for name, texts in _captions(path):
-            found[name.rsplit("/", 1)[-1]] += [said for text in texts if (said := " ".join(text.split()))]
+            found[plain_name(name)] += [said for text in texts if (said := " ".join(text.split()))]
     return found
 
 

@@ -75,7 +75,9 @@ def _tell(folder: Path, base: str, data: str, as_json: bool) -> None:
 def _before_after(measured: dict[str, Any]) -> Any:
     from rich.table import Table
 
-    table = Table("dev rows, classes, drift", "base", "trained")
+    table = Table("dev rows, classes, drift")
+    for head in ("base", "trained"):
+        table.add_column(head, justify="right")
     for name, value in measured["after"].items():
         table.add_row(name, f"{measured['before'][name]:.3g}", f"{value:.3g}")
     return table

@@ -13,7 +13,7 @@ from harness import registry
 from harness.datasets.fetching import fetch
 from harness.datasets.manifests import Chosen
 from harness.errors import DataError
-from harness.images import PICTURES, ImageError, open_image
+from harness.images import PICTURES, ImageError, open_image, plain_name
 
 Place = Callable[[Path, Path], None]
 """Puts a file of the user's where it belongs: by copying, or by a link."""
@@ -63,13 +63,8 @@ def index(files: Iterable[Path]) -> Mapping[str, Sequence[Path]]:
     found: dict[str, list[Path]] = defaultdict(list)
     for path in files:
         if path.suffix.lower() in PICTURES:
-            found[_key(path.name)].append(path)
+            found[plain_name(path.name)].append(path)
     return found
-
-
-def _key(name: str) -> str:
-    coco = re.fullmatch(r"(?:COCO_(?:train|val)20\d\d_)?(\d{12}\.jpg)", name)
-    return coco[1] if coco else name
 
 
 def put(chosen: Chosen, root: Path, source: Mapping[str, Sequence[Path]], place: Place) -> tuple[int, list[Path]]:
@@ -82,7 +77,7 @@ def put(chosen: Chosen, root: Path, source: Mapping[str, Sequence[Path]], place:
     seen = album(chosen, root)
     depth = {} if chosen.manifest.shared_pictures else _depths(seen.needed)
     for path in seen.missing:
-        found = _likest(path, source.get(_key(path.name), ()), depth.get(path, 1))
+        found = _likest(path, source.get(plain_name(path.name), ()), depth.get(path, 1))
         if found is None:
             continue
         if not readable(found):
@@ -100,7 +95,7 @@ def _depths(paths: Iterable[Path]) -> dict[Path, int]:
     while left:
         tails: dict[tuple[str, ...], list[Path]] = defaultdict(list)
         for path in left:
-            tails[(*path.parts[-depth:-1], _key(path.name))].append(path)
+            tails[(*path.parts[-depth:-1], plain_name(path.name))].append(path)
         found |= {same[0]: depth for same in tails.values() if len(same) == 1 or depth >= len(same[0].parts)}
         left = [path for same in tails.values() for path in same if path not in found]
         depth += 1

@@ -24,7 +24,9 @@ def over_seeds(folded: Sequence[Settings]) -> Table:
     """A row for the base and for each setting: the mean over its seeds, ± half a 95 % interval."""
     names = settings_of(folded)
     metrics = [name for name in METRICS if name in folded[0]]
-    table = Table(*names, "seeds", *metrics)
+    table = Table(*names)
+    for head in ("seeds", *metrics):
+        table.add_column(head, justify="right")
     table.add_row("base", *[""] * len(names), *(f"{folded[0][f'{name}_before']:.1f}" for name in metrics))
     for row in folded:
         cells = [*(str(row[name]) for name in names), str(row["seeds"])]

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness import yes_no
 from harness.data import resolve
+from harness.errors import UsageError
 from harness.result import Result
 from harness.scoring import published, scored_json
 from harness.scoring import score as scoring
@@ -152,11 +153,17 @@ def _models(task: Task, files: Sequence[str | Path], repeats: bool, field: str) 
 
 
 def _parts(text: str) -> tuple[str, list[Path]]:
-    """The name and the files of one model: ``NAME=A+B+C``; or no name and the file that is called so."""
+    """The name and the files of one model: ``NAME=A+B+C``; or no name and the file that is called so.
+
+    UsageError where no such file is there and a part has no name.
+    """
     name, equals, files = text.partition("=")
-    if Path(text).exists() or not equals or not name:
+    if Path(text).exists() or not equals:
         return "", [Path(text)]
-    return name, [Path(file) for file in files.split("+") if file]
+    parts = files.split("+")
+    if not all((name, *parts)):
+        raise UsageError(f"there is no file '{text}', and as NAME=A+B+C it lacks a name or a file")
+    return name, [Path(file) for file in parts]
 
 
 def _are_parts(scored: Sequence[Scored]) -> bool:

@@ -44,7 +44,7 @@ class Pairs(Task):
 
     def __init__(self, data: Path, source: str = "sugar-crepe") -> None:
         super().__init__(data)
-        if source not in SOURCES and not source.endswith(".json"):
+        if source not in SOURCES and not source.endswith((".json", ".jsonl")):
             raise UsageError(f"pairs has no source '{source}'; there is {', '.join(SOURCES)}, and any FILE.json")
         self.source = source
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 from encoders.towers import pixels
 from encoders.towers.kept_pixels import KeptPixels
 from encoders.towers.shelf import Shelf
+from harness import cached
 from harness.errors import DataError, UsageError
 from harness.images import name_of, open_image
 
@@ -130,3 +132,11 @@ def test_the_cache_is_shown_and_cleared_by_kind_and_is_made_again(cli, tmp_path,
     assert (tmp_path / "cache" / "mine" / "letter.txt").exists()
     assert torch.equal(kept([path]), expected)
     assert torch.equal(KeptPixels(WAYS["OpenAI's"])([path]), expected)
+
+
+def test_whatever_the_code_puts_into_the_cache_is_a_kind_that_can_be_seen_and_cleared():
+    root = Path(cached.__file__).parents[1]
+    code = [path for room in ("harness", "encoders", "tasks") for path in (root / room).rglob("*.py")]
+    texts = [path.read_text(encoding="utf-8") for path in code]
+    named = {name for text in texts for name in re.findall(r'cache_dir\(\) / f?"([^"{]+)', text)}
+    assert {"micro" if name.startswith("micro-") else name for name in named} <= set(cached.KINDS)

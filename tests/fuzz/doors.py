@@ -231,7 +231,8 @@ def _answers_are_wrong(said: Said, path: Path, sound: Path) -> str:
     """Whether number and accuracy are those of the file's rows by POPE's own rule; only where each row is whole."""
     if said.code != 0:
         return ""
-    every, truths = [row for row in _loose(path) or [] if isinstance(row, dict)], _truths(sound)
+    rows, truths = [row for row in _loose(path) or [] if isinstance(row, dict)], _truths(sound)
+    every = [{str(key).lower(): value for key, value in row.items()} for row in rows]
     where = [(row.get("category"), row.get("image"), row.get("question")) for row in every]
     if not all(isinstance(part, str) for key in where for part in key) or not all(key in truths for key in where):
         return ""
@@ -328,8 +329,8 @@ def _undisturbed(sound: Path) -> str:
 @cache
 def _page(sound: Path, without: str) -> str:
     """The page of the sound runs, or of all but one."""
-    results, page = sound.parent / "fewer", sound.parent / "page.md"
-    shutil.rmtree(results, ignore_errors=True)
+    results, page = sound.parent / "fewer" / "results", sound.parent / "fewer" / "page.md"
+    shutil.rmtree(results.parent, ignore_errors=True)
     shutil.copytree(sound / "results", results, ignore=shutil.ignore_patterns(without) if without else None)
     assert ask("leaderboard", "--results", results, "--out", page).code == 0
     return page.read_text()

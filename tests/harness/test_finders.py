@@ -1,4 +1,4 @@
-"""Finders that are networks: tiny random ones, through the same doors as the real."""
+"""Finders: files in COCO's spellings, and networks, tiny random ones through the same doors as the real."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from harness.building import finders
 from harness.building.networks import _plain
 from harness.errors import UsageError
+from harness.images import plain_name
 from tests import tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of transformers' processors, as they are made here
@@ -126,3 +127,22 @@ def test_a_detector_must_be_told_what_to_look_for() -> None:
 @pytest.mark.parametrize(("label", "name"), [("dining-table-merged", "dining table"), ("tree_trunk", "tree trunk")])
 def test_labels_of_segments_are_plain_words(label: str, name: str) -> None:
     assert _plain(label) == name
+
+
+@pytest.mark.parametrize("here", ["COCO_val2014_{:012d}.jpg", "{:012d}.jpg"])
+@pytest.mark.parametrize("there", ["COCO_val2014_{:012d}.jpg", "{:012d}.jpg", "val2014/COCO_val2014_{:012d}.jpg"])
+def test_cocos_two_spellings_are_one_picture_in_captions_and_objects(here: str, there: str, tmp_path: Path) -> None:
+    pictures = [tmp_path / here.format(n) for n in (42, 73)]
+    (tmp_path / "captions.jsonl").write_text(
+        "".join(json.dumps({"image": there.format(n), "caption": f"picture {n}"}) + "\n" for n in (42, 73, 99))
+    )
+    instances = {
+        "images": [{"id": n, "file_name": there.format(n)} for n in (42, 73, 99)],
+        "categories": [{"id": 1, "name": "cat", "supercategory": "animal"}],
+        "annotations": [{"image_id": n, "category_id": 1, "area": 4} for n in (42, 99)],
+    }
+    (tmp_path / "instances.json").write_text(json.dumps(instances))
+    found = finders.find([f"coco:{tmp_path / 'instances.json'}"], pictures)
+    said = finders.captions([tmp_path / "captions.jsonl"])
+    assert [said[plain_name(path.name)] for path in pictures] == [["picture 42"], ["picture 73"]]
+    assert [found.objects.get(plain_name(path.name), []) for path in pictures] == [["cat"], []]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -161,6 +162,45 @@ def test_karpathys_and_blips_files_are_read(tmp_path):
     rows = [{"image": "val2014/COCO_val2014_000000000042.jpg", "caption": ["one", "two"]}]
     (tmp_path / "coco" / "coco_karpathy_test.json").write_text(json.dumps(rows))
     assert [len(s.texts) for s in Retrieval(tmp_path).samples()] == [2, 1, 1]
+
+
+@pytest.mark.parametrize("shape", ["a list", "a row a caption", "captions", "coco", "lines"])
+def test_captions_are_read_in_every_shape_that_users_have_them_in(tmp_path, shape):
+    said = {"0.jpg": ["a cat", "one cat"], "1.jpg": ["a dog"], "2.jpg": ["trees", "a wood", "green"]}
+    singly = [{"image": name, "caption": text} for name, texts in said.items() for text in texts]
+    told = {
+        "a list": [{"image": name, "caption": texts} for name, texts in said.items()],
+        "captions": [{"image": name, "captions": texts} for name, texts in said.items()],
+        "a row a caption": [*singly[1:], singly[0]],
+        "lines": singly,
+        "coco": {
+            "images": [{"id": n, "file_name": name} for n, name in enumerate(said)],
+            "annotations": [
+                {"image_id": n, "id": n, "caption": text} for n, one in enumerate(said.values()) for text in one
+            ],
+        },
+    }[shape]
+    text = "".join(f"{json.dumps(row)}\n" for row in told) if shape == "lines" else json.dumps(told)
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "own.json").write_text(text)
+    (tmp_path / "val2017").mkdir()
+    for n, name in enumerate(said):
+        Image.new("RGB", (8, 8), (n * 60, 90, 40)).save(tmp_path / "val2017" / name)
+    task = Retrieval(tmp_path, source=str(tmp_path / "annotations" / "own.json"))
+    found = {s.image: set(s.texts) for s in task.samples() if s.group == "image-to-text"}
+    assert found == {tmp_path / "val2017" / name: set(texts) for name, texts in said.items()}
+
+
+def test_a_coco_file_with_a_picture_without_captions_or_with_odd_notes_is_named(tmp_path):
+    images = [{"id": n, "file_name": f"{n}.jpg"} for n in range(2)]
+    for notes, why in (
+        ([{"image_id": 0, "caption": "a cat"}], "line 2: has no caption"),
+        ([{"image": 0, "caption": "a cat"}], "is not COCO's captions file: KeyError 'image_id'"),
+        ([{"image_id": 0, "caption": 7}], "line 1: 'caption' is"),
+    ):
+        (tmp_path / "own.json").write_text(json.dumps({"images": images, "annotations": notes}))
+        with pytest.raises(BrokenDataError, match=re.escape(why)):
+            list(Retrieval(tmp_path, source=str(tmp_path / "own.json")).samples())
 
 
 def test_what_cannot_be_read_is_named(tmp_path, folder):

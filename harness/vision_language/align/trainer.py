@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import DistributedType
 from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from harness import extras
-from harness.errors import DegenerateError, Stopped
+from harness.errors import DegenerateError, Stopped, UsageError
 from harness.stepping import stepping
 from harness.stopping import Stopping
 from harness.vision_language.align import order, recipes, trained
@@ -74,6 +75,8 @@ class AlignTrainer(Trainer):  # type: ignore[misc]
         return (loss, outputs) if return_outputs else loss
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        if self.is_fsdp_enabled:  # the weights are saved beside the optimizer, by all processes
+            return
         folder = Path(output_dir or str(self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
         trained.save(self.accelerator.unwrap_model(self.model), folder)
@@ -152,15 +155,27 @@ def plan_rows(stage: Stage, lengths: Sequence[int]) -> tuple[list[int], int]:
     return rows[: updates * stage.batch], updates
 
 
-def arguments(stage: Stage, work: Path, updates: int, held: int, device: torch.device) -> TrainingArguments:
+def _blocks(model: Any) -> list[str]:
+    """The classes of the language model's blocks: what FSDP gathers one at a time.
+
+    Not the tower's: a process whose rows have no image would not call them, and all must gather the same in one order.
+    """
+    there = {type(module).__name__ for module in model.model.language_model.modules()}
+    return sorted(there & set(model._no_split_modules))
+
+
+def arguments(stage: Stage, work: Path, updates: int, held: int, model: Any) -> TrainingArguments:
     """What transformers' Trainer is told."""
     for name in stage.report_to:
         if not extras.there(name):
             raise extras.needs(name)
     if "tensorboard" in stage.report_to:  # beside the checkpoints, which go when the stage is done
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(work.parent.parent / "tensorboard" / stage.name)
+    if stage.fsdp and "LOCAL_RANK" not in os.environ:
+        raise UsageError("fsdp shards a model over processes: start them with torchrun (--nproc-per-node=1 will do)")
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    gpu = device.type == "cuda"
+    where = next(model.parameters()).device
+    gpu = where.type == "cuda"
     every = stage.evaluate_every or max(1, updates // 20)
     told = TrainingArguments(
         output_dir=str(work),
@@ -180,7 +195,7 @@ def arguments(stage: Stage, work: Path, updates: int, held: int, device: torch.d
         seed=stage.seed,
         bf16=stage.precision == "bf16",
         tf32=(stage.tf32 or None) if gpu else None,
-        use_cpu=device.type == "cpu",
+        use_cpu=where.type == "cpu",
         gradient_checkpointing=stage.gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False} if stage.gradient_checkpointing else None,
         dataloader_num_workers=stage.workers if gpu else 0,
@@ -199,8 +214,11 @@ def arguments(stage: Stage, work: Path, updates: int, held: int, device: torch.d
         ddp_find_unused_parameters=False,
         deepspeed=stage.deepspeed or None,
         fsdp=stage.fsdp or None,
+        fsdp_config={"transformer_layer_cls_to_wrap": _blocks(model)} if stage.fsdp else None,
     )
     told._n_gpu = min(told.n_gpu, 1)  # several GPUs are several processes (torchrun), never threads of one
+    if where.type == "cpu":  # accelerate calls a CPU's processes cpu:0, which torch.load does not know
+        told.__dict__["_setup_devices"] = torch.device("cpu")
     return told
 
 
@@ -241,11 +259,13 @@ def train(model: Any, stage: Stage, examples: tuple[Examples, Examples], work: P
             stage,
             rows,
             model=model,
-            args=arguments(stage, work, updates, len(held), next(model.parameters()).device),
+            args=arguments(stage, work, updates, len(held), model),
             train_dataset=learn,
             eval_dataset=held if len(held) else None,
             callbacks=[Told(stage.name), heeding],
         )
+        if stage.fsdp and trainer.accelerator.distributed_type != DistributedType.FSDP:
+            raise UsageError("fsdp shards over GPUs; accelerate would train whole copies here: leave fsdp out")
         trainer.remove_callback(PrinterCallback)  # it writes to stdout
         found = checkpoint(work)
         trainer.train(resume_from_checkpoint=str(found) if found else None)

@@ -65,6 +65,13 @@ def test_a_name_joins_the_files_of_a_model_and_models_are_compared(cli, pope, tm
     assert "are not the parts of one model" in again.err
 
 
+@pytest.mark.parametrize("words", ["A=", "A=+", "A={}+", "A=+{}", "={}", "pope?rules="])
+def test_a_model_whose_name_or_file_is_left_out_is_refused(cli, pope, tmp_path, words):
+    (one, *_) = files(tmp_path, pope, right, "a")
+    said = cli("score", "pope", words.format(one), "--data", "micro")
+    assert said.code == 2 and "lacks a name or a file" in said.err
+
+
 def test_the_mean_of_the_three_f1_is_theirs(cli, pope, tmp_path):
     three = files(tmp_path, pope, wrong_now_and_then, "mine")
     found = cli("score", "pope", *three, "--data", "micro", "--json", "--rules", "strict").json()

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -36,10 +37,10 @@ def begun(words, environment) -> subprocess.Popen:
     )  # fmt: skip
 
 
-def reached(process: subprocess.Popen, out: Path, update: int) -> bool:
+def reached(process: subprocess.Popen, out: Path, update: int, stage: str = "lora") -> bool:
     """Whether the training came so far before it ended."""
     while process.poll() is None:
-        if any(int(path.name.split("-")[1]) >= update for path in out.glob("checkpoints/lora/checkpoint-*")):
+        if any(int(path.name.split("-")[1]) >= update for path in out.glob(f"checkpoints/{stage}/checkpoint-*")):
             return True
         time.sleep(0.002)  # a process of its own is watched: there is nothing to wait on
     return False
@@ -75,18 +76,20 @@ def test_a_signal_saves_the_update_under_way_and_ends_with_its_code(words, cli, 
     assert not (out / "align.json").exists()
 
 
-def test_two_processes_train_what_one_trains(words, tmp_path, environment, cli):
+def test_two_processes_killed_once_train_what_one_trains(words, tmp_path, environment, cli):
     one, two = tmp_path / "one", tmp_path / "two"
     # At the recipe's own rate: at fifty times that, Adam makes much of the last bit of a gradient near zero.
-    settings = {**SETTINGS, "updates": 6, "lora_dropout": 0, "validation": 0, "batch": 8, "rate": 2e-4}
+    settings = {**SETTINGS, "updates": 6, "lora_dropout": 0, "validation": 0, "batch": 8, "rate": 2e-4, "save_every": 1}
     assert cli(*words(one, "lora", "base", **settings)).code == 0
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     script = tmp_path / "run.py"
     script.write_text(RUN)
-    done = subprocess.run(
-        [*launch, str(script), *map(str, words(two, "lora", "base", **settings))],
-        env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+    command = [*launch, str(script), *map(str, words(two, "lora", "base", **settings))]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert reached(process, two, 1)
+    psutil.Process(process.pid).children()[-1].kill()
+    process.communicate()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     told = [json.loads((out / "align.json").read_text())["stages"][0] for out in (one, two)]
     assert (told[0]["processes"], told[1]["processes"]) == (1, 2)
@@ -95,23 +98,63 @@ def test_two_processes_train_what_one_trains(words, tmp_path, environment, cli):
         assert double == pytest.approx(single, abs=1e-5)
 
 
-def test_sharded_weights_are_gathered_before_they_are_written(words, tmp_path, environment, cli):
-    """FSDP on two processes of a CPU: the folder holds the whole language model that one process trains."""
-    one, two = tmp_path / "one", tmp_path / "two"
-    settings = {"updates": 3, "rate": 2e-4}
+SHARDED = """
+import accelerate.state
+from accelerate.utils import DistributedType
+
+first = accelerate.state.AcceleratorState.__init__
+
+
+def begun(state, *given, fsdp_plugin=None, **more):
+    \"\"\"accelerate shards over GPUs alone; torch does so over the processes of a CPU as well.\"\"\"
+    first(state, *given, fsdp_plugin=fsdp_plugin, **more)
+    if fsdp_plugin is not None:
+        state.__dict__["fsdp_plugin"] = fsdp_plugin
+    if state.__dict__.get("fsdp_plugin") is not None:
+        state.distributed_type = DistributedType.FSDP
+
+
+accelerate.state.AcceleratorState.__init__ = begun
+"""
+
+
+def test_sharded_over_three_processes_of_which_one_is_lost_it_goes_on_in_two_and_writes_whole_weights(
+    words, tmp_path, environment, cli
+):
+    """FSDP over gloo: some processes have rows without images; the batch stays that of all processes."""
+    one, lost = tmp_path / "one", tmp_path / "lost"
+    settings = {"updates": 4, "save_every": 1, "batch": 12, "rate": 2e-4}
     assert cli(*words(one, "full", "base", **settings)).code == 0
-    script = tmp_path / "run.py"
-    script.write_text(RUN)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
-    done = subprocess.run(
-        [*launch, *map(str, words(two, "full", "base", **settings, fsdp="full_shard"))],
-        env=environment, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    whole, gathered = (load_file(out / "model.safetensors") for out in (one, two))
+    (tmp_path / "run.py").write_text(SHARDED + RUN)
+
+    def started(processes):
+        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+        asked = map(str, words(lost, "full", "base", **settings, fsdp="full_shard"))
+        command = [*launch, str(tmp_path / "run.py"), *asked]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    three = started(3)
+    assert reached(three, lost, 1, "full"), three.communicate()[1][-2000:]
+    psutil.Process(three.pid).children()[-1].kill()
+    said = three.communicate()[1]
+    assert three.returncode != 0 and not (lost / "align.json").exists(), said[-2000:]
+    two = started(2)
+    said = two.communicate()[1]
+    assert two.returncode == 0, said[-2000:]
+    told = [json.loads((out / "align.json").read_text())["stages"][0] for out in (one, lost)]
+    assert (told[0]["processes"], told[1]["processes"]) == (1, 2)
+    assert [update for update, _ in told[1]["loss"]] == [1, 2, 3, 4]
+    whole, gathered = (load_file(out / "model.safetensors") for out in (one, lost))
     assert whole.keys() == gathered.keys()
     for name, tensor in whole.items():
         torch.testing.assert_close(gathered[name], tensor, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_sharding_without_several_processes_says_how_to_start_them(words, tmp_path, cli, monkeypatch):
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    said = cli(*words(tmp_path / "out", "full", "base", fsdp="full_shard"))
+    assert said.code == 2
+    assert "fsdp shards a model over processes: start them with torchrun" in said.err
 
 
 @pytest.mark.parametrize("stages", ["pretrain", "pretrain,lora"])
