@@ -227,7 +227,8 @@ def test_a_caption_beside_its_image_that_is_no_text_is_counted(tmp_path, tiny):
 @pytest.mark.parametrize(
     ("text", "says"),
     [("", "holds no rows"), ("[]", "holds no rows"), ("[{}] [{}]", "more after the list's end"),
-     ("[{}]" + " " * (1 << 20) + "]", "more after the list's end"), ("[{]", "breaks off at byte 1"), ("[{}", "breaks off at byte 3"),
+     ("[{}]" + " " * (1 << 20) + "]", "more after the list's end"),
+     ("[{]", "breaks off at byte 1"), ("[{}", "breaks off at byte 3"),
      ('{"a": 1}\n{', "line 2: not JSON")],
 )  # fmt: skip
 def test_a_broken_file_says_where_it_breaks(tmp_path, text, says):
