@@ -15,6 +15,7 @@ from torch.nn import functional
 from transformers import CLIPModel, CLIPVisionModel
 
 from encoders.towers.kept_pixels import KeptPixels
+from encoders.towers.last_layer import pooled
 from encoders.towers.pixels import HubPixels
 from encoders.towers.tokens import Ids, Words
 from encoders.towers.trie import text_features
@@ -62,9 +63,7 @@ class ClipEncoder:
         with fast_linear(weight.device, weight.dtype):
             rows = [
                 self.model.visual_projection(
-                    self.model.vision_model(
-                        pixel_values=pixels(pictures[i : i + step]).to(weight.device, weight.dtype)
-                    ).pooler_output
+                    pooled(self.model.vision_model, pixels(pictures[i : i + step]).to(weight.device, weight.dtype))
                 )
                 for i in range(0, len(pictures), step)
             ]

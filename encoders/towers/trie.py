@@ -1,6 +1,6 @@
 """Encode captions at the cost of what is new in each: every distinct prefix token once, under a tree mask.
 
-Legend: N captions, R rows of L nodes each, W the tower's width, D features.
+Legend: N captions, R rows of L nodes each of which at most P end a caption, W the tower's width, D features.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from transformers import CLIPModel
 
+from encoders.towers import last_layer
 from harness.errors import ModelError, UsageError
 
 ROWS = (96, 384)
@@ -42,23 +43,24 @@ def text_features(model: CLIPModel, token_ids: Sequence[Sequence[int]], row: int
         return model.text_projection.weight.new_zeros(0, model.text_projection.out_features)  # type: ignore[no-any-return]
     # Sorted, captions with a beginning in common are neighbours, which is all that cutting them into trees needs.
     rows = _rows(sorted(set(captions)), row or _row(model))
-    end_RLW = _states(model, rows)
-    length = end_RLW.shape[1]
-    place = {caption: r * length + node for r, one in enumerate(rows) for caption, node in one.leaves.items()}
-    index_N = torch.tensor([place[caption] for caption in captions], device=end_RLW.device)
-    return model.text_projection(end_RLW.flatten(0, 1)[index_N])  # type: ignore[no-any-return]
+    end_RPW = _states(model, rows)
+    most = end_RPW.shape[1]
+    place = {caption: r * most + n for r, one in enumerate(rows) for n, caption in enumerate(one.leaves)}
+    index_N = torch.tensor([place[caption] for caption in captions], device=end_RPW.device)
+    return model.text_projection(end_RPW.flatten(0, 1)[index_N])  # type: ignore[no-any-return]
 
 
 def nodes(model: CLIPModel, token_ids: Sequence[Sequence[int]], row: int = 0) -> int:
     """How many tokens go through the tower for these captions, padding included."""
-    count, length = laid_out(model, token_ids, row)
+    count, length, _ = laid_out(model, token_ids, row)
     return count * length
 
 
-def laid_out(model: CLIPModel, token_ids: Sequence[Sequence[int]], row: int = 0) -> tuple[int, int]:
-    """How many rows these captions are packed into, and how long each is with its padding."""
+def laid_out(model: CLIPModel, token_ids: Sequence[Sequence[int]], row: int = 0) -> tuple[int, int, int]:
+    """How many rows these captions are packed into, how long each is with its padding, and how many ends each has."""
     rows = _rows(sorted({_up_to_the_end(tuple(ids), model) for ids in token_ids}), row or _row(model))
-    return len(rows), max((len(one.tokens) for one in rows), default=0)
+    length = max((len(one.tokens) for one in rows), default=0)
+    return len(rows), length, max((len(one.leaves) for one in rows), default=0)
 
 
 def _row(model: CLIPModel) -> int:
@@ -126,7 +128,7 @@ def _shared(one: Tokens, other: Tokens) -> int:
 
 
 def _states(model: CLIPModel, rows: Sequence[PackedRow]) -> Tensor:
-    """The tower's final states [R, L, W] of every node."""
+    """The tower's final states [R, P, W] where captions end: those of each row in their order, then padding."""
     tower, device = model.text_model, model.text_projection.weight.device
     length = max(len(one.tokens) for one in rows)
     token_RL = torch.tensor([_padded(one.tokens, length) for one in rows], device=device)
@@ -137,7 +139,9 @@ def _states(model: CLIPModel, rows: Sequence[PackedRow]) -> Tensor:
     embed = tower.embeddings
     state_RLW = embed.token_embedding(token_RL) + embed.position_embedding(depth_RL)
     mask = _mask(end_RL, state_RLW.dtype, additive=tower.config._attn_implementation != "sdpa")
-    return tower.final_layer_norm(tower.encoder(inputs_embeds=state_RLW, attention_mask=mask).last_hidden_state)  # type: ignore[no-any-return]
+    most = max(len(one.leaves) for one in rows)
+    read_RP = torch.tensor([_padded([*one.leaves.values()], most) for one in rows], device=device)
+    return tower.final_layer_norm(last_layer.states(tower, state_RLW, read_RP, mask))  # type: ignore[no-any-return]
 
 
 def _padded(values: list[int], length: int) -> list[int]:

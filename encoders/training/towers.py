@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPModel
 
+from encoders.towers import last_layer
 from encoders.towers.clip_encoder import ClipEncoder, padded_features
 from encoders.towers.trie import text_features
 from harness import registry
@@ -41,7 +42,7 @@ class Towers(nn.Module):
 
     def forward(self, pixels: Tensor, captions: Captions) -> tuple[Tensor, Tensor, Tensor]:
         """Unit rows of the images, unit rows of the captions, and the scale."""
-        pooled = self.model.vision_model(pixel_values=pixels).pooler_output
+        pooled = last_layer.pooled(self.model.vision_model, pixels)
         image = F.normalize(self.model.visual_projection(pooled).float(), dim=-1)
         text = F.normalize(self.text(self.model, captions.ids).float(), dim=-1)
         return image, text, self.model.logit_scale.exp()

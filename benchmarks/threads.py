@@ -1,0 +1,65 @@
+"""``python -m benchmarks.threads``: OHD-Caps by one thread and by all, with the cores to itself and beside a busy one.
+
+Ratios by the clock and by processor time. Where a machine does other work, "alone" is only said: its load is printed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+SPIN = "while True: pass"
+ONE = """
+import json, os
+from benchmarks import ohd_caps
+found = ohd_caps.whole(2)
+print(json.dumps([found["ratio"], found["detail"]["cpu_time_ratio"], found["detail"]["product_s"], found["equal"]]))
+"""
+
+
+def main() -> int:
+    """Print a line for each number of threads and neighbour; exit 1 where the two ways give other results."""
+    every = os.cpu_count() or 1
+    print(f"load {os.getloadavg()[0]:.1f} over {every} cores before")
+    print(f"{'':28}{'by clock':>9}{'by CPU':>9}{'ours, s':>9}  equal")
+    right = True
+    for threads in dict.fromkeys((1, every)):
+        for busy in (False, True):
+            with _neighbour(busy):
+                clock, cpu, took, equal = _measured(threads)
+            right = right and equal
+            name = f"{threads} threads, {'busy core beside' if busy else 'alone'}"
+            print(f"{name:28}{clock:8.2f}×{cpu:8.2f}×{took:9.2f}  {'yes' if equal else 'NO'}", flush=True)
+    return 0 if right else 1
+
+
+def _measured(threads: int) -> tuple[float, float, float, bool]:
+    done = subprocess.run(  # noqa: S603 - this interpreter, on the words above
+        [sys.executable, "-c", ONE],
+        env={**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    clock, cpu, took, equal = json.loads(done.stdout)
+    return clock, cpu, took, equal
+
+
+@contextlib.contextmanager
+def _neighbour(busy: bool) -> Iterator[None]:
+    """A process that keeps one core busy for as long as this lasts."""
+    if not busy:
+        yield
+        return
+    with subprocess.Popen([sys.executable, "-c", SPIN]) as spinning:  # noqa: S603
+        try:
+            yield
+        finally:
+            spinning.kill()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
