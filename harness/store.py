@@ -20,6 +20,7 @@ from harness.types import Answer, Failure
 
 ENDED = ("complete", "partial")
 RECORDS = "records.jsonl"
+MOST_TRIES = 20
 LARGEST = 1e15
 """The most that one answer may add to a total."""
 
@@ -171,8 +172,20 @@ def latest(path: Path, words: bool = True) -> Mapping[str, Record]:
     Without ``words`` answers are without their texts and scores, which most of the memory goes to: what is counted is
     in ``counts`` and ``p_yes``.
     """
+    tries = 0
+    while True:
+        try:
+            return _latest(path, words, _told(path))
+        except FileNotFoundError:  # compressed by another command just now: every line is in the other file
+            tries += 1
+            if tries == MOST_TRIES:
+                raise
+
+
+def _told(path: Path) -> tuple[tuple[int, int, int], ...]:
+    """What tells that a file is as it was, of each that holds these records."""
     told = [one.stat() for one in packed.files(path)]
-    return _latest(path, words, tuple((one.st_ino, one.st_mtime_ns, one.st_size) for one in told))
+    return tuple((one.st_ino, one.st_mtime_ns, one.st_size) for one in told)
 
 
 @lru_cache(maxsize=16)

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,23 @@ def test_a_kill_amid_it_loses_nothing_and_the_next_command_ends_it(tmp_path, mon
         if ended:
             return
     raise AssertionError("it is over after so many calls")
+
+
+def test_one_who_reads_meanwhile_misses_no_record(tmp_path):
+    path = tmp_path / "records.jsonl"
+    journal(path, *map(record, range(20)))
+
+    def compress_and_go_on():
+        for n in range(20, 80):
+            packed.pack(path)
+            journal(path, record(n))
+
+    with ThreadPoolExecutor() as other:
+        writing = other.submit(compress_and_go_on)
+        while not writing.done():
+            assert latest(path).keys() >= {str(n) for n in range(20)}
+        writing.result()
+    assert len(latest(path)) == 80
 
 
 def test_a_torn_last_line_is_not_kept_and_is_asked_again(tmp_path):
