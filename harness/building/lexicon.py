@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.errors import BrokenDataError
 from harness.rows import object_of, shown
 
-_WORD = re.compile(r"[A-Za-z]+(?:['-][A-Za-z]+)*")
+_WORD = re.compile(r"\w+(?:['’-]\w+)*")
 _SPACED = re.compile(r"\S+")
 _ONE = frozenset(_SPACED.findall("a an the another one this that each every his her its their"))
 _MANY = frozenset(_SPACED.findall("two three four five six several many some few these those both various multiple"))
@@ -45,6 +45,10 @@ _MASS = frozenset(("broccoli",))
 _ANIMATE = frozenset(("person", "animal"))
 _REACH = 5
 """How many words before its noun an article is looked for: "a large white sheet cake"."""
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.casefold() for word in _WORD.findall(text))
 
 
 def plural(word: str) -> str:
@@ -101,6 +105,8 @@ class Lexicon:
     """The objects that there are, each with the words that name it; its own name is one of them."""
 
     def __init__(self, words: Mapping[str, Iterable[str]], kin: Mapping[str, str] | None = None) -> None:
+        if odd := [name for name in words if "," in name or not _words(name)]:
+            raise BrokenDataError(f"an object is called {shown(odd[0])}; right would be words without a comma")
         self.words = {name: tuple(dict.fromkeys((name, *more))) for name, more in words.items()}
         self.kin = dict(kin or {})
         """A wider class of each object, where it is known: what may stand in for what."""
@@ -116,10 +122,10 @@ class Lexicon:
         found: dict[tuple[str, ...], tuple[str, bool]] = {}
         for name, words in self.words.items():
             for word in words:
-                found.setdefault(tuple(plural(word.lower()).split()), (name, True))
+                found.setdefault(_words(plural(word.lower())), (name, True))
         for name, words in self.words.items():
             for word in words:
-                singular = tuple(word.lower().split())
+                singular = _words(word)
                 if found.get(singular, (name, True))[1]:
                     found[singular] = (name, word in ("people", "men", "women", "children"))
         return found
@@ -145,13 +151,13 @@ class Lexicon:
 
     def named(self, text: str) -> set[str]:
         """The objects that this text names."""
-        lower = [word.lower() for word in _WORD.findall(text)]
+        lower = _words(text)
         return {self._forms[form][0] for _, form in self._places(lower)}
 
     def mentions(self, text: str) -> list[Mention]:
         """Every place where the text names an object, the longest name first ("dining table" is no "table")."""
         tokens = [(found[0], found.start(), found.end()) for found in _WORD.finditer(text)]
-        places = self._places([word.lower() for word, _, _ in tokens])
+        places = self._places([word.casefold() for word, _, _ in tokens])
         return [self._mention(text, tokens, (at, at + len(form)), self._forms[form]) for at, form in places]
 
     def _mention(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from harness.building.lexicon import Lexicon, plural, with_article
 from harness.building.writer import RuleWriter
+from harness.errors import BrokenDataError
 
 WORDS = Lexicon(
     {
@@ -132,3 +133,21 @@ def test_what_the_rules_insert_is_named_and_what_they_alter_is_gone(names: set[s
     assert altered and all(set(instead) & WORDS.named(text) for text in altered)
     if len(before & names) <= len(instead):
         assert all(not names & WORDS.named(text) for text in altered)
+
+
+@given(
+    st.sampled_from(["café", "猫", "t-shirt", "3D printer", "traffic light (red)", "Größe", "women's shoe", "IKEA bag"])
+)
+def test_an_object_of_any_letters_is_named_where_it_stands(name: str) -> None:
+    lexicon = Lexicon({name: [], "horse": []})
+    for text in (f"A man with a {name}.", f"a horse and {name}, close by", name, name.upper()):
+        assert name in lexicon.named(text)
+        assert [one.name for one in lexicon.mentions(text) if one.name == name]
+    assert all(name in lexicon.named(text) for text in RuleWriter(lexicon).insert("A field.", [name]))
+    assert lexicon.named("nothing of it") == set()
+
+
+@pytest.mark.parametrize("name", ["cup, red", "", " ", "?!"])
+def test_a_name_that_rows_cannot_hold_is_refused(name: str) -> None:
+    with pytest.raises(BrokenDataError, match="right would be words without a comma"):
+        Lexicon({name: [], "horse": []})
