@@ -20,12 +20,12 @@ def doctor(
         str, typer.Option("--data", help="A folder: say which benchmarks it holds.", envvar="OHD_BENCH_DATA")
     ] = "",
     results: Results = Path("results"),
-    quick: Annotated[bool, typer.Option("--quick", help="Leave out kernels, precisions and the run.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Leave out Ray, kernels, precisions and the run.")] = False,
     as_json: Json = False,
 ) -> None:
     """Say what there is of versions, devices, data and folders, whether it computes right, and what is to do.
 
-    Some 20 seconds; nothing is fetched, and nothing stays written but the micro world in the cache. Exit codes: 0 a run
+    Some 30 seconds; nothing is fetched, and nothing stays written but the micro world in the cache. Exit codes: 0 a run
     needs nothing done, 1 something is marked 'do'.
     """
     from harness import console

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness import extras, registry
 from harness.compute.devices import gpus
-from harness.doctor import places
+from harness.doctor import places, spreading
 from harness.doctor.looked import Examined, Looked
 from harness.doctor.packages import packages
 from harness.errors import OhdBenchError
@@ -21,9 +21,9 @@ SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
 def examine(data: str, results: Path, quick: bool) -> Examined:
-    """Look at everything; ``quick`` leaves out what computes (some 20 s on a CPU): kernels, precisions, self-test."""
+    """Look at everything; ``quick`` leaves out what takes time (some 30 s): Ray, kernels, precisions, self-test."""
     looked = [*_machine(), *packages(), *_plugins(), *places.data(data), places.words(), places.browser()]
-    looked += [*places.folders(results), *_switches()]
+    looked += [spreading.ray(quick), *places.folders(results), *_switches()]
     if not extras.there("torch"):
         looked.append(
             Looked("models", "none can run here; what they said can be scored", extras.command("torch"), False)

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
+NOTHING = "nothing is to be done: ohd-bench can run here"
+FIRST = ", for instance: ohd-bench run --encoder micro --lvlm micro-llava"
+"""What to try first, where there is what models need."""
+
+
 @dataclass(frozen=True)
 class Looked:
     """One thing that was looked at: ``advice`` says what to do, and is empty where nothing is to be done.
@@ -58,5 +63,7 @@ class Examined(Result):
             if one.advice:
                 yield Text(f"  {'do' if one.needed else 'if you want it'}: {one.advice}", style="bold")
         left = sum(bool(one.advice and one.needed) for one in self.looked)
-        said = f"{left} to do, marked 'do' above" if left else "nothing is to be done: ohd-bench can run here"
+        said = f"{left} to do, marked 'do' above" if left else NOTHING
+        if not left and not any(one.what == "models" and one.advice for one in self.looked):
+            said += FIRST
         yield Text(said, style="bold")

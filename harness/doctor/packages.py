@@ -45,6 +45,8 @@ def extras(asked: list[Requirement]) -> Iterator[Looked]:
         of.setdefault(name, []).append(one)
     there = [name for name, every in of.items() if all(whole(one) for one in every)]
     yield Looked("extras", ", ".join(sorted(there)) or "none")
+    if "models" in there:
+        yield Looked("models' packages", ", ".join(f"{one.name} {installed(one.name)}" for one in of["models"]))
     for name in there:
         for one in of[name]:
             if (looked := fit(one, installed(one.name))).advice:

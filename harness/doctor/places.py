@@ -98,7 +98,8 @@ def words() -> Looked:
     """NLTK's tokenizer, tagger and WordNet, which AMBER, CHAIR and artefacts read captions with."""
     gone = absent()
     advice = "ohd-bench data prepare nltk (offline: --from DIR)" if gone else ""
-    return Looked("NLTK", f"lacks {', '.join(gone)}" if gone else "its packages are there", advice, needed=False)
+    lacks = f"lacks {', '.join(gone)}, without which captions are not counted (AMBER, CHAIR; artefacts)"
+    return Looked("NLTK", lacks if gone else "its packages are there", advice, needed=False)
 
 
 def browser() -> Looked:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+import sys
 
 import pytest
 import torch
@@ -35,12 +36,20 @@ def test_a_machine_that_computes_right_is_told_so_precision_by_precision_and_by_
     assert looked["attention"].startswith("right in")
     assert "of 144 answers flip" in looked["answers cpu bfloat16"]
     assert re.search(r"(\d+) of \1 samples scored, 0 flip one by one", looked["self-test"])
+    assert re.search(r"a worker of it was there after \d+ s, within reach of this machine alone", looked["Ray"])
+
+
+def test_without_ray_it_is_said_what_cannot_be_done_and_how_to_get_it(cli, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    said = cli("doctor", "--quick", "--results", tmp_path).out
+    assert "Ray: absent: no --workers, no --ray; --shard needs none" in said
+    assert "if you want it: pip install 'ohd-bench[ray]'" in said
 
 
 def test_the_screen_is_one_screen_and_says_how_it_stands(cli, tmp_path):
     lines = cli("doctor", "--quick", "--results", tmp_path).out.splitlines()
     assert len(lines) <= 40
-    assert lines[-1] == "nothing is to be done: ohd-bench can run here"
+    assert lines[-1].startswith("nothing is to be done: ohd-bench can run here, for instance: ohd-bench run ")
 
 
 def test_a_cache_that_cannot_be_written_is_advice_and_exit_1(cli, tmp_path, monkeypatch):
