@@ -25,7 +25,7 @@ def study(
         ),
     ],
     data: DataDir = "micro",
-    seeds: Annotated[int, typer.Option(min=0, help="Trainings an arm; 0 is what the study says.")] = 0,
+    seeds: Annotated[int, typer.Option(min=0, max=10_000, help="Trainings an arm; 0 is what the study says.")] = 0,
     quick: Annotated[
         bool, typer.Option("--quick", help="Cut trainings short and ask few pictures: to see that it all runs.")
     ] = False,

@@ -17,7 +17,7 @@ from harness.asking.workers import Workers
 from harness.console import out, print_json, say, ticking
 from harness.data import Data, resolve
 from harness.errors import UsageError
-from harness.study import findings, schema, spread
+from harness.study import checks, findings, schema, spread
 from harness.study import jobs as listing
 from harness.study.findings import Findings
 from harness.study.jobs import Ask, Job, Place, Planner
@@ -65,6 +65,7 @@ def opened(name: str, data: str, root: Path, asked: Mapping[str, Any]) -> Work:
     """The study with its jobs; UsageError or DataError where it cannot be done here."""
     where = resolve(data)
     found = schema.load(name, data == "micro")
+    checks.check(found)
     tasks = tuple(evaluate.open_task(task, where.root, where.outside) for task in found.tasks)
     place = Place(root)
     seeds = tuple(range(asked["seeds"] or found.seeds))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
 import tomllib
 import types
 import typing
@@ -14,6 +16,9 @@ from typing import Any
 
 from harness.errors import UsageError
 
+MOST_SEEDS = 10_000
+"""More trainings of an arm than anybody will make; a plan of a billion would never be written."""
+_NAME = re.compile(r"\w[^/\\\x00-\x1f\x7f]{0,99}")
 BASE = "base"
 """The encoder that all arms start from, as an arm of its own."""
 RUNGS = ("none", "stats", "ridge")
@@ -104,18 +109,37 @@ class Study:
             raise UsageError(f"study '{self.name}': {wrong}")
 
     def _wrong(self) -> Iterator[str]:
-        if BASE in self.arms:
-            yield f"an arm may not be called '{BASE}': that is the encoder which all start from"
+        yield from self._wrong_names()
+        yield from self._wrong_places()
         if self.seeds < 1 or not self.arms:
             yield "it needs at least one seed and one arm"
-        for arm in (arm for one in self.contrasts for arm in (one.base, one.candidate)):
-            if arm not in (*self.arms, BASE):
-                yield f"a contrast names the arm '{arm}'; there is {', '.join((BASE, *self.arms))}"
+        if self.seeds > MOST_SEEDS:
+            yield f"{self.seeds} seeds; at most {MOST_SEEDS} trainings are made of an arm"
         for name, one in self.arms.items():
             if not one.fractions or not all(0 < part <= 1 for part in one.fractions):
                 yield f"the fractions of arm '{name}' lie above 0 and at most at 1"
         if (self.alignments or any(arm.lvlm for arm in self.arms.values())) and not self.lvlm:
             yield "alignments, and arms with lvlm = true, need an lvlm"
+
+    def _wrong_places(self) -> Iterator[str]:
+        for name, place in (
+            (n, p) for n, rung in self.alignments.items() for p in (rung.images, *rung.data.split(","))
+        ):
+            if os.path.isabs(place) or ".." in Path(place).parts:
+                yield f"alignment '{name}' reads {place!r:.80}; right would be a place below the data folder"
+
+    def _wrong_names(self) -> Iterator[str]:
+        for name in (self.name, *self.arms, *self.alignments):
+            if not _NAME.fullmatch(name):
+                yield f"{name!r:.80} is no name; right would be words, and no path"
+        if BASE in self.arms:
+            yield f"an arm may not be called '{BASE}': that is the encoder which all start from"
+        for one in self.contrasts:
+            missing = next((arm for arm in (one.base, one.candidate) if arm not in (*self.arms, BASE)), None)
+            if missing is not None:
+                yield f"a contrast names the arm '{missing}'; there is {', '.join((BASE, *self.arms))}"
+            if one.base == one.candidate:
+                yield f"a contrast sets the arm '{one.base}' against itself"
 
 
 def load(name: str, micro: bool) -> Study:
@@ -124,7 +148,10 @@ def load(name: str, micro: bool) -> Study:
         path = Path(name)
         if not path.is_file():
             raise UsageError(f"there is no study at {name}; ohd-bench study new {name} writes one")
-        return parse(path.read_text(encoding="utf-8"), name)
+        try:
+            return parse(path.read_text(encoding="utf-8-sig"), name)
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{name} is no TOML: not UTF-8 text ({error.reason})") from error
     return parse(text(name, micro), name)
 
 
@@ -142,8 +169,8 @@ def parse(words: str, where: str) -> Study:
     """The study that this TOML describes; UsageError names the entry that is wrong and what would be right."""
     try:
         told = tomllib.loads(words)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{where} is no TOML: {error}") from error
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits
+        raise UsageError(f"{where} is no TOML: {str(error) or 'it is nested too deep'}") from error
     return typing.cast(Study, _read(Study, told, where))
 
 
