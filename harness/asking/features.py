@@ -31,7 +31,8 @@ def features_of(encoder: Encoder, place: Place) -> ImageFeatures | None:
         return None
     from harness.compute import devices
 
-    where = {"device": devices.device(place).type, "dtype": place.dtype}
+    # How towers are computed decides the last digits: rows that were kept before the last one was trimmed are not read.
+    where = {"device": devices.device(place).type, "dtype": place.dtype, "last_layer": "where it is read"}
     try:
         return ImageFeatures(encoder.digest(), {**encoder.describe(), **where})
     except (OSError, sqlite3.Error) as error:
