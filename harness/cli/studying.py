@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -104,6 +105,15 @@ def print_plan(work: Work, as_json: bool) -> None:
         out().print(
             f"nothing of this kind was done here yet, so its cost is not known: {', '.join(unknown)}", markup=False
         )
+    if "ask" in unknown:
+        out().print(f"what asking costs: {_estimate(work)}", markup=False, soft_wrap=True)
+
+
+def _estimate(work: Work) -> str:
+    """The command that measures what asking the base costs, a part of each task being asked for real."""
+    tasks = " ".join(f"-t {shlex.quote(task)}" for task in work.study.tasks)
+    models = f"-e {shlex.quote(work.study.base)}" + (f" -l {shlex.quote(work.study.lvlm)}" if work.study.lvlm else "")
+    return f"ohd-bench run {models} {tasks} --data {shlex.quote(work.bench.options.data)} --estimate"
 
 
 def cost(work: Work, left: Sequence[Job]) -> dict[str, float]:

@@ -127,6 +127,10 @@ def test_new_writes_a_study_that_can_be_planned(cli: Any, tmp_path: Path, monkey
     assert cli("study", "new", "mine.toml").code == 0
     assert schema.load("mine.toml", True).name == "mine"
     assert cli("study", "new", "mine.toml").code == 2, "nothing is written over"
+    plan = cli("study", "plan", "mine.toml")
+    assert plan.code == 0, plan.err
+    assert "what asking costs: ohd-bench run -e micro -l micro-llava -t ohd-caps" in plan.out
+    assert plan.out.rstrip().endswith("--data micro --estimate")
 
 
 # The list of jobs
