@@ -11,8 +11,10 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from harness.errors import UsageError
 
-Count = Annotated[int, Ge(0)]
-Positive = Annotated[int, Ge(1)]
+LARGEST = 2**31 - 1
+"""More than any recipe counts to, and no more than every library takes."""
+Count = Annotated[int, Ge(0), Le(LARGEST)]
+Positive = Annotated[int, Ge(1), Le(LARGEST)]
 Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
 """What NumPy, PyTorch and Python all take for a seed."""
 Amount = Annotated[float, Ge(0)]

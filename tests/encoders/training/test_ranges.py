@@ -49,6 +49,7 @@ def test_a_number_is_within_its_range_or_refused_by_name(name: str, word: str) -
     ("changes", "said"),
     [
         ({"steps": -5}, "steps is a whole number at least 0"),
+        ({"steps": 10**20}, "at most 2147483647"),
         ({"steps": 2.5}, "steps is a whole number"),
         ({"lr": True}, "lr is a finite number"),
         ({"ema": 1.0}, "ema is a finite number at least 0 and below 1"),

@@ -194,3 +194,9 @@ FREE = ("vision_feature_layer",)
 def test_every_number_of_a_recipe_has_its_range(name, value):
     with pytest.raises(UsageError, match=f"^{name}="):
         recipes.chosen(["pretrain"], {name: value})
+
+
+@pytest.mark.parametrize("name", ["updates", "batch", "workers", "seed"])
+def test_no_whole_number_is_larger_than_libraries_take(name):
+    with pytest.raises(UsageError, match=rf"^{name}=1{{30}} cannot be: {name} is a whole number .* at most"):
+        recipes.chosen(["pretrain"], {name: "1" * 30})
