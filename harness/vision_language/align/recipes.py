@@ -6,11 +6,14 @@ defaults of its train.py.
 
 from __future__ import annotations
 
+import importlib.util
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from harness import extras
 from harness.errors import UsageError
 from harness.ranges import Above, Amount, Count, Decay, Positive, Seed, check
 from harness.sweep import with_settings
@@ -155,7 +158,16 @@ def checked(stage: Stage) -> Stage:
         if not 0 <= getattr(stage, name) < 1:
             raise UsageError(f"{name}={getattr(stage, name)}: right would be a number from 0 to below 1")
     check(stage)
+    _can_be_handed_on(stage.deepspeed)
     return stage
+
+
+def _can_be_handed_on(deepspeed: str) -> None:
+    """UsageError where a DeepSpeed configuration is named that is not there, or nothing reads it."""
+    if deepspeed and not os.path.isfile(deepspeed):
+        raise UsageError(f"deepspeed={deepspeed}: there is no such file; right would be a DeepSpeed configuration")
+    if deepspeed and importlib.util.find_spec("deepspeed") is None:
+        raise extras.needs("deepspeed")
 
 
 def accumulation(stage: Stage, processes: int) -> int:

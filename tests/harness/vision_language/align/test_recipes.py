@@ -200,3 +200,8 @@ def test_every_number_of_a_recipe_has_its_range(name, value):
 def test_no_whole_number_is_larger_than_libraries_take(name):
     with pytest.raises(UsageError, match=rf"^{name}=1{{30}} cannot be: {name} is a whole number .* at most"):
         recipes.chosen(["pretrain"], {name: "1" * 30})
+
+
+def test_a_deepspeed_configuration_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(UsageError, match="there is no such file; right would be a DeepSpeed configuration"):
+        recipes.chosen(["pretrain"], {"deepspeed": str(tmp_path / "none.json")})
