@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import httpx
 
@@ -17,6 +20,12 @@ from harness.types import Answer, Failure
 MASK = "***"
 SHORTEST_KEY = 6
 """Shorter ones are no secrets but words such as EMPTY, which an answer may hold."""
+LARGEST = 1 << 26
+"""Bytes of a reply that are read, unpacked: far above any answer with its log-probabilities."""
+NO_ANSWER = ("content_filter", "error", "abort", "tool_calls", "function_call")
+"""Ways to finish by which the model was not let speak to its end, or did not answer in words."""
+ROUNDING = 0.01
+"""How far above 0 half precision may put the logarithm of a probability."""
 ROOM = re.compile(r"maximum context length is (\d+)")
 TAKEN = re.compile(r"\((\d+) in the messages|has (\d+) input tokens|\((\d+) in your prompt|resulted in (\d+) tokens")
 WHOLE = re.compile(r"max_model_len=(\d+)")
@@ -28,11 +37,19 @@ TOO_LONG = re.compile(
 
 
 def masked(text: str, key: str) -> str:
-    """The text without the key, as it stands or as JSON writes it."""
+    """The text without the key: as it stands, as JSON and URLs write it, and in base64 at whatever place."""
     if len(key) >= SHORTEST_KEY:
-        for shape in (key, json.dumps(key)[1:-1]):
+        for shape in (key, json.dumps(key)[1:-1], quote(key, safe=""), quote_plus(key), *_in_base64(key.encode())):
             text = text.replace(shape, MASK)
     return text
+
+
+def _in_base64(key: bytes) -> Iterator[str]:
+    """What base64 makes of the key after 0, 1 and 2 other bytes, without the letters that its neighbours share."""
+    for before in range(3):
+        bits = slice(-(-before * 8 // 6), (before + len(key)) * 8 // 6)
+        for alphabet in (b"+/", b"-_"):
+            yield base64.b64encode(bytes(before) + key, alphabet).decode()[bits]
 
 
 @dataclass(frozen=True)
@@ -43,7 +60,7 @@ class Heard:
     text: str
     wait: float = 0.0
     unreadable: str = ""
-    """What is wrong with the bytes, where they are no UTF-8."""
+    """What is wrong with the bytes, where they are no UTF-8, too many, or never all there."""
 
     @property
     def ok(self) -> bool:
@@ -66,12 +83,20 @@ class Heard:
         return int(room[1]) - int(next(filter(None, taken.groups()))) if room and taken else None
 
 
-def heard(response: httpx.Response, key: str) -> Heard:
-    """The reply of a response."""
+def heard(response: httpx.Response, key: str, patience: float = math.inf) -> Heard:
+    """The reply of a response that is still to be read, for at most so many seconds."""
+    data, unreadable, end = bytearray(), "", time.monotonic() + patience
+    for part in response.iter_bytes():
+        data += part
+        if len(data) > LARGEST or time.monotonic() > end:
+            late = f"not whole after {patience:g} s"
+            unreadable = f"larger than {LARGEST >> 20} MiB" if len(data) > LARGEST else late
+            del data[1000:]
+            break
     try:
-        text, unreadable = response.content.decode("utf-8-sig"), ""
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        text, unreadable = response.content.decode(errors="replace"), f"no UTF-8 (byte {error.start})"
+        text, unreadable = data.decode(errors="replace"), unreadable or f"no UTF-8 (byte {error.start})"
     return Heard(response.status_code, masked(text, key), told_to_wait(response), unreadable)
 
 
@@ -95,8 +120,11 @@ def read(reply: Heard, until: str, tokens: int, key: str = "") -> Answer | Failu
         words = _words(choice["message"])
         words = masked(words, key).strip()
         answer = traces.answer_of(words)
-        if answer is None or (not answer.strip() and choice.get("finish_reason") == "length"):
-            return Failure(f"finish_reason {choice.get('finish_reason')}: {traces.no_answer(words, tokens)}")
+        ended = choice.get("finish_reason")
+        if ended in NO_ANSWER:
+            raise NoReply(f"the server ended it with finish_reason {ended}, so it is no answer")
+        if answer is None or (not answer.strip() and ended == "length"):
+            return Failure(f"finish_reason {ended}: {traces.no_answer(words, tokens)}")
         return Answer(traces.cut(words, until), None if answer != words else p_yes(choice.get("logprobs")))
     except NoReply as why:
         return Failure(f"{why}: {reply.text[:200]}")
@@ -130,7 +158,8 @@ def _words(message: Mapping[str, Any]) -> str:
     if content is None:
         content = message.get("refusal") or ""
     if isinstance(content, list):
-        content = "".join(part.get("text", "") for part in content if isinstance(part, dict))
+        parts = [part.get("text", "") for part in content if isinstance(part, dict)]
+        content = "".join(parts) if all(isinstance(part, str) for part in parts) else parts
     # vLLM's docs, features/reasoning_outputs: reasoning, called reasoning_content until 0.11.
     trace = message.get("reasoning") or message.get("reasoning_content") or ""
     if not isinstance(content, str) or not isinstance(trace, str):
@@ -152,10 +181,16 @@ def p_yes(told: Any) -> float | None:
         for one in content[0].get("top_logprobs") or ():
             word = one["token"].strip("▁Ġ \n\t").lower()
             if word in mass:
-                mass[word] += math.exp(one["logprob"])
+                mass[word] += _probability(one["logprob"])
     except (LookupError, TypeError, AttributeError, OverflowError) as error:
         raise NoReply("the server's log-probabilities have no shape that is known") from error
     total = sum(mass.values())
     if not math.isfinite(total):
         raise NoReply("the server's log-probabilities are not finite")
     return mass["yes"] / total if total else None
+
+
+def _probability(logarithm: Any) -> float:
+    if isinstance(logarithm, bool) or logarithm > ROUNDING:
+        raise NoReply("the server's log-probabilities are none: one is above 0")
+    return math.exp(logarithm)

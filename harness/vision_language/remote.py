@@ -24,6 +24,8 @@ from harness.vision_language.served import PROBE
 
 AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
 LONGEST_WAIT = 60.0
+PATIENCE = 10
+"""Timeouts after which a reply that comes in drops is given up; one timeout is the longest wait for a drop."""
 TOP = 20
 
 
@@ -227,7 +229,8 @@ class Remote:
                 raise self._gone()
             wait = min(LONGEST_WAIT, self.backoff * 2**attempt)
             try:
-                reply = chat_reply.heard(line.client.post(f"{self.url}/chat/completions", json=body), self.key)
+                with line.client.stream("POST", f"{self.url}/chat/completions", json=body) as response:
+                    reply = chat_reply.heard(response, self.key, PATIENCE * self.timeout)
             except httpx.TransportError as error:
                 reason, lost = chat_reply.masked(f"{type(error).__name__}: {error}", self.key), line.unheard()
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -66,7 +67,7 @@ def listed(client: httpx.Client, url: str, model: str) -> dict[str, Any]:
 def root(client: httpx.Client, url: str, model: str) -> Path | None:
     """The folder from which the server says it serves this model, where such a folder lies on this machine."""
     told = listed(client, url, model).get("root")
-    return Path(told) if isinstance(told, str) and (Path(told) / "config.json").is_file() else None
+    return Path(told) if isinstance(told, str) and os.path.isfile(os.path.join(told, "config.json")) else None
 
 
 class Folder:
@@ -114,7 +115,7 @@ class Folder:
 
 def folder(client: httpx.Client, url: str, model: str, told: str) -> Folder | None:
     """The served folder: the one that the user names, or the one that the server names where it lies here."""
-    if told and not (Path(told) / "config.json").is_file():
+    if told and not os.path.isfile(os.path.join(told, "config.json")):
         raise ModelError(f"?folder={told}: no model lies there; name the folder that the server serves")
     path = Path(told) if told else root(client, url, model)
     try:

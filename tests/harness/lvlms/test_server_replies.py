@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import quote
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +17,7 @@ from hypothesis import strategies as st
 from harness import traces
 from harness.store import Record
 from harness.types import Answer, Failure
-from harness.vision_language.chat_reply import Heard, masked, read
+from harness.vision_language.chat_reply import LARGEST, Heard, heard, masked, read
 
 KEY = "sk-very-secret-0123"
 
@@ -107,6 +110,15 @@ ODD = {
     "logprobs words": (200, {}, chat("Yes", logprobs={"content": "Yes"})),
     "logprobs too large": (200, {}, chat("Yes", logprobs=first_token("Yes", 1e9))),
     "a token that is no text": (200, {}, chat("Yes", logprobs=first_token(7, -1.0))),
+    "a logprob above 0": (200, {}, chat("Yes", logprobs=first_token("Yes", 5.0))),
+    "a part that is no text": (200, {}, chat([{"type": "text", "text": None}])),
+    "an error with status 200": (200, {}, b'{"error": {"message": "out of memory"}}'),
+    "a filter": (200, {}, chat("", "content_filter")),
+    "half a filtered answer": (200, {}, chat("Yes, th", "content_filter")),
+    "an engine that gave up": (200, {}, chat("Yes", "abort")),
+    "a tool call": (200, {}, chat(None, "tool_calls", tool_calls=[{"type": "function"}])),
+    "half a body": (200, {"content-length": "5000"}, chat("Yes")),
+    "a packed bomb": (200, {"content-encoding": "gzip"}, gzip.compress(b" " * (LARGEST + (1 << 20)) + chat("Yes"))),
     "out of tokens": (200, {}, chat("", "length")),
     "out of tokens in a trace": (200, {}, chat("<think>Yes. Yes, yes", "length")),
     "out of tokens in a field": (200, {}, chat(None, "length", reasoning_content="Yes, I see. Yes")),
@@ -242,6 +254,19 @@ def test_any_json_is_an_answer_or_a_failure_that_a_record_can_hold(message, logp
 def test_a_key_is_masked_wherever_it_stands(text, key):
     shown = masked(f"{text}{key}{text}{json.dumps(key)}", key)
     assert key not in shown.replace("***", "\0")
+
+
+@given(st.binary(max_size=5), st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8))
+def test_a_key_is_masked_as_urls_and_headers_write_it(before, key):
+    assert masked(f"?key={quote(key, safe='')}&", key) == "?key=***&"
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        shown = masked(encode(before + key.encode() + b":x").decode(), key).replace("***", "")
+        assert len(shown) < len(encode(before)) + 8
+
+
+def test_a_reply_that_comes_in_drops_is_given_up():
+    drops = httpx.Response(200, content=iter([b"{", b" ", b" "]))
+    assert heard(drops, KEY, -1.0).unreadable == "not whole after -1 s"
 
 
 @given(st.text(alphabet="yesno .\n"), st.text(alphabet="yesno .\n"))
