@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from harness import digest
 from harness.errors import BrokenDataError, DataError
@@ -21,6 +21,11 @@ PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".ppm", ".bmp", ".gif"}
 """How the names of such files end."""
 LARGEST = 89_478_485
 """The most pixels an image may have: above, PIL warns of a decompression bomb."""
+
+LONGEST = 20_000
+"""The most pixels a side may have: LLaVA-1.5 pads a picture to a square of its longer side."""
+SLIMMEST = 200
+"""How many times longer than the other a side may be: CLIP resizes the shorter one to some hundreds of pixels."""
 
 
 class ImageError(Exception):
@@ -93,9 +98,16 @@ def _decoded(file: Path | BinaryIO, name: str) -> tuple[Image.Image, str]:
         with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > LARGEST:
                 raise ImageError(f"{name} has {image.width} x {image.height} pixels; at most {LARGEST:,} are read")
+            if max(image.size) > min(LONGEST, SLIMMEST * min(image.size)):
+                raise ImageError(
+                    f"{name} has {image.width} x {image.height} pixels; a side of at most {LONGEST:,} and "
+                    f"{SLIMMEST} times the other is read"
+                )
             return image.convert("RGB"), str(image.format)
     except (FileNotFoundError, ImageError):
         raise
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{name} cannot be read as an image: damaged, or none of {', '.join(FORMATS)}") from error
     except Exception as error:  # each plug-in raises what it likes over damaged bytes, down to struct.error
         raise ImageError(f"{name} cannot be read as an image: {type(error).__name__}") from error
 

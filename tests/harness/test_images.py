@@ -71,7 +71,9 @@ def test_damaged_bytes_are_a_picture_or_an_image_error(tmp_path_factory, kind, d
             assert told.startswith("1.jpg ")
 
 
-@pytest.mark.parametrize("size", [(10_000, 9_000), (20_000, 20_000), (2**31 - 1, 2**31 - 1)])
+@pytest.mark.parametrize(
+    "size", [(10_000, 9_000), (20_000, 20_000), (2**31 - 1, 2**31 - 1), (60_000, 1), (1, 201), (20_001, 500)]
+)
 def test_a_decompression_bomb_is_not_decoded(tmp_path, size):
     path = tmp_path / "1.png"
     path.write_bytes(png_of(*size))

@@ -7,7 +7,6 @@ conversations take no more than 14 MB.
 from __future__ import annotations
 
 import hashlib
-import os
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError
+from harness.images import lies_inside
 from harness.rows import can_be_a_file
 from harness.vision_language.align import sources
 from harness.vision_language.align.conversation import GPT, HUMAN, Turn, turns
@@ -22,6 +22,7 @@ from harness.vision_language.tokens import IMAGE
 
 QUESTION = "Describe this image."
 """What a caption answers where it is trained on as a conversation."""
+OUTSIDE = "the image lies outside the folder of images; name another by --images, or say --allow-outside"
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ class Unusable(Exception):
 class Rows(Sequence[Row]):
     """The usable rows of a source, each read from the disk when it is asked for."""
 
-    def __init__(self, source: sources.Source, images: Path) -> None:
-        self.source, self.images = source, images
+    def __init__(self, source: sources.Source, images: Path, allow_outside: bool = False) -> None:
+        self.source, self.images, self.allow_outside = source, images, allow_outside
         self.starts, self.sizes, self.words = array("q"), array("l"), array("i")
         self.counts = Counts()
         self.digest = ""
@@ -87,6 +88,8 @@ class Rows(Sequence[Row]):
             self.counts.rows += 1
             try:
                 row = self._read(told)
+                if row.image and not (self.allow_outside or lies_inside(row.image, self.images)):
+                    raise Unusable(OUTSIDE)
                 check(row, unusable)
             except Unusable as why:
                 self.counts.add(str(why), named(told, self.counts.rows))
@@ -98,9 +101,14 @@ class Rows(Sequence[Row]):
         self.digest = total.hexdigest()
 
 
-def load(path: Path, images: Path | None, unusable: Callable[[Row], str], max_bad: float) -> Rows:
-    """The rows of this file or folder; DataError where more than the share ``max_bad`` of them cannot be used."""
-    found = Rows(sources.source(path), images or (path if path.is_dir() else path.parent))
+def load(
+    path: Path, images: Path | None, unusable: Callable[[Row], str], max_bad: float, allow_outside: bool = False
+) -> Rows:
+    """The rows of this file or folder; DataError where more than the share ``max_bad`` of them cannot be used.
+
+    A row whose image lies outside the folder of images, links followed, can be used where that is allowed.
+    """
+    found = Rows(sources.source(path), images or (path if path.is_dir() else path.parent), allow_outside)
     found.look_through(unusable)
     counts = found.counts
     if not counts.rows:
@@ -122,8 +130,6 @@ def read(told: Any, images: Path) -> Row:
     image = told.get("image")
     if image is not None and not (isinstance(image, str) and can_be_a_file(image)):
         raise Unusable("'image' is no file name")
-    if image and (os.path.isabs(image) or os.path.normpath(image).startswith("..")):
-        raise Unusable("the image lies outside the folder of images")
     conversation = told.get("conversations")
     if conversation is None and isinstance(told.get("text"), str) and image:
         asked = {"from": HUMAN, "value": f"{IMAGE}\n{QUESTION}"}

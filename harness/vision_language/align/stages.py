@@ -53,6 +53,7 @@ class Plan:
     data: tuple[Path, ...]
     images: tuple[Path, ...] = ()
     max_bad: float = 0.01
+    allow_outside: bool = False
     place: Place = field(default_factory=Place)
 
     def rows_of(self, n: int) -> tuple[Path, Path | None]:
@@ -190,7 +191,7 @@ class _Stage:
         host, base = self._seeing()
         reader, asked = self._reader(host), merge.asked_like(host)
         path, images = self.plan.rows_of(n)
-        found = rows.load(path, images, reader.unusable, self.plan.max_bad)
+        found = rows.load(path, images, reader.unusable, self.plan.max_bad, self.plan.allow_outside)
         learn, held = batches.held_out(len(found), stage.validation, stage.seed)
         examples = batches.Examples(found, learn, reader), batches.Examples(found, held, reader)
         model = trained.opened(host.model, stage)

@@ -183,8 +183,8 @@ BAD = [
     (row() | {"conversations": [{"from": "user", "value": "<image>"}, {"from": "assistant", "value": "x"}]},
      "roles out of order"),
     (row(answer=None), "a turn is no {'from': …, 'value': …}"),
-    (row(image="../a.png"), "the image lies outside the folder of images"),
-    (row(image="/etc/a.png"), "the image lies outside the folder of images"),
+    (row(image="../a.png"), rows.OUTSIDE),
+    (row(image="/etc/a.png"), rows.OUTSIDE),
 ]  # fmt: skip
 
 
@@ -200,6 +200,21 @@ def test_a_row_that_cannot_be_used_is_counted_by_its_reason_and_named(tmp_path, 
     assert found[0].said[1].text == "A dog."
     with pytest.raises(DataError, match="1 of 2 rows cannot be used, more than --max-bad 49 %"):
         rows.load(path, None, lambda row: "", 0.49)
+
+
+def test_a_link_that_leads_out_of_the_folder_of_images_is_followed_where_that_is_allowed(tmp_path, tiny):
+    folder, away = tmp_path / "images", tmp_path / "away"
+    folder.mkdir()
+    away.mkdir()
+    tiny.pictures(1)[0].save(away / "a.png")
+    (folder / "b.png").symlink_to(away / "a.png")
+    (folder / "inner").symlink_to(away)
+    path = tmp_path / "rows.json"
+    for name in ("b.png", "inner/a.png", str(away / "a.png"), "../away/a.png"):
+        path.write_text(json.dumps([row(image=name)]))
+        with pytest.raises(DataError, match="--allow-outside"):
+            rows.load(path, folder, lambda row: "", 0.0)
+        assert rows.load(path, folder, lambda row: "", 0.0, allow_outside=True)[0].image.samefile(away / "a.png")
 
 
 def test_captions_and_sidecars_are_read_as_conversations(tmp_path, tiny):
