@@ -119,16 +119,17 @@ def from_pretrained(kind: Any, location: str, config: Any, where: dict[str, Any]
     """The whole model in fp32; ModelError where weights are missing, instead of random numbers in their place."""
     try:
         model, told = kind.from_pretrained(
-            location, config=config, dtype=torch.float32, output_loading_info=True, trust_remote_code=False, **where
-        )
+            location, config=config, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True,
+            trust_remote_code=False, **where,
+        )  # fmt: skip
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise ModelError(f"{location} cannot be loaded: {_first_line(error)}") from error
     missing, strange = (
         sorted(n for n in told[key] if not is_computed(n)) for key in ("missing_keys", "unexpected_keys")
     )
-    if missing or told["mismatched_keys"]:
-        first = missing or sorted(map(str, told["mismatched_keys"]))
-        raise ModelError(f"{location} lacks {len(first)} weights of its architecture, '{first[0]}' the first")
+    weights.require_shapes(location, told)
+    if missing:
+        raise ModelError(f"{location} lacks {len(missing)} weights of its architecture, '{missing[0]}' the first")
     if strange:
         raise ModelError(
             f"{location} holds {len(strange)} weights that its config.json has no place for, '{strange[0]}' the first: "

@@ -111,3 +111,16 @@ def quietly() -> None:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+
+
+def require_shapes(where: str, told: Mapping[str, Any]) -> None:
+    """ModelError where weights have other shapes than their configuration, by what transformers told of loading them.
+
+    For that it has to be asked to load with ``ignore_mismatched_sizes``; its own error names none of them.
+    """
+    if odd := sorted(told["mismatched_keys"]):
+        name, there, wanted = odd[0]
+        raise ModelError(
+            f"{where} holds {len(odd)} weights of other shapes than its config.json says, '{name}' the first: "
+            f"{' × '.join(map(str, there))}, not {' × '.join(map(str, wanted))}"
+        )

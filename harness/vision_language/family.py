@@ -50,11 +50,12 @@ class Family:
     def _loaded(self, folder: Any) -> Any:
         try:
             model, told = AutoModelForImageTextToText.from_pretrained(
-                folder, output_loading_info=True, trust_remote_code=False, **self.how
+                folder, output_loading_info=True, ignore_mismatched_sizes=True, trust_remote_code=False, **self.how
             )
         except (OSError, RuntimeError, ValueError, SafetensorError) as error:
             raise ModelError(f"{folder} cannot be loaded as an LVLM: {first_line(error)}") from error
         missing = {name for name in told["missing_keys"] if "position_ids" not in name}
+        weights.require_shapes(str(folder), told)
         original.check_names(str(folder), missing, set())
         return model
 

@@ -64,6 +64,15 @@ def image_tokens(config: Any) -> int:
     return patches(vision) + leading - (config.vision_feature_select_strategy == "default")  # type: ignore[no-any-return]
 
 
+def require_layer(read: Any, vision: Any, where: str) -> None:
+    """ModelError where the hidden states that an LVLM reads (of one layer, or of several) are none of its tower's."""
+    last = vision.num_hidden_layers
+    for layer in read if isinstance(read, list) else [read]:
+        if type(layer) is not int or not -last - 1 <= layer <= last:
+            told = f"the tower of {where} has hidden states {-last - 1} to {last}"
+            raise ModelError(f"vision_feature_layer={layer!r}: {told}")
+
+
 def normalisation_misfits(about: Mapping[str, Any], processor: Any) -> list[str]:
     """How the pixels that the encoder was trained on differ from those that the LVLM gives."""
     out = []

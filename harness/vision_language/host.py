@@ -24,6 +24,7 @@ class Host:
         loaded = checkpoint.load(spec, place)
         self.model, self.processor, self.notes = loaded.model, loaded.processor, loaded.notes
         self.laid = [kind for kind, _ in checkpoint.overlays(spec)]
+        fits.require_layer(self.model.config.vision_feature_layer, self.model.config.vision_config, spec.text)
         identity.check_finite(self.model, spec.text)
         tokens.require_known(self.processor.tokenizer, self.model.get_input_embeddings().num_embeddings, spec.text)
         self.image_token = self.processor.tokenizer.convert_ids_to_tokens(self.model.config.image_token_id)

@@ -57,11 +57,7 @@ def of(spec: str, tower: Any, images: Any, layer: int = -2, strategy: str = "aut
         )
     config = tower.config
     first = FIRST_TOKENS[kind]
-    blocks = config.num_hidden_layers
-    if not -blocks - 1 <= layer <= blocks:
-        raise ModelError(
-            f"vision_feature_layer={layer}: the tower of {spec} has hidden states {-blocks - 1} to {blocks}"
-        )
+    fits.require_layer(layer, config, spec)
     if strategy == "default" and not first:
         raise ModelError(
             f"vision_feature_select_strategy=default: a {kind} has no class token, so its first patch would be lost"

@@ -125,12 +125,15 @@ def quantised(bits: str, dtype: torch.dtype) -> Any:
 def hub_layout(folder: Path, how: dict[str, Any]) -> Loaded:
     """A LLaVA in transformers' layout, in its old key names or its new ones."""
     try:
-        model, told = LlavaForConditionalGeneration.from_pretrained(folder, output_loading_info=True, **how)
+        model, told = LlavaForConditionalGeneration.from_pretrained(
+            folder, output_loading_info=True, ignore_mismatched_sizes=True, **how
+        )
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise ModelError(f"{folder} cannot be loaded: {first_line(error)}") from error
     missing = {name for name in told["missing_keys"] if "position_ids" not in name}
     strange = {name for name in told["unexpected_keys"] if "position_ids" not in name}
-    original.check_names(str(folder), missing | set(map(str, told["mismatched_keys"])), set())
+    weights.require_shapes(str(folder), told)
+    original.check_names(str(folder), missing, set())
     original.check_names(str(folder), set(), strange)
     return Loaded(model, processor_of(folder))
 

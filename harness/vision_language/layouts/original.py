@@ -114,12 +114,13 @@ def _tower_weights(where: str, folder: Path) -> TensorMap:
 
     try:
         tower, told = CLIPVisionModel.from_pretrained(
-            _place(where, folder), dtype=torch.float32, output_loading_info=True
+            _place(where, folder), dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(
             f"{folder} holds no tower and names '{where}', which cannot be read; say where it lies with ?tower=FOLDER"
         ) from error
+    weights.require_shapes(f"the tower '{where}'", told)
     if told["missing_keys"]:
         raise ModelError(f"the tower '{where}' lacks weights, '{sorted(told['missing_keys'])[0]}' the first")
     return {f"model.vision_tower.{name}": tensor for name, tensor in tower.state_dict().items()}

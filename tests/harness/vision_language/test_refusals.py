@@ -71,6 +71,28 @@ def test_a_lora_is_not_added_to_weights_that_are_no_floats(tmp_path):
     assert (model["part"].weight == 1).all()
 
 
+@pytest.mark.parametrize("layer", [99, -99, 10**20, True])
+def test_an_lvlm_that_reads_a_layer_its_tower_has_not_is_refused_when_it_is_loaded(folder, tmp_path, cli, layer):
+    copy = shutil.copytree(folder, tmp_path / "odd")
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"vision_feature_layer": layer}))
+    said = cli("run", "--lvlm", f"llava:{copy}", "-t", "pope", "--limit", "1", "--results", tmp_path / "results")
+    assert said.code == 4, said.err
+    assert "vision_feature_layer" in said.err
+
+
+@pytest.mark.parametrize(("part", "key"), [("text_config", "intermediate_size"), ("vision_config", "patch_size")])
+def test_weights_of_other_shapes_than_the_configuration_says_are_named(folder, tmp_path, cli, part, key):
+    copy = shutil.copytree(folder, tmp_path / "odd")
+    config = json.loads((copy / "config.json").read_text())
+    config[part][key] *= 2
+    (copy / "config.json").write_text(json.dumps(config))
+    for kind in ("llava", "vlm"):
+        said = cli("run", "--lvlm", f"{kind}:{copy}", "-t", "pope", "--limit", "1", "--results", tmp_path / "results")
+        assert said.code == 4, said.err
+        assert "weights of other shapes than its config.json says, 'model." in said.err and " × " in said.err
+
+
 def test_a_quantised_llava_is_not_written(folder, tmp_path):
     host = registry.make_lvlm(f"llava:{folder}", PLACE)
     host.model.hf_quantizer = object()
