@@ -82,7 +82,8 @@ def opened(workers: int, address: str = "") -> Iterator[Cluster]:
     require()
     began = time.monotonic()
     os.environ.update({name: value for name, value in EVERYWHERE.items() if name not in os.environ})
-    if not address or _host(address) in LOOPBACK:
+    joined = os.environ.get("RAY_ADDRESS", "") if address == "auto" else address
+    if not address or _host(joined) in LOOPBACK:  # before Ray is imported, which reads it then
         os.environ.update(HERE)
     import ray
 
