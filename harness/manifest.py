@@ -37,6 +37,7 @@ _RUN: Mapping[str, type | tuple[type, ...]] = {
 }
 _MAY_BE_NULL = ("encoder", "lvlm", "training", "alignment", "limit", "seed")
 _MODEL: Mapping[str, type | tuple[type, ...]] = {"spec": str, "digest": str, "digests": dict, "describe": dict}
+_TRAINING: Mapping[str, type | tuple[type, ...]] = {"recipe": dict, "base": str, "data": dict}
 _TASK: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("spec", "samples_digest", "first_failure"), str),
     **dict.fromkeys(("expected", "scored", "failed"), int),
@@ -92,6 +93,10 @@ def _models(manifest: Mapping[str, Any]) -> Iterator[str]:
                 yield f"its {part} has no spec"
     for part in ("training", "alignment"):
         yield from _kinds(manifest.get(part) or {}, {"seed": int}, f"{part}: ")
+    if training := manifest.get("training"):
+        yield from _kinds(training, _TRAINING, "training: ")
+        if not _is_number(training.get("recipe", {}).get("interpolate", 1.0)):
+            yield "training: its recipe's 'interpolate' is no number"
     if manifest.get("training") and "digest" not in (manifest.get("encoder") or {}):
         yield "it names a training and no encoder's digest"
 

@@ -144,7 +144,8 @@ def perform(plan: RunPlan, pair: Models | Far, ticking: Ticking) -> Outcome:
     begun = {**about, **_circumstances(plan, {}), "tasks": unasked}
     with shard_runs.written(whole, Shard.parse(shard) if shard else None, begun) as run:
         known = run.manifest()
-        known_tasks = unasked | known.get("tasks", {})
+        told = known.get("tasks", {})
+        known_tasks = unasked | {name: unasked.get(name, {}) | entry for name, entry in told.items()}
         run.update(status="running", **about, **_circumstances(plan, known), tasks=known_tasks)
         standings: dict[str, engine.Progressed] = {}
         status = "interrupted"
@@ -158,7 +159,7 @@ def perform(plan: RunPlan, pair: Models | Far, ticking: Ticking) -> Outcome:
                 standings[asked.task.name] = _ask(run, plan, asked, pair, ticking, foretelling)
                 if rates:
                     rates.note(asked.task.name, foretelling.seconds, foretelling.heard)
-            done = all(one["scored"] == one["expected"] for one in run.manifest()["tasks"].values())
+            done = all(one.get("scored", -1) == one.get("expected") for one in run.manifest()["tasks"].values())
             status = "complete" if done else "partial"
             if done and not plan.options.ray:  # the same command here would compute elsewhere than there
                 _remember(plan, about, lvlm)

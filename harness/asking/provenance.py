@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.errors import ModelError
 from harness.registry import parse_spec
 from harness.types import LVLM, Convertible, Encoder
 
@@ -19,6 +20,11 @@ def training(encoder: Encoder | None) -> dict[str, Any] | None:
     told = _read(parse_spec(encoder.spec).location, "recipe.json") if encoder else None
     if told is None or not _are(encoder, told.get("digest")):
         return None
+    if not (isinstance(told.get("recipe"), dict) and isinstance(told.get("data"), dict) and "base_digest" in told):
+        raise ModelError(
+            f"{encoder and encoder.spec}: its recipe.json is not as train wrote it; train it anew, or remove that file "
+            "(then it is compared as an encoder of unknown training)"
+        )
     recipe, data = dict(told["recipe"]), dict(told["data"])
     seed = recipe.pop("seed", None)
     if any(recipe.get(name, plain) != plain for name, plain in DRAWN.items()):
@@ -38,11 +44,23 @@ def _are(encoder: Encoder | None, digest: Any) -> bool:
 def alignment(lvlm: LVLM | None) -> dict[str, Any] | None:
     """Seed and settings of what grew the tower into this LVLM; None where nothing did, or where it tells nothing."""
     for folder in _places(lvlm.spec) if lvlm else ():
-        stages = (_read(folder, "align.json") or {}).get("stages") or [{}]
-        if lvlm and stages[-1].get("projector", "") == lvlm.digests().get("projector"):
+        stages = (_read(folder, "align.json") or {}).get("stages")
+        if not (lvlm and isinstance(stages, list) and stages and isinstance(stages[-1], dict)):
+            continue
+        if stages[-1].get("projector", "") == lvlm.digests().get("projector"):
+            if not all(map(_is_stage, stages)):
+                raise ModelError(
+                    f"{folder}/align.json is not as align wrote it; align anew, or remove that file (then it is "
+                    "compared as an LVLM of unknown training)"
+                )
             seed = stages[-1]["recipe"]["seed"]
             return {"seed": seed, "settings": {stage["recipe"]["name"]: _set(stage) for stage in stages}}
     return None
+
+
+def _is_stage(stage: Any) -> bool:
+    recipe = stage.get("recipe") if isinstance(stage, dict) else None
+    return isinstance(recipe, dict) and {"seed", "name"} <= recipe.keys() and isinstance(stage.get("data"), dict)
 
 
 def _set(stage: Mapping[str, Any]) -> dict[str, Any]:

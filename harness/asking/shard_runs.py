@@ -79,7 +79,7 @@ def merge(run: Run) -> int:
         came = sum(_read_back(run, part) for part in found)
     if found:
         entries = {name: stands(run, name, entry) for name, entry in run.manifest()["tasks"].items()}
-        done = all(entry["scored"] == entry["expected"] for entry in entries.values())
+        done = all(entry.get("scored", -1) == entry.get("expected") for entry in entries.values())
         now = datetime.now(UTC).isoformat(timespec="seconds")
         run.update(tasks=entries, status="complete" if done else "partial", finished=now)
         for part in found:  # no longer held, as an open file cannot be taken away on Windows; the run still is

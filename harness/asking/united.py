@@ -105,7 +105,7 @@ def _brought(folder: Path, run: Run, there: Run) -> Iterator[dict[str, Any]]:
                 journal.append(new)
             entries[name] = shard_runs.stands(there, name, entries.get(name, told))
             yield _row(folder, run, name, len(new), clash)
-        done = all(entry["scored"] == entry["expected"] for entry in entries.values())
+        done = all(entry.get("scored", -1) == entry.get("expected") for entry in entries.values())
         there.update(tasks=entries, status="complete" if done else "partial")
 
 

@@ -67,7 +67,8 @@ def _tradeoff(one: Group, bases: Sequence[answer_sets.AnswerSet]) -> Tradeoff | 
         return None
     against = Group(base.name, (base,))
     training = one.sides[0].manifest["training"]
-    recipe = {key: value for key, value in training["recipe"].items() if key != "interpolate"}
+    settings = training.get("recipe", {})
+    recipe = {key: value for key, value in settings.items() if key != "interpolate"}
     changes = {task.name: change(against, one, task) for task in tasks if _asked_alike(one, base, task)}
     forgotten = changes.pop(forgetting.name, None)
     if forgotten is None:
@@ -75,8 +76,8 @@ def _tradeoff(one: Group, bases: Sequence[answer_sets.AnswerSet]) -> Tradeoff | 
     return Tradeoff(
         groups.model(one.sides, "encoder"),
         str(base.manifest["encoder"]["spec"]),
-        float(training["recipe"].get("interpolate", 1.0)),
-        digest.of_json([recipe, training["base"], training["data"]]),
+        float(settings.get("interpolate", 1.0)),
+        digest.of_json([recipe, training.get("base"), training.get("data")]),
         len(set(one.units()[0])),
         frozenset(one.digests()),
         forgotten,
@@ -91,6 +92,8 @@ def _shared(one: Group, task: Task) -> bool:
 def _began(one: Group, base: answer_sets.AnswerSet, task: Task) -> bool:
     """Whether these trainings began from the encoder of this run, and it was asked the task as they were."""
     training, encoder = one.sides[0].manifest["training"], base.manifest["encoder"]
+    if not training.keys() >= {"base", "recipe"}:
+        return False
     # Trainings of version 0.1.0 noted another digest of their base, that of its weights alone: these know it by name.
     began = training["base"] == encoder["digest"] or training["recipe"].get("base") == encoder["spec"]
     return began and _asked_alike(one, base, task)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness import kept_runs, manifest
-from harness.errors import DataError, UsageError
+from harness.asking import provenance
+from harness.errors import DataError, ModelError, UsageError
 from harness.journal import Journal
 from harness.store import Record, Run, latest, read_records, write_json
 from harness.types import Answer, Failure
@@ -167,6 +170,30 @@ def test_an_odd_run_stops_neither_the_leaderboard_nor_the_other_runs(tmp_path_fa
     left_out = leaderboard.unreadable(results)
     assert "`sound`" in leaderboard.render(results, left_out)
     assert kept_runs.pick(results, "sound").manifest()["encoder"]["spec"] == "sound"
+
+
+@pytest.mark.parametrize("entry", [{}, {"expected": 24}, {"spec": "squares"}])
+def test_a_run_whose_manifest_says_less_of_a_task_goes_on(cli, bench, entry):
+    right = cli(*bench.words(), "--json").json()["rows"]
+    path = bench.records().parents[1] / "run.json"
+    kept = json.loads(path.read_text())
+    path.write_text(json.dumps(kept | {"status": "partial", "tasks": {name: entry for name in kept["tasks"]}}))
+    bench.asked()
+    said = cli(*bench.words(), "--json")
+    assert (said.code, said.json()["rows"], bench.asked()) == (0, right, [])
+    assert json.loads(path.read_text())["status"] == "complete"
+
+
+@given(anything, anything, anything)
+def test_files_beside_a_model_that_no_training_wrote_are_refused_in_a_line_or_tell_nothing(
+    tmp_path_factory, one, other, last
+):
+    folder = tmp_path_factory.mktemp("model")
+    lvlm = SimpleNamespace(spec=f"micro?projector={folder}", digests=lambda: {"projector": "d"})
+    for stages in (one, [other], [{"projector": "d", "recipe": one, "data": other}], [last, {"projector": "d"}]):
+        (folder / "align.json").write_text(json.dumps({"stages": stages}))
+        with contextlib.suppress(ModelError):
+            assert provenance.alignment(lvlm) is None
 
 
 def test_a_wrong_name_is_answered_with_the_runs_most_like_it_and_not_with_all(tmp_path):
