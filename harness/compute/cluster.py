@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -82,8 +83,8 @@ def opened(workers: int, address: str = "") -> Iterator[Cluster]:
     require()
     began = time.monotonic()
     os.environ.update({name: value for name, value in EVERYWHERE.items() if name not in os.environ})
-    joined = os.environ.get("RAY_ADDRESS", "") if address == "auto" else address
-    if not address or _host(joined) in LOOPBACK:  # before Ray is imported, which reads it then
+    there = _noted() if address == "auto" else address
+    if not address or _host(there) in LOOPBACK:  # before Ray is imported, which reads it then
         os.environ.update(HERE)
     import ray
 
@@ -94,7 +95,7 @@ def opened(workers: int, address: str = "") -> Iterator[Cluster]:
         folder = Path(left.enter_context(_folder()))
         with unbroken(), _in(folder):
             if address:
-                _join(address)
+                _join(address, there)
             else:
                 _start(workers, folder)
             left.callback(_leave)
@@ -109,9 +110,10 @@ def _host(address: str) -> str:
     return address.rpartition(":")[0].strip("[]")
 
 
-def _join(address: str) -> None:
+def _join(address: str, there: str) -> None:
     try:
-        there = _noted() if address == "auto" else address
+        if not there:
+            raise ValueError("`ray start` has noted none on this machine; give HOST:PORT or set RAY_ADDRESS")
         # Ray would go on trying for minutes, and still has a cluster of yesterday written down as this machine's.
         socket.create_connection((_host(there), int(there.rpartition(":")[2])), timeout=10).close()
         _init(address=there)
@@ -121,17 +123,17 @@ def _join(address: str) -> None:
 
 
 def _noted() -> str:
-    """Where ``RAY_ADDRESS`` or ``ray start`` says that this machine's cluster is; ValueError where neither says.
+    """Where ``RAY_ADDRESS`` or ``ray start`` says that this machine's cluster is; empty where neither says.
 
     Ray's own ``auto`` takes any cluster whose process it sees: also one that ends with the command that started it.
+    The note lies where ``get_ray_address_file`` of ray/_common/utils.py (2.60) has it; Ray is not yet imported.
     """
-    from ray._private.utils import read_ray_address
-
-    told = os.environ.get("RAY_ADDRESS", "auto")
-    found = read_ray_address() if told in ("", "auto") else told
-    if not found:
-        raise ValueError("`ray start` has noted none on this machine; give HOST:PORT or set RAY_ADDRESS")
-    return found
+    told = os.environ.get("RAY_ADDRESS", "")
+    if told not in ("", "auto"):
+        return told
+    place = os.environ.get("RAY_TMPDIR") or (sys.platform == "linux" and os.environ.get("TMPDIR")) or "/tmp"  # noqa: S108
+    note = Path(place, "ray", "ray_current_cluster")
+    return note.read_text(encoding="utf-8", errors="replace").strip() if note.is_file() else ""
 
 
 def _start(workers: int, folder: Path) -> None:

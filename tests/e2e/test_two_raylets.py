@@ -39,7 +39,11 @@ def test_a_worker_killed_and_a_raylet_gone_in_mid_run_lose_nothing_and_keep_noth
         address = cluster.stdout.readline().strip()
         words = [*JOB, "--json", "--results", str(tmp_path / "two"), "--ray", "auto", "--workers", "2"]
         command = [sys.executable, "-m", "ohd_bench", *words]
-        joins = {**os.environ, "RAY_ADDRESS": address}
+        note = tmp_path / "ray" / "ray_current_cluster"  # as `ray start` leaves it
+        note.parent.mkdir()
+        note.write_text(address)
+        joins = {**os.environ, "RAY_TMPDIR": str(tmp_path)}
+        joins.pop("RAY_ADDRESS", None)
         run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=joins)
         waited(run, tmp_path / "two", 1)
         workers = [
