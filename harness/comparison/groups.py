@@ -30,8 +30,12 @@ class Group:
 
     @property
     def trainings(self) -> list[Any]:
-        """The seed of the encoder's training behind each run; None where it was not trained here."""
-        return [_seed(side, "training") for side in self.sides]
+        """The seed of the encoder's training behind each run; None where it was not trained here.
+
+        Trainings that came out as the same weights are one, whatever seeds they say: it goes by the first of these.
+        """
+        first: dict[str, Any] = {}
+        return [first.setdefault(_made(side), _seed(side, "training")) for side in self.sides]
 
     @property
     def alignments(self) -> list[Any]:
@@ -64,7 +68,13 @@ class Group:
 
     def digests(self) -> set[str]:
         """The trainings themselves, by what came out."""
-        return {str(side.manifest["encoder"]["digest"]) for side in self.sides if side.manifest.get("training")}
+        return {_made(side) for side in self.sides if side.manifest.get("training")}
+
+
+def _made(side: AnswerSet) -> str:
+    """The digest of a run's encoder; its spec where none was noted."""
+    encoder = side.manifest.get("encoder") or {}
+    return str(encoder.get("digest") or encoder.get("spec"))
 
 
 def _seed(side: AnswerSet, part: str) -> Any:
@@ -77,6 +87,12 @@ def group(sides: Sequence[AnswerSet], name: str = "") -> Group:
         if told := differing(sides[0].manifest, other.manifest):
             raise UsageError(f"{sides[0].name} and {other.name} are no group, they differ in more than seeds: {told}")
     found = Group(name or called(sides), tuple(sides))
+    for side, seed in zip(sides, found.trainings, strict=True):
+        if _seed(side, "training") != seed:
+            raise UsageError(
+                f"{side.name}: its training (seed {_seed(side, 'training')}) came out as the same weights as that of "
+                f"seed {seed}: they are one training, not two; name one of them, or train with another seed"
+            )
     if len(sides) > 1 and all(len(set(units)) == 1 for units in found.units()):
         seed = next((s for s in (*found.trainings, *found.alignments) if s is not None), None)
         which = "one model" if seed is None else f"one training (seed {seed})"

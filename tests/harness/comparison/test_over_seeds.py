@@ -184,6 +184,17 @@ def test_one_training_asked_twice_is_no_group(trained: MakeRun, ohd: Callable[..
     assert code == 2 and "are one training (seed 3) asked 2 times" in told
 
 
+def test_one_training_under_two_seeds_counts_once_and_is_refused_where_it_is_named_twice(
+    trained: MakeRun, ohd: Callable[..., tuple[int, str]]
+) -> None:
+    first, second, third = (trained("a", seed) for seed in range(3))
+    second.update(encoder=second.manifest()["encoder"] | {"digest": first.manifest()["encoder"]["digest"]})
+    code, told = ohd(trained("b", 0).id, "--", *ids([first, second, third]))
+    assert code == 2 and "(seed 1) came out as the same weights as that of seed 0" in told
+    (found,) = groups.together([first, second, third])
+    assert found.units() == [[0, 0, 2]]
+
+
 def test_arms_that_share_trainings_pair_or_are_refused(trained: MakeRun, ohd: Callable[..., tuple[int, str]]) -> None:
     dropped = [trained("a", seed, sight=1 + seed / 5) for seed in range(3)]
     aligned = [trained("a", seed, align=seed, sight=1.5 + seed / 5) for seed in range(3)]
