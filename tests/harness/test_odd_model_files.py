@@ -6,6 +6,8 @@ import json
 import shutil
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from harness import registry
 from harness.errors import ModelError
@@ -127,3 +129,11 @@ def test_a_mean_that_is_no_list_of_channels_is_refused_when_a_tower_is_loaded(wh
     told = json.loads((folder / "preprocessor_config.json").read_text())
     (folder / "preprocessor_config.json").write_text(json.dumps(told | {"image_mean": mean}))
     assert "clip" in refused("clip", folder)
+
+
+def test_whole_numbers_are_no_weights(whole, tmp_path):
+    folder = shutil.copytree(whole / "clip", tmp_path / "model")
+    held = load_file(folder / "model.safetensors")
+    name = next(name for name in held if name.endswith("k_proj.weight"))
+    save_file(held | {name: (held[name] * 100).to(torch.int8)}, folder / "model.safetensors", {"format": "pt"})
+    assert "quantised weights are not read" in refused("clip", folder)
