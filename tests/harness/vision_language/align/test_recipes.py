@@ -45,7 +45,7 @@ def test_the_presets_are_llavas():
 def test_the_rate_is_llavas_at_every_update(told, tmp_path):
     for case in told["schedule"]:
         stage = replace(recipes.pretrain(), precision="fp32", rate=1.0)
-        arguments = trainer.arguments(stage, tmp_path, case["steps"], 0, torch.device("cpu"))
+        arguments = trainer.arguments(stage, tmp_path, case["steps"], 0, torch.nn.Linear(1, 1))
         weight = torch.nn.Linear(1, 1)
         made = trainer.Trainer(weight, arguments)
         made.optimizer = torch.optim.SGD(weight.parameters(), lr=1.0)
@@ -73,7 +73,7 @@ def test_groups_are_llavas(told, model, tmp_path):
                         weight_decay=case["weight_decay"], precision="fp32")  # fmt: skip
         trained.opened(model, stage)
         made = trainer.AlignTrainer(
-            stage, [0], model=model, args=trainer.arguments(stage, tmp_path, 1, 0, torch.device("cpu"))
+            stage, [0], model=model, args=trainer.arguments(stage, tmp_path, 1, 0, model)
         )
         names = {weight: in_original(name) for name, weight in model.named_parameters()}
         groups = made.create_optimizer().param_groups
