@@ -72,9 +72,7 @@ def test_groups_are_llavas(told, model, tmp_path):
         stage = replace(recipes.full(), rate=case["learning_rate"], projector_rate=case["mm_projector_lr"] or 0.0,
                         weight_decay=case["weight_decay"], precision="fp32")  # fmt: skip
         trained.opened(model, stage)
-        made = trainer.AlignTrainer(
-            stage, [0], model=model, args=trainer.arguments(stage, tmp_path, 1, 0, model)
-        )
+        made = trainer.AlignTrainer(stage, [0], model=model, args=trainer.arguments(stage, tmp_path, 1, 0, model))
         names = {weight: in_original(name) for name, weight in model.named_parameters()}
         groups = made.create_optimizer().param_groups
         assert len(groups) == len(case["groups"])
