@@ -81,7 +81,8 @@ def test_the_mean_of_the_three_f1_is_theirs(cli, pope, tmp_path):
     assert low < sum(each) / 3 < high
 
 
-def test_values_on_the_common_questions_stand_beside_those_of_all(cli, pope, tmp_path):
+def test_values_on_the_common_questions_stand_beside_those_of_all(cli, pope, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "250")  # the heads hold paths, and are not to be broken here
     base = lines(tmp_path / "base.jsonl", [said(s, wrong_now_and_then(s)) | {"category": s.group} for s in pope])
     half = [s for s in pope if crc32(s.image.name.encode()) % 2]
     other = lines(tmp_path / "other.jsonl", [said(s, right(s)) | {"category": s.group} for s in half])
