@@ -94,7 +94,7 @@ def test_four_tasks_and_two_workers_load_each_model_twice_in_all_and_answer_as_o
 
 
 def test_ctrl_c_amid_it_ends_with_130_and_leaves_answers_and_no_process(tmp_path):
-    words = ["run", "-e", "micro", "-l", "micro-llava", "-t", "amber", "--limit", "64", "--batch-size", "1"]
+    words = ["run", "-e", "micro", "-l", "micro-llava", "-t", "amber", "--batch-size", "1"]
     command = [sys.executable, "-m", "ohd_bench", *words, "--results", str(tmp_path), "--workers", "2"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     while not records_there(tmp_path):
