@@ -23,7 +23,7 @@ from benchmarks import shapes
 from benchmarks.amber_questions import compared, never, same
 from benchmarks.measure import Measurement, device, dtype, peak_bytes
 from harness import registry
-from harness.asking import engine
+from harness.asking import software
 from harness.types import Asked, Place, Sample
 from harness.vision_language.packed.decode import PackedDecoder
 
@@ -64,7 +64,7 @@ def passed(found: dict[str, Any]) -> bool:
 
 
 def _card() -> dict[str, Any]:
-    versions = {name: version for name, version in engine.versions().items() if name != "nltk"}
+    versions = {name: version for name, version in software.versions().items() if name != "nltk"}
     about: dict[str, Any] = {"name": f"CPU {platform.machine()}", "dtype": str(dtype()).removeprefix("torch.")}
     if torch.cuda.is_available():
         told = torch.cuda.get_device_properties(0)

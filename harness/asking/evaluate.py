@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import images, registry
-from harness.asking import available, controls, cost, engine, remembered, run_identity, shard_runs
+from harness.asking import available, controls, cost, engine, remembered, run_identity, shard_runs, software
 from harness.asking.estimate import TimeEstimate
 from harness.asking.foretold import Foretelling, Rates
 from harness.asking.models import Models
@@ -256,9 +256,9 @@ def _circumstances(plan: RunPlan, known: Mapping[str, Any]) -> dict[str, Any]:
     """What a reader of the run may want to know, and what does not change an answer."""
     return {
         "created": known.get("created", _now()),
-        "versions": engine.versions(),
+        "versions": software.versions(),
         "data_versions": _data_versions(plan),
-        "git": engine.git_state(Path(__file__).parent),
+        "git": software.git_state(Path(__file__).parent),
         "place": {"device": plan.options.place.device, "batch_size": plan.options.place.batch_size or "auto"},
     }
 

@@ -148,7 +148,7 @@ def _code() -> Iterator[Path]:
 
 def _machine() -> list[Any]:
     """What of this machine an identity may hang on: versions, and what there is to compute on."""
-    from harness.asking.engine import versions
+    from harness.asking.software import versions
 
     gpus = sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*"))
     return [versions(), platform.node(), os.environ.get("CUDA_VISIBLE_DEVICES"), gpus]

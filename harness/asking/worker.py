@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from harness import registry
-from harness.asking import controls, engine, opening
+from harness.asking import controls, opening, software
 from harness.asking.ask import Ask
 from harness.asking.models import Models
 from harness.asking.run_identity import of_encoder, of_lvlm
@@ -209,7 +209,7 @@ def identity(models: Models) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """The packages on whose version an answer hangs."""
-    return {package: version for package, version in engine.versions().items() if package in DECIDING}
+    return {package: version for package, version in software.versions().items() if package in DECIDING}
 
 
 def require_same(found: Mapping[str, Any], wanted: Mapping[str, Any], whose: str) -> None:
