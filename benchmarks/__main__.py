@@ -48,6 +48,8 @@ def _gpu(folder: Path, as_json: bool) -> int:
         for check in found["checks"]:
             print(f"{check['name']:26}{'holds' if check['holds'] else 'DOES NOT HOLD'}")
         print(f"not reached: {', '.join(found['not_reached']) or 'nothing'}")
+        for name, why in found["failed"].items():
+            print(f"{name} failed: {why}")
     print(f"written: {path}", file=sys.stderr)
     return 0 if gpu.passed(found) else 1
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from benchmarks import shapes
-from benchmarks.measure import Measurement, beside, ceilings, device, dtype, linear_flops, peak_bytes, row
+from benchmarks.measure import Measurement, beside, ceilings, device, dtype, freed, linear_flops, peak_bytes, row
 from harness.compute.onednn import fast_linear
 from harness.vision_language.inference import GenerateDecoder
 from harness.vision_language.packed.decode import PackedDecoder
@@ -27,6 +27,7 @@ def rows(quick: bool) -> Iterator[Measurement]:
     yield compared("amber-questions", model, of, images, 1)
     yield compared("amber-questions-8-tokens", model, of, images, 8)
     del model
+    freed()
     yield _memory()
 
 

@@ -1,15 +1,16 @@
 """``python -m benchmarks --gpu``: every row on this card in ten minutes, what only a card can show, and a file of it.
 
-Without a GPU the same script runs at a size of nothing, so that it works the first time there is one.
+Without a GPU the same script runs at a size of nothing, so that it works the first time there is one. Each part is a
+process of its own with seconds of its own: one that is too slow, or has too little memory, takes no other with it.
 """
 
 from __future__ import annotations
 
-import gc
 import importlib
 import json
 import platform
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,34 +22,72 @@ import torch
 
 from benchmarks import shapes
 from benchmarks.amber_questions import compared, never, same
-from benchmarks.measure import Measurement, device, dtype, peak_bytes
+from benchmarks.measure import device, dtype, freed, peak_bytes
 from harness import registry
 from harness.asking import software
 from harness.types import Asked, Place, Sample
 from harness.vision_language.packed.decode import PackedDecoder
 
 MINUTES = 10.0
-ROWS = ("amber_questions", "captions", "ohd_caps", "training_step", "alignment")
-"""The modules whose rows a card changes, what is claimed most of first: what the time does not reach is named."""
+CHECKS = "checks"
+PARTS = {
+    CHECKS: 90, "amber_questions": 240, "captions": 180, "ohd_caps": 60, "training_step": 90, "alignment": 60,
+    "clip_benchmark_ways": 60,
+}  # fmt: skip
+"""The checks, the modules whose rows a card changes, what is claimed most of first; and the seconds each may take."""
+SMALL = {CHECKS: 90, "tiny": 60}
+"""What is done without a card."""
 TINY = shapes.Shape(layers=1, width=128, tower_layers=2, tower_width=64, vocabulary=2_000)
 QUESTIONS = ("Is there a red circle in the image?", "Is there a dog?", "Describe this image.")
 
 
 def report(minutes: float = MINUTES) -> dict[str, Any]:
-    """What was measured here: the card, the checks, the rows, and which rows the time did not reach."""
-    until, card = time.monotonic() + 60 * minutes, torch.cuda.is_available()
+    """What was measured here: the card, the checks, the rows, which parts the time did not reach, and which failed.
+
+    A part whose seconds ran out is among ``not_reached``, and the rows it came to are there.
+    """
+    until = time.monotonic() + 60 * minutes
     found: dict[str, Any] = {"card": _card(), "when": datetime.now(UTC).isoformat(timespec="seconds")}
-    found["checks"] = [_told(check) for check in (_halving, _device_map)]
-    found["rows"], found["not_reached"] = [], []
-    for name, rows in _every(card):
-        if time.monotonic() > until:
-            found["not_reached"].append(name)
-            continue
+    found |= {"checks": [], "rows": [], "not_reached": [], "failed": {}}
+    for name, most in (PARTS if torch.cuda.is_available() else SMALL).items():
         print(f"measuring {name} …", file=sys.stderr, flush=True)
-        found["rows"] += list(rows())
-        _freed()
+        told, end = _part(name, min(most, until - time.monotonic()))
+        found["checks" if name == CHECKS else "rows"] += told
+        if end is None:
+            found["not_reached"].append(name)
+        elif end:
+            found["failed"][name] = end
     found["minutes"] = round(minutes - (until - time.monotonic()) / 60, 2)
     return found
+
+
+def _part(name: str, seconds: float) -> tuple[list[dict[str, Any]], str | None]:
+    """What a part measured in so many seconds, and how it ended: well (empty), why it failed, or None: out of time."""
+    command = [sys.executable, "-m", "benchmarks.gpu", name]
+    try:
+        done = subprocess.run(  # noqa: S603 (this very file)
+            command, capture_output=True, timeout=max(0.0, seconds)
+        )
+    except subprocess.TimeoutExpired as late:
+        return _lines(late.stdout or b""), None
+    last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+    return _lines(done.stdout), "" if done.returncode == 0 else "".join(last) or f"ended with {done.returncode}"
+
+
+def _lines(said: bytes) -> list[dict[str, Any]]:
+    """The rows that were printed whole."""
+    return [json.loads(line) for line in said.decode().split("\n")[:-1] if line.startswith("{")]
+
+
+def measure(name: str) -> Iterator[dict[str, Any]]:
+    """The rows of a part, as they come."""
+    if name == CHECKS:
+        yield from (_told(check) for check in (_halving, _device_map))
+    elif name == "tiny":
+        model = shapes.llava(TINY)
+        yield from (compared(f"amber-questions-{limit}-tokens", model, TINY, 2, limit) for limit in (1, 8))
+    else:
+        yield from importlib.import_module(f"benchmarks.{name}").rows(False)
 
 
 def write(found: dict[str, Any], folder: Path) -> Path:
@@ -59,8 +98,9 @@ def write(found: dict[str, Any], folder: Path) -> Path:
 
 
 def passed(found: dict[str, Any]) -> bool:
-    """Whether every check holds and every faster way gives the same results."""
-    return all(one["holds"] for one in found["checks"]) and all(row["equal"] for row in found["rows"])
+    """Whether every check was made and holds, no part failed, and every faster way gives the same results."""
+    whole = not found["failed"] and CHECKS not in found["not_reached"]
+    return whole and all(one["holds"] for one in found["checks"]) and all(row["equal"] for row in found["rows"])
 
 
 def _card() -> dict[str, Any]:
@@ -73,27 +113,10 @@ def _card() -> dict[str, Any]:
     return about | {"versions": versions}
 
 
-def _every(card: bool) -> Iterator[tuple[str, Callable[[], Iterator[Measurement]]]]:
-    """The rows by the name of their module: each at the whole 7B's shape on a card, one at no size without."""
-    if not card:
-        yield "amber_questions", _tiny
-        return
-    for name in ROWS:
-        module = importlib.import_module(f"benchmarks.{name}")
-        yield name, lambda module=module: module.rows(False)
-
-
-def _tiny() -> Iterator[Measurement]:
-    model = shapes.llava(TINY)
-    for limit in (1, 8):
-        yield compared(f"amber-questions-{limit}-tokens", model, TINY, 2, limit)
-
-
 def _told(check: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    print(f"checking {check.__name__.strip('_')} …", file=sys.stderr, flush=True)
     began = time.perf_counter()
     said = {"name": check.__name__.strip("_"), **check()}
-    _freed()
+    freed()
     return said | {"seconds": round(time.perf_counter() - began, 1), "peak_bytes": peak_bytes()}
 
 
@@ -106,7 +129,7 @@ def _halving() -> dict[str, Any]:
     whole = list(PackedDecoder(model, never, 2).answers(requests))
     short = PackedDecoder(model, never, 64 if card else 4)
     if card:
-        _freed()
+        freed()
         there = torch.cuda.get_device_properties(0).total_memory
         torch.cuda.set_per_process_memory_fraction(min(1.0, (torch.cuda.memory_allocated() + 1.5e9) / there))
     else:
@@ -155,7 +178,6 @@ def _device_map() -> dict[str, Any]:
     return {"holds": one == laid_out and None not in one, "answers": len(one), "cards": torch.cuda.device_count()}
 
 
-def _freed() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+if __name__ == "__main__":
+    for one in measure(sys.argv[1]):
+        print(json.dumps(one), flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import statistics
 import time
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from harness.compute import memory
 from harness.compute.onednn import fast_linear
 
 Measurement = dict[str, Any]
+LONG = 2.0
+"""Seconds of work on a GPU above which one try after the warm-up tells enough."""
 
 
 def device() -> torch.device:
@@ -30,8 +33,15 @@ def seconds(work: Callable[[], Any], repeats: int = 1) -> float:
     """Median seconds of this work: CUDA events on a GPU (after a warm-up), the clock on a CPU."""
     if not torch.cuda.is_available():
         return statistics.median(_clocked(work) for _ in range(repeats))
-    work()
-    return statistics.median(_cuda(work) for _ in range(max(3, repeats)))
+    long = _cuda(work) > LONG
+    return statistics.median(_cuda(work) for _ in range(1 if long else max(3, repeats)))
+
+
+def freed() -> None:
+    """What nothing holds any more is given back, so that another process on the same card finds room."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _clocked(work: Callable[[], Any]) -> float:

@@ -35,7 +35,8 @@ def claim(path: Path, identity: Mapping[str, Any], what: str = "training") -> No
     A folder that was noted and never filled is anybody's. DataError where the note is damaged.
     """
     told, folder = json.loads(json.dumps(identity)), path.parent
-    if all(there.name in (LOCK, path.name) or there.name.startswith(f".{path.name}") for there in folder.iterdir()):
+    ours = (LOCK, path.name, f".{path.name}")
+    if all(there.name.startswith(ours) for there in folder.iterdir()):
         write(path, told)
         return
     if not path.is_file():

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
 import filelock
+
+NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
+"""What mounts say that keep no locks, such as NFS without its lock service. ENOSYS filelock knows by itself."""
 
 
 class Held(Exception):
@@ -18,9 +22,21 @@ def taken(path: Path, patience: float = 0.0) -> contextlib.AbstractContextManage
 
     It waits for the other for ``patience`` seconds. OSError where the file cannot be written. The lock is the system's
     own (``flock``, on Windows ``msvcrt.locking``): it ends with the process, and a file left behind means nothing. On a
-    file system without locks (some NFS) filelock holds it by the file being there.
+    file system without locks (some NFS) it is held by a file being there, which names machine and process: one that a
+    killed process of this machine left is taken away, one of another machine's is not.
     """
-    lock = filelock.FileLock(path, timeout=patience, mode=0o644, poll_interval=0.02)
+    try:
+        return _acquired(filelock.FileLock, path, patience)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return _acquired(filelock.SoftFileLock, path.with_name(f"{path.name}.held"), patience)
+
+
+def _acquired(
+    kind: type[filelock.BaseFileLock], path: Path, patience: float
+) -> contextlib.AbstractContextManager[None]:
+    lock = kind(path, timeout=patience, mode=0o644, poll_interval=0.02)
     try:
         lock.acquire()
     except filelock.Timeout as error:

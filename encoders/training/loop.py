@@ -20,7 +20,7 @@ from torch import Tensor
 from encoders.training import best, checkpoint, circumstances, log, material, optimizer, output, towers
 from encoders.training.evaluation import Looks
 from encoders.training.feed import Feed
-from encoders.training.step import Terms, gradients
+from encoders.training.step import Batch, Terms, gradients
 from harness import claim, console, extras
 from harness.errors import DegenerateError, Stopped
 from harness.stepping import stepping
@@ -57,12 +57,13 @@ class TrainingRun:
         place = self.accelerator.process_index, self.accelerator.num_processes
         self.feed = Feed(recipe, self.looker, found.rows, found.replay, place)
         self.recipe = self._as_done(recipe)
-        self._remark([*found.remarks(), *_changes(recipe, self.recipe)])
+        self.remarks = [*found.remarks(), *_changes(recipe, self.recipe)]
         self.identity = output.identity(self.recipe, self.looker, found)
         if self.feed.hard:
             self.identity["hard_negatives"] = self.feed.hard.digest
         self.circumstances = circumstances.now(self.accelerator)
         self.looks = Looks(self.looker, found.dev, found.zero_shot)
+        self.progress = checkpoint.Progress()
         self._prepare()
 
     def _as_done(self, recipe: Training) -> Training:
@@ -73,6 +74,11 @@ class TrainingRun:
             batch=self.feed.order.batch,
             replay_batch=self.feed.again.batch if self.feed.again else recipe.replay_batch,
         )
+
+    @property
+    def every(self) -> int:
+        """Steps between two looks."""
+        return self.recipe.evaluate_every or max(1, self.feed.order.per_epoch // self.recipe.accumulate)
 
     def _remark(self, lines: Sequence[str]) -> None:
         for line in lines if self.accelerator.is_main_process else ():
@@ -91,6 +97,7 @@ class TrainingRun:
     def train(self) -> Path:
         """The folder of the encoder; an interrupted training goes on, a finished one is left as it is."""
         main = self.accelerator.is_main_process
+        self._remark(self.remarks)
         with claim.alone(self.out, "trained in") if main else contextlib.nullcontext(), Stopping() as self.stopping:
             if main:
                 with checkpoint.writing(self.out):
@@ -114,16 +121,21 @@ class TrainingRun:
             self._now_and_then(tell)
             for batches in self.feed(self.progress.step):
                 began = time.perf_counter()
-                terms = gradients(self.accelerator, self.towers, self.recipe, batches)
-                terms["grad_norm"] = float(self._clip())
-                _check_finite(terms, self.progress.step)
-                terms["lr"] = float(self.schedule.get_last_lr()[0])
-                self._update()
+                terms = self.step(batches)
                 terms["images_per_s"] = self.feed.images / (time.perf_counter() - began)
                 self.progress.step += 1
                 tell(terms)
                 self._now_and_then(tell)
         self._finish()
+
+    def step(self, batches: list[Batch]) -> Terms:
+        """One step of the optimizer on these batches: its losses, the gradient's norm, the rate it was done at."""
+        terms = gradients(self.accelerator, self.towers, self.recipe, batches)
+        terms["grad_norm"] = float(self._clip())
+        _check_finite(terms, self.progress.step)
+        terms["lr"] = float(self.schedule.get_last_lr()[0])
+        self._update()
+        return terms
 
     def _go_on_from(self, then: dict[str, Any] | None, tell: Tell) -> None:
         """Says and records what is otherwise than when the checkpoint was made: then it does not go on to the bit."""
@@ -151,8 +163,7 @@ class TrainingRun:
     def _now_and_then(self, tell: Tell) -> None:
         """A look and a checkpoint where they are due at this step; Stopped where that was asked for."""
         step, last = self.progress.step, self.progress.step == self.feed.steps
-        every = self.recipe.evaluate_every or max(1, self.feed.order.per_epoch // self.recipe.accumulate)
-        if (step % every == 0 or last) and not self._any(self.progress.looked(step)):
+        if (step % self.every == 0 or last) and not self._any(self.progress.looked(step)):
             self._look(tell)
         stop = self._any(self.stopping.asked is not None)
         if step != self.saved and (step % self.recipe.save_every == 0 or last or stop):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from harness.ranges import Above, Amount, Count, Decay, Part, Positive, Seed, Share, check
+
+if TYPE_CHECKING:
+    from harness.compute.forecast import Forecast
 
 
 @dataclass(frozen=True)
@@ -95,3 +98,9 @@ class Training:
         from encoders.training.loop import train
 
         return train(self, data, out)
+
+    def forecast(self, data: Path) -> Forecast:
+        """What this training on this data will cost, from a few steps of it; nothing is written."""
+        from encoders.training.forecast import forecast
+
+        return forecast(self, data)

@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.asking.ask import Ask
 from harness.asking.batches import by_image
+from harness.compute.forecast import Forecast, Part
 from harness.types import Asked, Sample
 
 SAMPLES = 32
@@ -65,6 +66,13 @@ class TimeEstimate:
             "peak_bytes": self.peak_bytes,
             "read_bytes": self.read_bytes,
         }
+
+    def forecast(self) -> Forecast:
+        """The same, as other work is estimated."""
+        of = ("tokens", self.measured_s, self.tokens, self.of_tokens)
+        part = Part(*(of if self.tokens else ("samples", self.measured_s, self.samples, self.of_samples)))
+        counts = {"samples": self.of_samples, "images": self.of_images, "tokens": self.of_tokens}
+        return Forecast((part,), 0.0, counts, self.read_bytes, self.device, self.chips, self.peak_bytes)
 
     def said(self) -> str:
         """One line for the user."""

@@ -27,7 +27,7 @@ from harness.errors import BrokenDataError, DataError, UsageError
 from harness.kept_runs import slug
 from harness.stats import tally
 from harness.store import Record, Run
-from harness.types import OF_ENCODERS, Answer, Encoder, LvlmHost, Task
+from harness.types import OF_ENCODERS, Answer, Task
 
 Ticking = Callable[[str, int], AbstractContextManager[engine.Progress]]
 """What shows progress: called with a title and a total, gives something to tick with."""
@@ -211,18 +211,17 @@ def _ask(
     return standing
 
 
-def estimates(plan: RunPlan, encoder: Encoder | None, host: LvlmHost | None) -> dict[str, TimeEstimate]:
+def estimates(plan: RunPlan, pair: Models) -> dict[str, TimeEstimate]:
     """What each task of the plan will cost with this pair of models, from asking a few images; no answer is kept.
 
     The estimate itself is, in the cache: the run's manifest says it beside what the run then took.
     """
-    pair = Models.paired(encoder, host, plan.options.place)
     view = controls.view(plan.options.control)
     found = {asked.task.name: pair.estimated(asked.task.mode, asked.samples, view) for asked in plan.questions}
-    identity = run_identity.identity(plan, encoder, pair.lvlm)
+    identity = run_identity.identity(plan, pair.encoder, pair.lvlm)
     for name, one in found.items():
         _rates(pair, plan).note(name, one.measured_s, one.samples)
-    cost.note(Run(run_identity.folder(plan, encoder, pair.lvlm, identity)), found)
+    cost.note(Run(run_identity.folder(plan, pair.encoder, pair.lvlm, identity)), found)
     return found
 
 

@@ -88,7 +88,11 @@ class Models:
 
     def estimated(self, mode: str, samples: Sequence[Sample], see: See) -> TimeEstimate:
         """How long these samples will take in this process, and what of the machine."""
-        found = estimate(self.asker(mode), samples, lambda group: next(_opened(group, see)))
+        if mode in OF_ENCODERS and self.encoder:  # no features that are kept: those of a run lie in other batches
+            asker = asking.ranker(self.encoder, self.place)
+        else:
+            asker = self.asker(mode)
+        found = estimate(asker, samples, lambda group: next(_opened(group, see)))
         groups, part = by_image(samples), calibration(samples)
         if mode == "generate" and part:
             counted = tokens_read(self.lvlm, next(_opened(part[0][:1], see)))

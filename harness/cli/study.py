@@ -37,6 +37,9 @@ def study(
         int | None, typer.Option(min=1, max=1024, help="Trainings and alignments at once, and processes that ask.")
     ] = None,
     ray: Ray = "",
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="With plan: measure a little of each sort of job, keep none of it.")
+    ] = False,
     include: Include = None,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -52,13 +55,16 @@ def study(
 
     with at_once(SAID):
         from harness import registry
-        from harness.cli import studying
+        from harness.cli import planned, studying
         from harness.console import quiet
+        from harness.errors import UsageError
 
         if not verbose:
             quiet()
         registry.load(include or ())
         verb, name = studying.words(words)
+        if estimate and verb != "plan":
+            raise UsageError(f"--estimate goes with the plan: ohd-bench study plan {name} --estimate")
         if verb == "new":
             studying.write_new(name, data)
             return
@@ -66,6 +72,8 @@ def study(
         asked |= {"workers": workers, "ray": ray}
         work = studying.opened(name, data, out, asked)
         if verb == "plan":
-            studying.print_plan(work, as_json)
+            if estimate:
+                planned.measured(work)
+            planned.print_plan(work, as_json)
         else:
             raise typer.Exit(0 if studying.perform(work, as_json) else 1)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-from rich.table import Table
 
 from harness.asking import evaluate
 from harness.asking.run_options import RunOptions
@@ -18,7 +14,7 @@ from harness.asking.workers import Workers
 from harness.console import out, print_json, say, ticking
 from harness.data import Data, resolve
 from harness.errors import UsageError
-from harness.study import checks, findings, schema, spread
+from harness.study import checks, costs, findings, schema, spread
 from harness.study import jobs as listing
 from harness.study.findings import Findings
 from harness.study.jobs import Ask, Job, Place, Planner
@@ -33,6 +29,7 @@ VERBS = ("new", "plan")
 class Work:
     """A study over its data, as a list of jobs."""
 
+    name: str
     study: Study
     data: Data
     tasks: tuple[Task, ...]
@@ -77,49 +74,7 @@ def opened(name: str, data: str, root: Path, asked: Mapping[str, Any]) -> Work:
         workers=asked["workers"], ray=asked["ray"],
     )  # fmt: skip
     bench = Bench(options, where, ticking)
-    return Work(found, where, tasks, place, tuple(jobs), seeds, asked["quick"], bench)
-
-
-def print_plan(work: Work, as_json: bool) -> None:
-    """What will be done, in order, what is done already, and what it is expected to cost."""
-    left = {job.address for job in listing.left(list(work.jobs))}
-    unique = list({job.address: job for job in work.jobs}.values())
-    costs = cost(work, [job for job in unique if job.address in left])
-    if as_json:
-        rows = [{"job": job.says, "done": job.address not in left, "address": job.address.name} for job in unique]
-        print_json({"jobs": rows, "left": listing.counted(listing.left(unique)), "seconds": costs})
-        return
-    table = Table("", "job", "address", header_style="bold")
-    for job in unique:
-        table.add_row("" if job.address in left else "done", job.says, job.address.name)
-    out().print(table)
-    for kind, count in listing.counted(unique).items():
-        todo = listing.counted(listing.left(unique)).get(kind, 0)
-        known = costs.get(kind)
-        each = f", about {known / max(todo, 1):,.0f} s each by what was done here" if known and todo else ""
-        out().print(f"{kind}: {count}, {todo} left{each}", markup=False)
-    unknown = [kind for kind in listing.counted(listing.left(unique)) if kind not in costs]
-    if costs:
-        out().print(f"together about {sum(costs.values()) / 60:,.0f} minutes", markup=False)
-    if unknown:
-        out().print(
-            f"nothing of this kind was done here yet, so its cost is not known: {', '.join(unknown)}", markup=False
-        )
-    if "ask" in unknown:
-        out().print(f"what asking costs: {_estimate(work)}", markup=False, soft_wrap=True)
-
-
-def _estimate(work: Work) -> str:
-    """The command that measures what asking the base costs, a part of each task being asked for real."""
-    tasks = " ".join(f"-t {shlex.quote(task)}" for task in work.study.tasks)
-    models = f"-e {shlex.quote(work.study.base)}" + (f" -l {shlex.quote(work.study.lvlm)}" if work.study.lvlm else "")
-    return f"ohd-bench run {models} {tasks} --data {shlex.quote(work.bench.options.data)} --estimate"
-
-
-def cost(work: Work, left: Sequence[Job]) -> dict[str, float]:
-    """Seconds that the jobs left will take, by kind, from the median of those done here."""
-    known = listing.seconds(work.place, work.quick)
-    return {kind: known[kind] * count for kind, count in listing.counted(list(left)).items() if kind in known}
+    return Work(name, found, where, tasks, place, tuple(jobs), seeds, asked["quick"], bench)
 
 
 @contextmanager
@@ -128,9 +83,9 @@ def _spread(work: Work, todo: Sequence[Job]) -> Iterator[Bench]:
     if not work.bench.options.spread:
         yield work.bench
         return
-    for job, seconds in spread.trained(work.bench, todo, work.place.root, say):
-        say(f"done in {seconds:,.0f} s: {job.says}")
-        listing.note_seconds(work.place, job, seconds, work.quick)
+    for job, spent in spread.trained(work.bench, todo, work.place.root, say):
+        say(f"done in {spent['seconds']:,.0f} s: {job.says}")
+        costs.note(work.place.root, job, work.bench.options.place, spent)
     with Workers(work.bench.options, say) as workers:
         yield replace(work.bench, workers=workers)
 
@@ -146,10 +101,9 @@ def perform(work: Work, as_json: bool) -> bool:
             if job.done:  # an arm that another arm is too
                 continue
             say(f"{number} of {len(todo)}: {job.says}")
-            began = time.perf_counter()
-            bench.do(job)
-            if job.done:
-                listing.note_seconds(work.place, job, time.perf_counter() - began, work.quick)
+            with costs.noted(work.place.root, job, work.bench.options.place) as more:
+                bench.do(job)
+                more |= bench.spent()
     found = findings.of(work.study, [job for job in work.jobs if isinstance(job, Ask)], work.place, work.tasks)
     left = len(listing.left(list(work.jobs)))
     paths = written(work, found, left)
@@ -170,4 +124,4 @@ def written(work: Work, found: Findings, left: int) -> list[Path]:
 
     standing = page.Standing(left, work.seeds, work.quick, work.data.name)
     folder = work.place.root / (work.study.name + ("-quick" if work.quick else ""))
-    return list(page.write(found, standing, folder))
+    return list(page.write(found, standing, folder, costs.of(work.jobs, work.place.root, work.bench.options.place)))

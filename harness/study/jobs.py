@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
-import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -63,11 +62,20 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Sort:
+    """Jobs that cost alike: they differ in their seed, or in which tower of one shape they are about."""
+
+    says: str
+    digest: str
+
+
+@dataclass(frozen=True)
 class Train:
     """Train an encoder by a recipe."""
 
     says: str
     address: Path
+    sort: Sort
     recipe: Recipe
 
     @property
@@ -87,6 +95,7 @@ class Align:
 
     says: str
     address: Path
+    sort: Sort
     encoder: str
     lvlm: str
     how: Alignment
@@ -109,6 +118,7 @@ class Ask:
 
     says: str
     address: Path
+    sort: Sort
     cell: Cell
     seed: int
     encoder: str
@@ -181,7 +191,8 @@ class Planner:
         fields = dataclasses.asdict(recipe)  # type: ignore[call-overload]
         made = {"recipe": fields, "base": identity(str(fields.get("base", ""))), "data": rows_digest(self.data)}
         address = f"{arm.recipe}-{digest.of_json(json.loads(json.dumps(made)))[:10]}"
-        return Train(f"train {cell}, seed {seed}", self.place.trained(address), recipe)
+        sort = _sort(f"train {cell}", made | {"recipe": fields | {"seed": None}})
+        return Train(f"train {cell}, seed {seed}", self.place.trained(address), sort, recipe)
 
     def _grown(self, name: str, cell: Cell, encoder: str, seed: int, given: bool) -> Iterator[Job]:
         """The tower on every rung; a given tower is the same with every seed where nothing is trained."""
@@ -220,8 +231,9 @@ class Planner:
             "lvlm": identity(self.study.lvlm),
         }
         address = f"{how.how.replace(',', '+')}-{digest.of_json(made)[:10]}"
+        sort = _sort(f"align {cell.rung}", made | {"seed": None, "encoder": identity(self.study.base)})
         told = f"align {cell}, seed {seed}"
-        return Align(told, self.place.aligned(address), encoder, self.study.lvlm, how, seed)
+        return Align(told, self.place.aligned(address), sort, encoder, self.study.lvlm, how, seed)
 
     def _rows(self, how: Alignment) -> str:
         """The data of each stage, below the data folder."""
@@ -239,7 +251,16 @@ class Planner:
             "limit": limit,
         }
         note = self.place.asked(digest.of_json(made)[:16])
-        return Ask(f"ask {cell}, seed {seed}", note, cell, seed, encoder, lvlm, after, limit)
+        control = "" if cell.control == "none" else f" ({cell.control})"
+        laid = f", {cell.rung}" if lvlm != self.study.lvlm else ""
+        who = f"the LVLM{laid}" if lvlm else "an encoder"
+        # Once it is aligned an LVLM costs what it cost before, and a trained tower what its base costs.
+        sort = _sort(f"ask {who}{control}", made | {"encoder": identity(self.study.base), "aligned": ""})
+        return Ask(f"ask {cell}, seed {seed}", note, sort, cell, seed, encoder, lvlm, after, limit)
+
+
+def _sort(says: str, made: dict[str, Any]) -> Sort:
+    return Sort(says, digest.of_json(json.loads(json.dumps(made)))[:16])
 
 
 def identity(spec: str) -> dict[str, Any]:
@@ -281,22 +302,3 @@ def counted(jobs: list[Job]) -> Mapping[str, int]:
     """How many jobs there are of each kind."""
     kinds = [type(job).__name__.lower() for job in jobs]
     return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
-
-
-def note_seconds(place: Place, job: Job, seconds: float, quick: bool) -> None:
-    """Keeps how long a job took, for estimates."""
-    path = place.root / "seconds.jsonl"
-    line = json.dumps({"kind": type(job).__name__.lower(), "quick": quick, "seconds": round(seconds, 1)})
-    with path.open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
-
-
-def seconds(place: Place, quick: bool) -> dict[str, float]:
-    """The median seconds of each kind of job that was done here."""
-    path = place.root / "seconds.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")] if path.is_file() else []
-    taken: dict[str, list[float]] = {}
-    for line in lines:
-        if line["quick"] == quick:
-            taken.setdefault(line["kind"], []).append(line["seconds"])
-    return {kind: statistics.median(every) for kind, every in taken.items()}

@@ -15,7 +15,8 @@ import jinja2
 from harness import shown
 from harness.export.booktabs import tex
 from harness.store import write_json
-from harness.study import figures, tables
+from harness.study import costs, figures, tables
+from harness.study.costs import Cost
 from harness.study.findings import Findings, named, verdicts
 from harness.study.schema import Table
 from harness.study.tables import Printed
@@ -36,11 +37,11 @@ class Standing:
         return self.data != "micro"
 
 
-def write(findings: Findings, standing: Standing, out: Path) -> Iterator[Path]:
-    """Writes the page and every table and figure; gives their paths, the page's first."""
+def write(findings: Findings, standing: Standing, out: Path, spent: Sequence[Cost] = ()) -> Iterator[Path]:
+    """Writes the page, every table and figure, what it cost; gives their paths, the page's first."""
     out.mkdir(parents=True, exist_ok=True)
     found = tables.printed(findings, standing.real)
-    yield _text(out / "index.html", html(findings, standing, found))
+    yield _text(out / "index.html", html(findings, standing, found, spent))
     for table in found:
         yield _text(out / f"{table.name}.csv", _csv(_table_rows(findings, table.asked)))
         yield _text(out / f"{table.name}.tex", _tex(table))
@@ -50,11 +51,11 @@ def write(findings: Findings, standing: Standing, out: Path) -> Iterator[Path]:
             path = out / f"{plot.name}.{kind}"
             path.write_bytes(plot.file(kind))
             yield path
-    write_json(out / "study.json", plain(findings, standing))
+    write_json(out / "study.json", plain(findings, standing) | {"costs": _plain([one.record() for one in spent])})
     yield out / "study.json"
 
 
-def html(findings: Findings, standing: Standing, found: Sequence[Printed]) -> str:
+def html(findings: Findings, standing: Standing, found: Sequence[Printed], spent: Sequence[Cost]) -> str:
     """The page."""
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -72,6 +73,8 @@ def html(findings: Findings, standing: Standing, found: Sequence[Printed]) -> st
         tables=found,
         quoted=any(row.quoted for table in found for row in table.rows),
         contrasts=[tables.contrast(findings, one) for one in findings.contrasts],
+        cost_head=costs.HEAD,
+        costs=[row for one in spent for row in costs.cells(one)],
         identity=list(_identity(findings, standing)),
     )
 

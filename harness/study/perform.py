@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from harness import registry
 from harness.asking import evaluate
-from harness.asking.evaluate import Ticking
+from harness.asking.evaluate import RunPlan, Ticking
 from harness.asking.models import Models
 from harness.asking.run_options import RunOptions
-from harness.asking.workers import Far, Workers
+from harness.asking.workers import Workers
 from harness.data import Data
 from harness.study.jobs import Align, Ask, Job, Train
 from harness.study.schema import assigned
 from harness.types import LvlmHost, Place
+
+if TYPE_CHECKING:
+    from harness.vision_language.align.stages import Plan
 
 
 @dataclass
@@ -36,17 +40,26 @@ class Bench:
         else:
             self._ask(job)
 
-    def _ask(self, job: Ask) -> None:
-        lvlm = job.after.spec if job.after else job.lvlm
+    def asking(self, job: Ask, encoder: str, lvlm: str) -> RunPlan:
+        """The questions of this job, and how they are asked of these models."""
         opened = [evaluate.open_task(name, self.data.root, self.data.outside) for name in self.options.tasks]
         tasks = [task for task in opened if task.mode == ("generate" if lvlm else "rank")]
-        options = replace(self.options, encoders=(job.encoder,), lvlm=lvlm, control=job.cell.control, limit=job.limit)
-        plan = evaluate.plan(options, tasks, self.data)
-        if self.workers:
-            pair: Models | Far = self.workers.pair(job.encoder, lvlm, plan.questions)
-        else:
-            encoder = registry.make_encoder(job.encoder, options.place)
-            pair = Models.paired(encoder, self._loaded(lvlm), options.place)
+        options = replace(self.options, encoders=(encoder,), lvlm=lvlm, control=job.cell.control, limit=job.limit)
+        return evaluate.plan(options, tasks, self.data)
+
+    def paired(self, encoder: str, lvlm: str) -> Models:
+        """These models, loaded in this process."""
+        loaded = registry.make_encoder(encoder, self.options.place)
+        return Models.paired(loaded, self._loaded(lvlm), self.options.place)
+
+    def spent(self) -> dict[str, Any]:
+        """On what it is asked, and the most memory that took: where workers ask, theirs."""
+        return self.workers.spent if self.workers else {}
+
+    def _ask(self, job: Ask) -> None:
+        lvlm = job.after.spec if job.after else job.lvlm
+        plan = self.asking(job, job.encoder, lvlm)
+        pair = self.workers.pair(job.encoder, lvlm, plan.questions) if self.workers else self.paired(job.encoder, lvlm)
         outcome = evaluate.perform(plan, pair, self.ticking)
         if outcome.complete:
             job.keep(outcome.run.id)
@@ -62,7 +75,12 @@ def align(job: Align, compute: Place) -> None:
     """Aligns the LVLM with the encoder's tower, by the stages of ``ohd-bench align``."""
     from harness.vision_language.align import stages
 
+    stages.align(job.lvlm, job.encoder, aligning(job, compute), job.address)
+
+
+def aligning(job: Align, compute: Place) -> Plan:
+    """The stages of an alignment, and what they read."""
+    from harness.vision_language.align import stages
+
     words = [f"{name}={value}" for name, value in assigned(job.how.set).items()]
-    plan = stages.planned(job.lvlm, job.how.how, job.how.data.split(","), words, job.seed)
-    plan = replace(plan, place=compute)
-    stages.align(job.lvlm, job.encoder, plan, job.address)
+    return replace(stages.planned(job.lvlm, job.how.how, job.how.data.split(","), words, job.seed), place=compute)

@@ -11,10 +11,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from harness import registry
 from harness.asking.run_options import RunOptions
-from harness.compute import cluster
+from harness.compute import cluster, memory
 from harness.compute.crew import Crew, Lost
 from harness.console import Silent
 from harness.data import Data
@@ -44,19 +45,22 @@ class Trainer:
             raise self._unseen(self.data.root, "--data")
         return True
 
-    def do(self, job: Job) -> float:
-        """Does the job; the seconds it took."""
+    def do(self, job: Job) -> dict[str, Any]:
+        """Does the job; the seconds it took, on what, and the most memory."""
+        memory.begin()
         began = time.perf_counter()
         Bench(self.options, self.data, Silent().ticking).do(job)
-        return time.perf_counter() - began
+        return {"seconds": time.perf_counter() - began, **memory.spent(self.options.place)}
 
     def _unseen(self, folder: Path, option: str) -> DataError:
         host = socket.gethostname()
         return DataError(f"the worker on {host} does not see {folder}: {option} is to be on storage that all share")
 
 
-def trained(bench: Bench, todo: Sequence[Job], root: Path, say: Callable[[str], None]) -> Iterator[tuple[Job, float]]:
-    """Every training, and when all are through every alignment, as they come, with the seconds that each took.
+def trained(
+    bench: Bench, todo: Sequence[Job], root: Path, say: Callable[[str], None]
+) -> Iterator[tuple[Job, dict[str, Any]]]:
+    """Every training, and when all are through every alignment, as they come, with what each took.
 
     Each worker has a GPU where there are any, and writes below ``root``. OhdBenchError where a job's workers died over
     it; DataError where a machine does not see what it is to read or to write.
@@ -71,10 +75,10 @@ def trained(bench: Bench, todo: Sequence[Job], root: Path, say: Callable[[str], 
         make = partial(Trainer, options, bench.data, probe, rows_digest(bench.data))
         with closing(Crew(here, min(number, most), make, gpus, say)) as crew:
             for jobs in kinds:
-                for job, seconds in crew.results(jobs):
-                    if isinstance(seconds, Lost):
-                        raise OhdBenchError(f"{job.says}: {seconds.reason}; the same command goes on")
-                    yield job, seconds
+                for job, spent in crew.results(jobs):
+                    if isinstance(spent, Lost):
+                        raise OhdBenchError(f"{job.says}: {spent.reason}; the same command goes on")
+                    yield job, spent
 
 
 @contextmanager

@@ -158,7 +158,10 @@ def _advise(plan: evaluate.RunPlan, watcher: Watcher) -> None:
 def estimate(options: RunOptions, watcher: Watcher) -> Estimated:
     """How long ``run`` will take, from asking a few images of each task; nothing is kept."""
     plan, host = _planned(options, watcher), _host(options)
-    found = {text: evaluate.estimates(plan, _encoder(text, options, watcher), host) for text in _specs(options)}
+    found = {}
+    for text in _specs(options):
+        pair = Models.paired(_encoder(text, options, watcher), host, options.place)
+        found[text] = evaluate.estimates(plan, pair)
     if options.spread:
         asked = "--ray" if options.ray else f"--workers {options.workers}"
         watcher.say(f"--estimate measures one process; what {asked} gains is not part of it")

@@ -105,4 +105,17 @@ def test_what_runs_ten_minutes_on_a_card_runs_at_no_size_without_and_names_the_m
     assert {one["name"]: one["holds"] for one in found["checks"]} == {"halving": True, "device_map": True}
     assert found["checks"][0]["halvings"] > 0
     assert found["rows"] and all(row["equal"] for row in found["rows"])
-    assert found["not_reached"] == []
+    assert (found["not_reached"], found["failed"]) == ([], {})
+
+
+def test_a_part_out_of_time_is_not_reached_and_one_that_fails_says_why_and_neither_takes_the_others():
+    code = """
+import json
+from benchmarks import gpu
+gpu.SMALL = {"checks": 0.01, "no_such_part": 60}
+found = gpu.report()
+print(json.dumps([found["not_reached"], found["failed"], gpu.passed(found)]))
+"""
+    not_reached, failed, passed = json.loads(python("-c", code).stdout)
+    assert not_reached == ["checks"] and not passed
+    assert "no_such_part" in failed["no_such_part"]

@@ -17,14 +17,16 @@ title = "A small study"
 base = "micro"
 lvlm = "micro-llava"
 seeds = 1
-tasks = ["ohd-caps"]
+tasks = ["pope"]
 
 [arms.full]
 recipe = "micro-ohd"
+lvlm = true
 set = { steps = 2, batch = 8, replay_batch = 4, dev_samples = 2, evaluate_every = 2, save_every = 1 }
 
-[alignments.none]
-how = "none"
+[alignments.own]
+how = "pretrain"
+set = { updates = 2, batch = 4, micro_batch = 4, validation = 0.0 }
 
 [[contrasts]]
 base = "base"
@@ -33,10 +35,9 @@ says = "training"
 over = "none"
 
 [[tables]]
-title = "OHD-Caps"
-task = "ohd-caps"
-columns = ["average:top1"]
-published = "table 2"
+title = "POPE"
+task = "pope"
+columns = ["accuracy"]
 """
 DRAWN = Path("ohd_caps") / "test" / "drawn_annotations.json"
 
@@ -56,6 +57,10 @@ def drawn_pictures(folder: Path) -> list[object]:
     return ["--images", folder / "pictures", *rows]
 
 
+def _json(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
 def test_a_study_and_a_build_are_made_in_a_cluster_and_folders_that_a_machine_does_not_see_are_named(
     cli, tmp_path, two_raylets
 ):
@@ -73,9 +78,16 @@ def test_a_study_and_a_build_are_made_in_a_cluster_and_folders_that_a_machine_do
         assert not list((tmp_path / "hidden" / "out").glob(".seen-*"))
         made = cli(*study, "--out", tmp_path / "out", *ray, "--json")
         assert (made.code, made.json()["left"]) == (0, 0), made.err
-        assert len(list(tmp_path.glob("out/trainings/*/recipe.json"))) == 1
+        [trained] = tmp_path.glob("out/trainings/*")
+        grown = {told["encoder"]: told for told in map(_json, tmp_path.glob("out/alignments/*/align.json"))}
+        assert set(grown) == {"micro", f"clip:{trained}"}
         build = ("data", "build-ohd", *drawn_pictures(tmp_path), "--name", "drawn", "--block", "4")
         there = cli(*build, "--out", tmp_path / "hidden" / "built", *ray)
         assert there.code == 0, there.err
+    settings = [word for one in ("updates=2", "batch=4", "micro_batch=4", "validation=0.0") for word in ("--set", one)]
+    rows = ("--stage", "pretrain", "--data", "micro", "--seed", 0, *settings, "--out", tmp_path / "grown")
+    here = cli("align", f"clip:{trained}", "--lvlm", "micro-llava", *rows)
+    assert here.code == 0, here.err
+    assert _json(tmp_path / "grown" / "align.json")["stages"] == grown[f"clip:{trained}"]["stages"], "to the bit"
     assert cli(*build, "--out", tmp_path / "here").code == 0
     assert (tmp_path / "hidden" / "built" / DRAWN).read_bytes() == (tmp_path / "here" / DRAWN).read_bytes()

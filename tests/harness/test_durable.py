@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -99,6 +101,57 @@ def test_a_lock_left_behind_by_a_killed_process_is_in_nobodys_way_and_a_living_o
     other.communicate()
     with locks.taken(path, patience=5), pytest.raises(locks.Held):
         locks.taken(path)
+
+
+NO_LOCKS = """
+import errno, fcntl, os, sys
+from pathlib import Path
+from harness import locks
+
+def none(file, how):
+    raise OSError(getattr(errno, sys.argv[2]), "no locks here")
+
+fcntl.flock = none
+held = locks.taken(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("said", ["ENOLCK", "EOPNOTSUPP", "ENOSYS"])
+@pytest.mark.filterwarnings("ignore:flock not supported")  # filelock's own word of ENOSYS
+def test_where_a_mount_keeps_no_locks_writers_are_kept_apart_all_the_same(cli, bench, monkeypatch, said):
+    def none(file, how):
+        raise OSError(getattr(errno, said), "no locks here")
+
+    monkeypatch.setattr("fcntl.flock", none)
+    assert cli(*bench.words()).code == 0
+    lock = bench.records().parents[1] / ".lock"
+    words = [sys.executable, "-W", "ignore", "-c", NO_LOCKS, str(lock), said]
+    where = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=where) as other:
+        assert other.stdout and other.stdout.readline() == "held\n"
+        held = cli(*bench.words())
+        assert held.code == 2 and "another process is writing" in held.err
+        other.kill()
+    with locks.taken(lock, patience=5), pytest.raises(locks.Held):
+        locks.taken(lock)
+
+
+def test_a_read_only_file_system_is_said_before_anything_is_asked(bench):
+    bench.results.mkdir(mode=0o555)
+    tried = ["unshare", "--mount", "true"]
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    if root and (shutil.which("unshare") is None or subprocess.run(tried, capture_output=True).returncode):
+        pytest.skip("root writes everywhere, and no file system can be mounted here")
+    script = f'mount --bind {bench.results} {bench.results} && mount -o remount,bind,ro {bench.results} && exec "$@"'
+    alone = ["unshare", "--mount", "sh", "-c", script, "sh"] if root else []
+    where = {**os.environ, "PYTHONPATH": str(ROOT)}
+    words = [*alone, sys.executable, "-m", "ohd_bench", *bench.words()]
+    said = subprocess.run(words, capture_output=True, text=True, env=where)
+    assert said.returncode == 2 and said.stderr.count("\n") == 1, said.stderr
+    assert "cannot write to" in said.stderr and "name another --results" in said.stderr
+    assert bench.asked() == []
 
 
 def test_nothing_is_decided_by_a_clock_that_can_be_set():

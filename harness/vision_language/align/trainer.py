@@ -236,6 +236,29 @@ def _whole(path: Path) -> bool:
     return True
 
 
+def made(
+    model: Any,
+    stage: Stage,
+    rows: Sequence[int],
+    examples: tuple[Examples, Examples],
+    told: TrainingArguments,
+    callbacks: list[TrainerCallback],
+) -> AlignTrainer:
+    """What trains this model on these rows in this order, and looks at those held out."""
+    learn, held = examples
+    trainer = AlignTrainer(
+        stage,
+        rows,
+        model=model,
+        args=told,
+        train_dataset=learn,
+        eval_dataset=held if len(held) else None,
+        callbacks=callbacks,
+    )
+    trainer.remove_callback(PrinterCallback)  # it writes to stdout
+    return trainer
+
+
 @dataclass(frozen=True)
 class Trained:
     """The log of a training, loss, rate and held-out loss by update; and the signal that came after its last update."""
@@ -255,18 +278,10 @@ def train(model: Any, stage: Stage, examples: tuple[Examples, Examples], work: P
     names = set(trained.state(model))
     with Stopping() as stopping:
         heeding = Heeding(stopping)
-        trainer = AlignTrainer(
-            stage,
-            rows,
-            model=model,
-            args=arguments(stage, work, updates, len(held), model),
-            train_dataset=learn,
-            eval_dataset=held if len(held) else None,
-            callbacks=[Told(stage.name), heeding],
-        )
+        given = arguments(stage, work, updates, len(held), model)
+        trainer = made(model, stage, rows, examples, given, [Told(stage.name), heeding])
         if stage.fsdp and trainer.accelerator.distributed_type != DistributedType.FSDP:
             raise UsageError("fsdp shards over GPUs; accelerate would train whole copies here: leave fsdp out")
-        trainer.remove_callback(PrinterCallback)  # it writes to stdout
         found = checkpoint(work)
         trainer.train(resume_from_checkpoint=str(found) if found else None)
         if heeding.heeded:
