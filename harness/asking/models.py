@@ -88,10 +88,9 @@ class Models:
 
     def estimated(self, mode: str, samples: Sequence[Sample], see: See) -> TimeEstimate:
         """How long these samples will take in this process, and what of the machine."""
-        if mode in OF_ENCODERS and self.encoder:  # no features that are kept: those of a run lie in other batches
-            asker = asking.ranker(self.encoder, self.place)
-        else:
-            asker = self.asker(mode)
+        # No features that are kept: those of a run lie in other batches.
+        fresh = asking.ranker(self.encoder, self.place) if mode in OF_ENCODERS and self.encoder else None
+        asker = fresh or self.asker(mode)
         found = estimate(asker, samples, lambda group: next(_opened(group, see)))
         groups, part = by_image(samples), calibration(samples)
         if mode == "generate" and part:

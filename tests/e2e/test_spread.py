@@ -26,6 +26,7 @@ set = { steps = 2, batch = 8, replay_batch = 4, dev_samples = 2, evaluate_every 
 
 [alignments.own]
 how = "pretrain"
+data = "talk.json"
 set = { updates = 2, batch = 4, micro_batch = 4, validation = 0.0 }
 
 [[contrasts]]
@@ -61,6 +62,23 @@ def _json(path: Path) -> dict:
     return json.loads(path.read_text())
 
 
+def talk(world: Path) -> Path:
+    """A file of conversations to align on, about the pictures of this world."""
+    rows = []
+    for line in (world / "web" / "captions.json").read_text().splitlines():
+        one = json.loads(line)
+        asked = {"from": "human", "value": "<image>\nDescribe this image."}
+        said = [asked, {"from": "gpt", "value": one["caption"]}]
+        rows.append({"image": f"web/images/{one['image']}", "conversations": said})
+    (world / "talk.json").write_text(json.dumps(rows))
+    return world / "talk.json"
+
+
+def made_of(aligned: dict) -> list[tuple]:
+    """What every stage of an alignment came to: losses, rows, digests of its parts."""
+    return [(one["loss"], one["data"], one["projector"], one["tower"]) for one in aligned["stages"]]
+
+
 def test_a_study_and_a_build_are_made_in_a_cluster_and_folders_that_a_machine_does_not_see_are_named(
     cli, tmp_path, two_raylets
 ):
@@ -69,6 +87,7 @@ def test_a_study_and_a_build_are_made_in_a_cluster_and_folders_that_a_machine_do
     (tmp_path / "study.toml").write_text(STUDY)
     world = tmp_path / "data"
     micro.write(world, 0, Sizes(amber=2, caps=4, dev=4, train=16, web=6, pope=2, zero_shot=1))
+    rows = talk(world)
     with two_raylets(2, tmp_path / "hidden") as cluster:
         ray = ("--ray", cluster.stdout.readline().strip(), "--workers", "1")
         study = ("study", tmp_path / "study.toml", "--data", world)
@@ -85,9 +104,9 @@ def test_a_study_and_a_build_are_made_in_a_cluster_and_folders_that_a_machine_do
         there = cli(*build, "--out", tmp_path / "hidden" / "built", *ray)
         assert there.code == 0, there.err
     settings = [word for one in ("updates=2", "batch=4", "micro_batch=4", "validation=0.0") for word in ("--set", one)]
-    rows = ("--stage", "pretrain", "--data", "micro", "--seed", 0, *settings, "--out", tmp_path / "grown")
-    here = cli("align", f"clip:{trained}", "--lvlm", "micro-llava", *rows)
+    words = ("--stage", "pretrain", "--data", rows, "--seed", 0, *settings, "--out", tmp_path / "grown")
+    here = cli("align", f"clip:{trained}", "--lvlm", "micro-llava", *words)
     assert here.code == 0, here.err
-    assert _json(tmp_path / "grown" / "align.json")["stages"] == grown[f"clip:{trained}"]["stages"], "to the bit"
+    assert made_of(_json(tmp_path / "grown" / "align.json")) == made_of(grown[f"clip:{trained}"]), "to the bit"
     assert cli(*build, "--out", tmp_path / "here").code == 0
     assert (tmp_path / "hidden" / "built" / DRAWN).read_bytes() == (tmp_path / "here" / DRAWN).read_bytes()
