@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli.options import DataDir, Device, Include, Json, Ray, Verbose
+from harness.cli.options import AllowOutside, DataDir, Device, Include, Json, Ray, Verbose
 
 SAID = "what was trained and answered is kept, and the same command goes on from there"
 
@@ -38,6 +38,7 @@ def study(
     ] = None,
     ray: Ray = "",
     include: Include = None,
+    allow_outside: AllowOutside = False,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
@@ -63,7 +64,7 @@ def study(
             studying.write_new(name, data)
             return
         asked: dict[str, Any] = {"seeds": seeds, "quick": quick, "device": device, "include": tuple(include or ())}
-        asked |= {"workers": workers, "ray": ray}
+        asked |= {"workers": workers, "ray": ray, "allow_outside": allow_outside}
         work = studying.opened(name, data, out, asked)
         if verb == "plan":
             studying.print_plan(work, as_json)

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field, replace
 
 from harness import registry
 from harness.asking import evaluate
-from harness.asking.evaluate import Ticking
 from harness.asking.models import Models
 from harness.asking.run_options import RunOptions
+from harness.asking.settled import Ticking
 from harness.asking.workers import Far, Workers
 from harness.data import Data
 from harness.study.jobs import Align, Ask, Job, Train
 from harness.study.schema import assigned
-from harness.types import LvlmHost, Place
+from harness.types import LvlmHost, Place, Recipe
 
 
 @dataclass
@@ -30,9 +30,9 @@ class Bench:
     def do(self, job: Job) -> None:
         """Does this job; what a stopped one has finished is not done again."""
         if isinstance(job, Train):
-            job.recipe.train(self.data.root, job.address)
+            _reading(job.recipe, self.data.outside).train(self.data.root, job.address)
         elif isinstance(job, Align):
-            align(job, self.options.place)
+            align(job, self.options.place, self.data.outside)
         else:
             self._ask(job)
 
@@ -58,11 +58,16 @@ class Bench:
         return self._host[1] if lvlm else None
 
 
-def align(job: Align, compute: Place) -> None:
+def _reading(recipe: Recipe, outside: bool) -> Recipe:
+    """The recipe, allowed to read images outside the data folder or not: it makes the same, and is named the same."""
+    return replace(recipe, allow_outside=True) if outside and hasattr(recipe, "allow_outside") else recipe  # type: ignore[type-var]
+
+
+def align(job: Align, compute: Place, outside: bool = False) -> None:
     """Aligns the LVLM with the encoder's tower, by the stages of ``ohd-bench align``."""
     from harness.vision_language.align import stages
 
     words = [f"{name}={value}" for name, value in assigned(job.how.set).items()]
     plan = stages.planned(job.lvlm, job.how.how, job.how.data.split(","), words, job.seed)
-    plan = replace(plan, place=compute)
+    plan = replace(plan, place=compute, allow_outside=outside)
     stages.align(job.lvlm, job.encoder, plan, job.address)
