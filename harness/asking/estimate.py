@@ -14,6 +14,8 @@ from harness.asking.batches import by_image
 from harness.types import Asked, Sample
 
 SAMPLES = 32
+FILLED = 4
+"""So many times the questions that a server has at once: fewer would measure it filling up and running dry."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,14 @@ def peak_bytes(gpu: bool) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+def let_go() -> None:
+    """Gives back to a GPU what torch keeps of it for later, so that another process may have it."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def spent(place: Place) -> dict[str, Any]:
     """``device`` by name, how many ``chips`` of it (threads of a CPU) are busy, and ``peak_bytes`` so far."""
     if not extras.there("torch"):  # what is asked computes elsewhere, or not at all
