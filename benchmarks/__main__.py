@@ -14,22 +14,39 @@ from pathlib import Path
 
 import benchmarks
 
+ROWS = {
+    "alignment": ("alignment-step", "alignment-rows"),
+    "amber_questions": ("amber-questions", "amber-questions-8-tokens", "question-memory"),
+    "amber_scoring": ("amber-scoring",),
+    "captions": ("captions",),
+    "clip_benchmark_ways": ("zero-shot-b32", "retrieval-b32", "retrieval-search"),
+    "ohd_caps": ("ohd-caps-b32", "ohd-caps-l14-text"),
+    "training_step": (
+        *(f"training-step{size}-{kind}" for size in ("", "-l14") for kind in ("mean", "all-28")),
+        "training-step-real",
+    ),
+}
+"""What each module measures: the names of its rows."""
+
 
 def main() -> int:
-    """Run every module of benchmarks/ that has ``rows``.
+    """Run every module of benchmarks/ that measures ``ROWS``, or those that ``--only`` names.
 
     Exit 1 where a faster way gives other results, or is faster than the work it leaves out allows.
     """
     asked = argparse.ArgumentParser(prog="python -m benchmarks", description=benchmarks.__doc__)
     asked.add_argument("--quick", action="store_true", help="smaller shapes: minutes instead of tens of minutes")
     asked.add_argument("--json", action="store_true", help="print JSON on stdout")
-    asked.add_argument("--only", default="", help="only the modules whose name contains this")
+    asked.add_argument("--only", default="", help="only the rows, or all of the modules, whose name contains this")
     asked.add_argument("--gpu", action="store_true", help="ten minutes of this card, and a file named after it")
     asked.add_argument("--out", type=Path, default=Path(), help="the folder of that file")
     options = asked.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     if options.gpu:
         return _gpu(options.out, options.json)
+    if not any(_wanted(module, options.only) for module in ROWS):
+        told = "; ".join(f"{module}: {', '.join(names)}" for module, names in ROWS.items())
+        asked.error(f"--only {options.only}: no module and no row has a name that contains it; there is {told}")
     rows = list(_rows(options.quick, options.only))
     _print(rows, options.json)
     return 0 if all(row["equal"] and row.get("honest", True) for row in rows) else 1
@@ -68,12 +85,15 @@ def _print(rows: list[dict], as_json: bool) -> None:
 
 def _rows(quick: bool, only: str) -> Iterator[dict]:
     for found in pkgutil.iter_modules(benchmarks.__path__):
-        if found.name.startswith("_") or only not in found.name:
-            continue
-        module = importlib.import_module(f"benchmarks.{found.name}")
-        if hasattr(module, "rows"):
+        if wanted := _wanted(found.name, only):
+            module = importlib.import_module(f"benchmarks.{found.name}")
             print(f"measuring {found.name} …", file=sys.stderr, flush=True)
-            yield from module.rows(quick)
+            yield from (row for row in module.rows(quick) if row["name"] in wanted)
+
+
+def _wanted(module: str, only: str) -> list[str]:
+    """The rows of this module that are asked for: all of them by the module's name, or each by its own."""
+    return [name for name in ROWS.get(module, ()) if only in name or only in module]
 
 
 def _short(value: object) -> str:

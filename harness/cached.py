@@ -14,6 +14,7 @@ KINDS = {
     "classifiers": "zero-shot classifiers, by encoder and captions",
     "estimates": "what runs were estimated to cost",
     "features": "image features, by encoder and batch",
+    "merged": "LLaVAs with a tower merged in, for vLLM to serve (OHD_BENCH_MERGED, in GB, is the most; 50)",
     "micro": "the bundled micro world",
     "models": "what models were found to be when they were last loaded",
     "objects": "what networks saw in pictures that rows were built for",

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from harness import digest
 from harness.errors import BrokenDataError, DataError
@@ -26,6 +26,12 @@ LONGEST = 20_000
 """The most pixels a side may have: LLaVA-1.5 pads a picture to a square of its longer side."""
 SLIMMEST = 200
 """How many times longer than the other a side may be: CLIP resizes the shorter one to some hundreds of pixels."""
+
+
+IN_PAGES = ("JPEG", "PNG", "WEBP", "GIF")
+"""The formats that every browser shows."""
+WIDE = ("I", "F")
+"""How PIL's modes of grey in 16 bits, 32 bits and fractions begin: made RGB, all above 255 is white."""
 
 
 class ImageError(Exception):
@@ -87,9 +93,29 @@ def open_bytes(data: bytes, name: str) -> Image.Image:
     return _decoded(io.BytesIO(data), name)[0]
 
 
-def media_type(path: Path) -> str:
-    """``image/jpeg`` and the like, by what the bytes are; ImageError where they cannot be decoded whole."""
-    return Image.MIME[_decoded(path, path.name)[1]]
+def for_a_page(path: Path) -> tuple[str, bytes]:
+    """Media type and bytes that show the picture as models see it: the file's own, or a PNG of its pixels.
+
+    A browser turns by EXIF, blends what is transparent, plays what moves, has its own way with CMYK, and knows no PPM.
+    ImageError where the picture cannot be read.
+    """
+    image, kind = _decoded(path, path.name)
+    if kind in IN_PAGES and _shown_as_stored(path):
+        return Image.MIME[kind], path.read_bytes()
+    made = io.BytesIO()
+    image.save(made, "PNG")
+    return "image/png", made.getvalue()
+
+
+def _shown_as_stored(path: Path) -> bool:
+    """Whether every browser shows the pixels that are stored in this file, which was read before."""
+    try:
+        with Image.open(path, formats=FORMATS) as stored:
+            upright = stored.getexif().get(ExifTags.Base.Orientation, 1) in (0, 1)
+            opaque = stored.mode in ("1", "L", "P", "RGB") and "transparency" not in stored.info
+            return upright and opaque and getattr(stored, "n_frames", 1) == 1
+    except Exception:  # damaged EXIF, or frames that are cut short: each plug-in raises what it likes
+        return False
 
 
 def _decoded(file: Path | BinaryIO, name: str) -> tuple[Image.Image, str]:
@@ -103,6 +129,8 @@ def _decoded(file: Path | BinaryIO, name: str) -> tuple[Image.Image, str]:
                     f"{name} has {image.width} x {image.height} pixels; a side of at most {LONGEST:,} and "
                     f"{SLIMMEST} times the other is read"
                 )
+            if image.mode.startswith(WIDE):
+                raise ImageError(f"{name} has more than 8 bits a pixel and colour, which become white; save it with 8")
             return image.convert("RGB"), str(image.format)
     except (FileNotFoundError, ImageError):
         raise

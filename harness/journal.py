@@ -5,25 +5,29 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from harness import durable
-from harness.store import Record
+from harness.records import Record
 
 SOON = 0.25
 """Seconds: no disk is made to flush oftener."""
+
+
+def _nothing() -> None:
+    """What is done where nothing is to be."""
 
 
 class Journal:
     """An open ``records.jsonl``: what is appended survives the process, and a torn last line is cut off first.
 
     OSError, with its path, where the disk is full or gone: what was appended before is kept, and a line that was cut
-    short is passed over by readers and cut off by the next journal.
+    short is passed over by readers and cut off by the next journal. ``before_first`` is called before the first record.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, before_first: Callable[[], None] = _nothing) -> None:
+        self.path, self._before_first = path, before_first
         path.parent.mkdir(parents=True, exist_ok=True)
         cut_torn_line(path)
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -35,6 +39,9 @@ class Journal:
 
         Batches that end within a quarter of a second of each other are flushed together.
         """
+        if records:
+            self._before_first()
+            self._before_first = _nothing
         data = memoryview("".join(record.line() for record in records).encode())
         with _about(self.path):
             while data:

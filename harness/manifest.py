@@ -19,6 +19,7 @@ _RUN: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(
         (
             "tasks",
+            "answers",
             "part",
             "data_versions",
             "encoder",

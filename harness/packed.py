@@ -47,6 +47,8 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     """What this compressed file holds; DataError where it is damaged, UsageError where nothing here can read it."""
     zstd = _library()
     try:
+        if not path.stat().st_size:  # to the library no bytes are no lines; here that has a frame as well
+            raise EOFError("it is empty")
         with zstd.open(path, "rb") as file:
             yield file
     except (zstd.ZstdError, EOFError) as error:

@@ -29,8 +29,8 @@ lvlms: dict[str, LvlmMaker] = {}
 recipes: dict[str, Callable[[], Recipe]] = {}
 encoder_files: dict[str, Files] = {}
 lvlm_files: dict[str, Files] = {}
-served: set[str] = set()
-"""LVLMs that compute elsewhere: what asks them here holds no weights."""
+served: dict[str, Callable[[Spec], bool]] = {}
+"""Whether an LVLM computes elsewhere by what its spec says: what asks it here holds no weights then."""
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Recipe)
@@ -56,15 +56,17 @@ def encoder(name: str, files: Files | None = None) -> Callable[[EncoderMaker], E
     return lambda maker: _add(encoders, name, maker)
 
 
-def lvlm(name: str, files: Files | None = None, elsewhere: bool = False) -> Callable[[LvlmMaker], LvlmMaker]:
+def lvlm(
+    name: str, files: Files | None = None, elsewhere: Callable[[Spec], bool] | None = None
+) -> Callable[[LvlmMaker], LvlmMaker]:
     """Register a maker of LVLM hosts under this name; it imports torch inside. ``files`` is as for encoders.
 
-    ``elsewhere`` says that a server computes: then workers of this command have nothing to hold.
+    ``elsewhere`` says of which specs a server computes: then workers of this command have nothing to hold.
     """
     if files is not None:
         lvlm_files[name] = files
-    if elsewhere:
-        served.add(name)
+    if elsewhere is not None:
+        served[name] = elsewhere
     return lambda maker: _add(lvlms, name, maker)
 
 

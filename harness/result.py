@@ -64,11 +64,12 @@ class Result(ABC):
 
 
 def plain(thing: Any) -> Any:
-    """The same with every number that is none as null."""
+    """The same with every number that is none as null, and minus zero as zero."""
     if isinstance(thing, dict):
         return {str(key): plain(value) for key, value in thing.items()}
     if isinstance(thing, list | tuple):
         return [plain(value) for value in thing]
     if isinstance(thing, float) and (thing != thing or thing in (float("inf"), float("-inf"))):
         return None
-    return thing.item() if hasattr(thing, "item") else thing
+    thing = thing.item() if hasattr(thing, "item") else thing
+    return thing + 0.0 if isinstance(thing, float) else thing  # minus zero is zero

@@ -30,7 +30,7 @@ def one_line(text: str) -> str:
 def csv_cell(value: object) -> object:
     """The value as a spreadsheet shows it and never computes it: text that would start a formula is quoted."""
     if not isinstance(value, str):
-        return value
+        return value + 0.0 if isinstance(value, float) else value  # minus zero is zero
     text = plain(value)
     return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text.strip()) else text
 

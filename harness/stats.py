@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics import Metric
-from harness.store import Record
+from harness.records import Record
 from harness.units import MARK, Units
 
 RESAMPLES = 10_000

@@ -255,6 +255,18 @@ class LvlmHost(Protocol):
         """The LVLM with this encoder's tower, or as it came; ModelError where the tower does not fit."""
 
 
+@runtime_checkable
+class Engined(Protocol):
+    """An LVLM host whose questions another program answers, which it starts and ends."""
+
+    @property
+    def own(self) -> str:
+        """The spec of the same LVLM answered by this process."""
+
+    def end(self) -> None:
+        """Ends that program, and lets go of whatever was loaded beside."""
+
+
 class Recipe(Protocol):
     """A way to train an encoder: a frozen dataclass of everything that matters."""
 

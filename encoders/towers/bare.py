@@ -13,6 +13,7 @@ from encoders.towers.tokens import OpenClipWords, Words
 from harness.compute.weights import hollow
 from harness.errors import ModelError
 from harness.types import Place, Spec
+from harness.vision_language.layouts import floats
 
 TensorMap = Mapping[str, Tensor]
 OPENAI_VOCABULARY = 49408
@@ -64,6 +65,7 @@ def fill(model: CLIPModel | CLIPVisionModel, named: TensorMap, spec: Spec) -> No
         if own[name].shape != named[name].shape:
             have, want = tuple(named[name].shape), tuple(own[name].shape)
             raise ModelError(f"{spec.text}: '{name}' has the shape {have}, the architecture has {want}")
+    floats.require(spec.text, named)
     model.load_state_dict({name: tensor.float() for name, tensor in named.items()})
 
 

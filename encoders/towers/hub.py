@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -28,13 +28,11 @@ from harness.compute import weights
 from harness.errors import ModelError, UsageError
 from harness.types import Encoder, Place, Spec
 from harness.vision_language.fits import LEADING
-from harness.vision_language.layouts import original
+from harness.vision_language.layouts import floats, original
 from harness.vision_language.layouts.folder import local
 from harness.vision_language.layouts.weight_names import in_memory, is_computed
 
 ACTIVATIONS = ("quick_gelu", "gelu")
-FLOATS = ("F16", "BF16", "F32", "F64")
-"""What safetensors calls the numbers that weights may be kept as."""
 
 
 def load(spec: Spec, place: Place) -> Encoder:
@@ -130,7 +128,7 @@ def from_pretrained(kind: Any, location: str, config: Any, where: dict[str, Any]
         sorted(n for n in told[key] if not is_computed(n)) for key in ("missing_keys", "unexpected_keys")
     )
     weights.require_shapes(location, told)
-    _require_floats(Path(location))
+    floats.require_loaded(location, model, **where)
     if missing:
         raise ModelError(f"{location} lacks {len(missing)} weights of its architecture, '{missing[0]}' the first")
     if strange:
@@ -139,16 +137,6 @@ def from_pretrained(kind: Any, location: str, config: Any, where: dict[str, Any]
             "the configuration is of another model"
         )
     return model
-
-
-def _require_floats(folder: Path) -> None:
-    """ModelError where a folder on this machine holds whole numbers as weights, which mean others: quantised ones."""
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="np") as file:
-            for name in file.keys():  # noqa: SIM118 (it is no mapping)
-                kind = file.get_slice(name).get_dtype()
-                if kind not in FLOATS and not is_computed(name):
-                    raise ModelError(f"{path} holds '{name}' as {kind}: quantised weights are not read")
 
 
 def _clip(spec: Spec, location: str, config: CLIPConfig, place: Place, where: dict[str, Any]) -> ClipEncoder:

@@ -24,6 +24,7 @@ from encoders.towers.tokens import OpenClipWords
 from harness.compute.weights import hollow, read
 from harness.errors import ModelError, UsageError
 from harness.types import Encoder, Place, Spec
+from harness.vision_language.layouts import floats
 
 FOLDER_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "open_clip_pytorch_model.safetensors")
 
@@ -239,6 +240,7 @@ def _tokenizer(name: str) -> Any:
 
 def _fitting(tensors: Mapping[str, Tensor], model: torch.nn.Module) -> dict[str, Tensor]:
     own = model.state_dict()
+    floats.require("the checkpoint", {n: t for n, t in tensors.items() if n in own and own[n].is_floating_point()})
     scalars = {
         name: t.reshape(own[name].shape) for name, t in tensors.items() if name.startswith("logit_") and name in own
     }

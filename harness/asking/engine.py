@@ -19,8 +19,8 @@ from harness.asking.opening import See
 from harness.asking.shards import Shard
 from harness.errors import DegenerateError
 from harness.images import image_digest, open_image
-from harness.journal import Journal
-from harness.store import Record, Run, latest, records_files
+from harness.records import Record, latest
+from harness.store import Run, records_files
 from harness.types import Answer, Failure, Sample, Task
 
 Progress = Callable[[int], None]
@@ -161,7 +161,7 @@ def answer(
     by_id = {sample.id: sample for sample in asked.samples}
     kept = {id: r for id, r in before.items() if keys.get(id) == r.key and _answers(by_id[id], r.reply)}
     gone = [replace(r, reply=GONE) for id, r in before.items() if id not in keys and r.reply != GONE]
-    with Journal(path) as journal:
+    with run.adding(asked.task.name) as journal:
         if asked.shard is None:  # what a shard did not answer is not its own to write
             journal.append([*_recounted(asked, kept), *gone])
         ours = _share(asked, keys, ask.batch)

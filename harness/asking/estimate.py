@@ -15,6 +15,8 @@ from harness.compute.forecast import Forecast, Part
 from harness.types import Asked, Sample
 
 SAMPLES = 32
+FILLED = 4
+"""So many times the questions that a server has at once: fewer would measure it filling up and running dry."""
 
 
 @dataclass(frozen=True)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from harness import images, registry
-from harness.asking import available, controls, cost, engine, remembered, run_identity, shard_runs, software
+from harness.asking import available, controls, cost, engine, remembered, run_identity, settled, shard_runs, software
 from harness.asking.estimate import TimeEstimate
 from harness.asking.foretold import Foretelling, Rates
 from harness.asking.models import Models
 from harness.asking.run_options import RunOptions
+from harness.asking.settled import Ticking
 from harness.asking.shards import Shard
 from harness.asking.workers import Far
 from harness.console import say
@@ -25,12 +25,10 @@ from harness.datasets import checking
 from harness.datasets.manifests import manifests
 from harness.errors import BrokenDataError, DataError, UsageError
 from harness.kept_runs import slug
+from harness.records import Record
 from harness.stats import tally
-from harness.store import Record, Run
+from harness.store import Run
 from harness.types import OF_ENCODERS, Answer, Task
-
-Ticking = Callable[[str, int], AbstractContextManager[engine.Progress]]
-"""What shows progress: called with a title and a total, gives something to tick with."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +141,9 @@ def perform(plan: RunPlan, pair: Models | Far, ticking: Ticking) -> Outcome:
     whole, shard = Run(run_identity.folder(plan, encoder, lvlm, identity)), plan.options.shard
     begun = {**about, **_circumstances(plan, {}), "tasks": unasked}
     with shard_runs.written(whole, Shard.parse(shard) if shard else None, begun) as run:
+        if kept := settled.standings(run, plan, (encoder, lvlm), about, ticking):
+            _remember(plan, about, lvlm)
+            return Outcome(run, kept)
         known = run.manifest()
         told = known.get("tasks", {})
         known_tasks = unasked | {name: unasked.get(name, {}) | entry for name, entry in told.items()}
@@ -161,7 +162,7 @@ def perform(plan: RunPlan, pair: Models | Far, ticking: Ticking) -> Outcome:
                     rates.note(asked.task.name, foretelling.seconds, foretelling.heard)
             done = all(one.get("scored", -1) == one.get("expected") for one in run.manifest()["tasks"].values())
             status = "complete" if done else "partial"
-            if done and not plan.options.ray:  # the same command here would compute elsewhere than there
+            if done:
                 _remember(plan, about, lvlm)
         finally:
             run.update(status=status, finished=_now(), cost=cost.costs(run, pair.spent()))
@@ -171,6 +172,8 @@ def perform(plan: RunPlan, pair: Models | Far, ticking: Ticking) -> Outcome:
 def _remember(plan: RunPlan, about: Mapping[str, Any], lvlm: run_identity.OfLvlm | None) -> None:
     """Keep what these models are, so that the same command finds its run finished without loading them."""
     options = plan.options
+    if options.ray:  # the same command here would compute elsewhere than there
+        return
     prompts = {s.prompt for one in plan.questions if one.task.mode == "generate" for s in one.samples if s.prompt}
     rendered = {prompt: lvlm.render(prompt) for prompt in sorted(prompts)} if lvlm else {}
     spec = about["encoder"]["spec"] if about["encoder"] else ""

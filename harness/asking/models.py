@@ -10,7 +10,7 @@ from harness import registry
 from harness.asking import ask as asking
 from harness.asking import controls, provenance
 from harness.asking.batches import by_image
-from harness.asking.estimate import TimeEstimate, calibration, estimate
+from harness.asking.estimate import FILLED, SAMPLES, TimeEstimate, calibration, estimate
 from harness.asking.features import features_of
 from harness.asking.first_prompt import first_prompt
 from harness.asking.opening import See
@@ -88,11 +88,11 @@ class Models:
 
     def estimated(self, mode: str, samples: Sequence[Sample], see: See) -> TimeEstimate:
         """How long these samples will take in this process, and what of the machine."""
+        most = max(SAMPLES, FILLED * getattr(self.lvlm, "at_once", 0) if mode == "generate" else 0)
         # No features that are kept: those of a run lie in other batches.
         fresh = asking.ranker(self.encoder, self.place) if mode in OF_ENCODERS and self.encoder else None
-        asker = fresh or self.asker(mode)
-        found = estimate(asker, samples, lambda group: next(_opened(group, see)))
-        groups, part = by_image(samples), calibration(samples)
+        found = estimate(fresh or self.asker(mode), samples, lambda group: next(_opened(group, see)), most)
+        groups, part = by_image(samples), calibration(samples, most)
         if mode == "generate" and part:
             counted = tokens_read(self.lvlm, next(_opened(part[0][:1], see)))
             found = replace(found, tokens=counted(part), of_tokens=counted(groups))

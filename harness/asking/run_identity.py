@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 from harness import digest
 from harness.asking import engine
 from harness.asking.retrieve import gallery_digest
+from harness.errors import UsageError
 from harness.kept_runs import slug
+from harness.store import Run
 from harness.types import OF_ENCODERS
 
 if TYPE_CHECKING:
     from harness.asking.evaluate import RunPlan
+
+
+AGREED = ("data", "control", "limit", "seed", "part")
+"""What two folders of one run agree on, or are not one run; of the models, the digests."""
 
 
 class OfEncoder(Protocol):
@@ -87,15 +93,33 @@ def entry(asked: engine.Questions, standing: engine.Progressed) -> dict[str, Any
     return asdict(standing) | about
 
 
-def folder(plan: RunPlan, encoder: OfEncoder | None, lvlm: OfLvlm | None, identity: Mapping[str, Any]) -> Path:
-    """``encoder+lvlm@data[-control]-digest``, or the folder of this digest under the name it was given before."""
-    nameless = {
-        key: {k: v for k, v in value.items() if k != "spec"} if isinstance(value, dict) else value
+def nameless(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The same entries without the specs: the same models may be asked for in other words."""
+    return {
+        key: {k: v for k, v in value.items() if k != "spec"} if isinstance(value, Mapping) else value
         for key, value in identity.items()
     }
+
+
+def require_one_run(one: Run, there: Run) -> None:
+    """UsageError where two folders, both with answers or about to have them, are not of one run."""
+    first, second = one.manifest(), there.manifest()
+    if not (first and second):
+        return
+    for name in AGREED:
+        if first.get(name) != second.get(name):
+            raise UsageError(f"{one.folder} and {there.folder} are not one run: '{name}' differs; rename one of them")
+    for part in ("encoder", "lvlm"):
+        models = [told.get(part) or {} for told in (first, second)]
+        if any(models[0].get(name) != models[1].get(name) for name in ("digest", "digests")):
+            raise UsageError(f"{one.folder} and {there.folder} are not one run: the {part}'s weights differ")
+
+
+def folder(plan: RunPlan, encoder: OfEncoder | None, lvlm: OfLvlm | None, identity: Mapping[str, Any]) -> Path:
+    """``encoder+lvlm@data[-control]-digest``, or the folder of this digest under the name it was given before."""
     models = "+".join(slug(model.spec) for model in (encoder, lvlm) if model)
     control = "" if plan.options.control == "none" else f"-{plan.options.control}"
     control += "-part" if plan.parts else ""
-    mark = digest.of_json(nameless | plan.data.place())[:8]
+    mark = digest.of_json(nameless(identity) | plan.data.place())[:8]
     kept = sorted(path for path in plan.options.results.glob(f"*@*-{mark}") if (path / "run.json").is_file())
     return kept[0] if kept else plan.options.results / f"{models}@{slug(plan.data.name)}{control}-{mark}"

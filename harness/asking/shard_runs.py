@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness.asking import run_identity
 from harness.asking.shards import Shard
-from harness.journal import Journal
-from harness.store import Record, Run, latest
+from harness.console import say
+from harness.records import Record, latest
+from harness.store import Run
 
 FOLDER = "shards"
 PATIENCE = 30.0
@@ -54,7 +56,8 @@ def written(run: Run, shard: Shard | None, begun: Mapping[str, Any], patience: f
     """
     if shard is None:
         with run.writing():
-            merge(run)
+            for name, ids in merge(run).conflicts.items():
+                say(f"{name}: {len(ids)} samples were answered in two ways by shards, {ids[0]} the first")
             yield run
         return
     part = ShardRun(run.folder / FOLDER / str(shard))
@@ -67,16 +70,27 @@ def written(run: Run, shard: Shard | None, begun: Mapping[str, Any], patience: f
         yield part
 
 
-def merge(run: Run) -> int:
-    """Read every shard back into the run, which the caller holds; how many records came. UsageError where one is held.
+@dataclass(frozen=True)
+class ReadBack:
+    """How many records came of a run's shards, and by task the samples that two of them answered in two ways."""
 
+    records: int = 0
+    conflicts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def merge(run: Run) -> ReadBack:
+    """Read every shard back into the run, which the caller holds. UsageError where one is held, or is another run's.
+
+    Where a sample was answered before in another way, the shard's answer is kept and the sample is named.
     A kill amid it loses nothing: a shard goes when the run's records, its own among them, are on the disk.
     """
     found = shard_runs(run)
+    clash: dict[str, list[str]] = {}
     with contextlib.ExitStack() as held:
         for part in found:
+            run_identity.require_one_run(part, run)
             held.enter_context(part.writing())
-        came = sum(_read_back(run, part) for part in found)
+        came = sum(_read_back(run, part, clash) for part in found)
     if found:
         entries = {name: stands(run, name, entry) for name, entry in run.manifest()["tasks"].items()}
         done = all(entry.get("scored", -1) == entry.get("expected") for entry in entries.values())
@@ -86,20 +100,22 @@ def merge(run: Run) -> int:
             shutil.rmtree(part.folder)
         with contextlib.suppress(OSError):
             (run.folder / FOLDER).rmdir()
-    return came
+    return ReadBack(came, clash)
 
 
-def _read_back(run: Run, part: ShardRun) -> int:
+def _read_back(run: Run, part: ShardRun, clash: dict[str, list[str]]) -> int:
     """The shard's records that say something new, added to the run's; and what its manifest says, to the run's."""
     came = 0
     entries = run.manifest().get("tasks", {})
     for name, told in part.manifest().get("tasks", {}).items():
-        there = latest(run.records_path(name))
-        new = [record for record in latest(part.records_path(name)).values() if _adds(record, there.get(record.id))]
-        with Journal(run.records_path(name)) as journal:
+        there = run.own(name)
+        new = [record for record in part.own(name).values() if _adds(record, there.get(record.id))]
+        if otherwise := [record.id for record in new if _contradicts(record, there.get(record.id))]:
+            clash.setdefault(name, []).extend(otherwise)
+        with run.adding(name) as journal:
             journal.append(new)
         came += len(new)
-        entry = {key: value for key, value in told.items() if key not in OWN} | entries.get(name, {})
+        entry = told_of(told) | entries.get(name, {})
         if new:
             entry["seconds"] = round(entry.get("seconds", 0.0) + told.get("seconds", 0.0), 1)
         entries[name] = entry
@@ -107,11 +123,21 @@ def _read_back(run: Run, part: ShardRun) -> int:
     return came
 
 
+def told_of(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What a shard's entry of a task says of the task."""
+    return {key: value for key, value in entry.items() if key not in OWN}
+
+
 def _adds(record: Record, there: Record | None) -> bool:
     """Whether a shard's record is to be kept beside what the run has: a failure never stands over an answer."""
     if there is None or (record.scored and not there.scored):
         return True
     return record != there and (record.scored or not there.scored)
+
+
+def _contradicts(record: Record, there: Record | None) -> bool:
+    """Whether the very same question has two answers: of two machines, whose last digits may differ."""
+    return there is not None and there.scored and record.key == there.key and record.reply != there.reply
 
 
 def stands(run: Run, name: str, entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,17 +12,16 @@ from rich.text import Text
 
 from harness import packed
 from harness.asking import shard_runs
+from harness.asking.run_identity import require_one_run
 from harness.errors import UsageError
-from harness.journal import Journal
 from harness.kept_runs import odd, runs
+from harness.records import Record, latest
 from harness.result import Result
-from harness.store import Record, Run, latest
+from harness.store import Run
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-ABOUT = ("data", "control", "limit", "seed", "part")
-"""What two runs of one name agree on, or are not one run; of the models, the digests."""
 SHOWN = 5
 
 
@@ -60,7 +59,8 @@ def unite(folders: Sequence[Path], results: Path) -> United:
 
     What an answer was asked with is part of its key: two answers of one key may differ (another machine), two of other
     keys are of other models; either is a conflict, and what was in ``results`` first is kept. A failure gives way to an
-    answer. UsageError where a folder holds no run, one that cannot be read, or a run of a name that is another's there.
+    answer. UsageError where a folder holds no run, one that cannot be read, or a run of a name that is another's there;
+    DataError where records are damaged or another run's.
     """
     found = []
     for folder in folders:
@@ -70,48 +70,53 @@ def unite(folders: Sequence[Path], results: Path) -> United:
         if not every:
             raise UsageError(f"{folder} is not a folder of runs")
         for run in every:
-            _require_same(run, Run(results / run.id))
+            require_one_run(run, Run(results / run.id))
+            _require_sound(run)
         found += [(folder, run) for run in every]
     return United([row for folder, run in found for row in _brought(folder, run, Run(results / run.id))])
 
 
-def _require_same(one: Run, there: Run) -> None:
-    first, second = one.manifest(), there.manifest()
-    if not second:
-        return
-    for name in ABOUT:
-        if first.get(name) != second.get(name):
-            raise UsageError(f"{one.folder} and {there.folder} are not one run: '{name}' differs; rename one of them")
-    for part in ("encoder", "lvlm"):
-        models = [told.get(part) or {} for told in (first, second)]
-        if any(models[0].get(name) != models[1].get(name) for name in ("digest", "digests")):
-            raise UsageError(f"{one.folder} and {there.folder} are not one run: the {part}'s weights differ")
+def _require_sound(run: Run) -> None:
+    """What is damaged, and what is another run's, is said before anything comes."""
+    for one in (run, *shard_runs.shard_runs(run)):
+        require_one_run(one, run)
+        for name in one.manifest().get("tasks", {}):
+            one.own(name)
 
 
 def _brought(folder: Path, run: Run, there: Run) -> Iterator[dict[str, Any]]:
+    shards = shard_runs.shard_runs(run)
     with there.writing():
-        if not there.manifest():
-            for name in run.manifest().get("tasks", {}):
-                there.records_path(name).parent.mkdir(parents=True, exist_ok=True)
-                for path in packed.files(run.records_path(name)):
-                    shutil.copyfile(path, there.records_path(name).with_name(path.name))
-                yield _row(folder, run, name, len(latest(run.records_path(name))), [])
-            there.update(**run.manifest())  # last, so that what breaks off is begun again
+        if not there.manifest() and not shards:
+            yield from _copied(folder, run, there)
             return
+        if not there.manifest():
+            there.update(**{key: told for key, told in run.manifest().items() if key != "answers"})
         entries = there.manifest().get("tasks", {})
-        for name, told in run.manifest().get("tasks", {}).items():
-            new, clash = _told_apart(run, there, name)
-            with Journal(there.records_path(name)) as journal:
-                journal.append(new)
-            entries[name] = shard_runs.stands(there, name, entries.get(name, told))
-            yield _row(folder, run, name, len(new), clash)
+        for one in (run, *shards):
+            for name, told in one.manifest().get("tasks", {}).items():
+                new, clash = _told_apart(one, there, name)
+                with there.adding(name) as journal:
+                    journal.append(new)
+                entries[name] = shard_runs.stands(there, name, shard_runs.told_of(told) | entries.get(name, {}))
+                yield _row(folder if one is run else one.folder, run, name, len(new), clash)
         done = all(entry.get("scored", -1) == entry.get("expected") for entry in entries.values())
         there.update(tasks=entries, status="complete" if done else "partial")
 
 
+def _copied(folder: Path, run: Run, there: Run) -> Iterator[dict[str, Any]]:
+    """A run that is new, as it is; its manifest comes last, so that what breaks off is begun again."""
+    for name in run.manifest().get("tasks", {}):
+        there.records_path(name).parent.mkdir(parents=True, exist_ok=True)
+        for path in packed.files(run.records_path(name)):
+            shutil.copyfile(path, there.records_path(name).with_name(path.name))
+        yield _row(folder, run, name, len(latest(run.records_path(name))), [])
+    there.update(**run.manifest())
+
+
 def _told_apart(run: Run, there: Run, task: str) -> tuple[list[Record], list[str]]:
     """The records that say something new, and the samples that were answered in another way."""
-    ours = latest(there.records_path(task))
+    ours = there.own(task)
     new, clash = [], []
     for record in latest(run.records_path(task)).values():
         own = ours.get(record.id)

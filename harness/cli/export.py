@@ -47,7 +47,7 @@ def export(
     """
     from harness import registry
     from harness.comparison.answer_sets import find_run
-    from harness.console import tell
+    from harness.console import say, tell
     from harness.data import resolve
     from harness.export import flat, inspect, judge, lm_eval
 
@@ -66,3 +66,5 @@ def export(
                 paths = inspect.write(run, root, out, to.value, pictures)
         for path in paths:
             tell(path)
+    if lacking := pictures.left_out:
+        say(f"{len(lacking)} samples are shown without their picture, the first because {lacking[0]}")

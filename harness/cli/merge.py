@@ -23,11 +23,11 @@ def merge(
     """Read what 'run --shard I/N' answered back into the runs; no model, no data, no order, however many shards.
 
     The same run without --shard does so as well, and asks what is left. Exit codes: 0 every sample has an answer,
-    1 some have none, 2 a shard is still being written.
+    1 some have none, or two (named; the last shard's is kept), 2 a shard is still being written or another run's.
     """
     from harness import console
     from harness.verbs import shards
 
     merged = shards.merge(results, runs or ())
     console.print_json(merged.json()) if as_json else console.show(merged)
-    raise typer.Exit(0 if merged.complete else 1)
+    raise typer.Exit(0 if merged.complete and merged.agree else 1)

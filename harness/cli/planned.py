@@ -106,5 +106,6 @@ def _command(work: Work) -> str:
     options = work.bench.options
     words = ["ohd-bench", "study", "plan", work.name, "--data", options.data, *(["--quick"] if work.quick else [])]
     words += ["--device", options.device] if options.device != "auto" else []
+    words += ["--allow-outside"] if options.allow_outside else []
     words += [word for folder in options.include for word in ("--include", str(folder))]
     return shlex.join([*words, "--estimate"])

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli.options import DataDir, Device, Include, Json, Ray, Verbose
+from harness.cli.options import AllowOutside, DataDir, Device, Include, Json, Ray, Verbose
 
 SAID = "what was trained and answered is kept, and the same command goes on from there"
 
@@ -41,6 +41,7 @@ def study(
         bool, typer.Option("--estimate", help="With plan: measure a little of each sort of job, keep none of it.")
     ] = False,
     include: Include = None,
+    allow_outside: AllowOutside = False,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
@@ -69,7 +70,7 @@ def study(
             studying.write_new(name, data)
             return
         asked: dict[str, Any] = {"seeds": seeds, "quick": quick, "device": device, "include": tuple(include or ())}
-        asked |= {"workers": workers, "ray": ray}
+        asked |= {"workers": workers, "ray": ray, "allow_outside": allow_outside}
         work = studying.opened(name, data, out, asked)
         if verb == "plan":
             if estimate:

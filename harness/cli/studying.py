@@ -61,7 +61,7 @@ def write_new(name: str, data: str) -> None:
 
 def opened(name: str, data: str, root: Path, asked: Mapping[str, Any]) -> Work:
     """The study with its jobs; UsageError or DataError where it cannot be done here."""
-    where = resolve(data)
+    where = resolve(data, asked["allow_outside"])
     found = schema.load(name, data == "micro")
     checks.check(found)
     tasks = tuple(evaluate.open_task(task, where.root, where.outside) for task in found.tasks)
@@ -71,7 +71,7 @@ def opened(name: str, data: str, root: Path, asked: Mapping[str, Any]) -> Work:
     jobs = Planner(found, where, place, seeds, modes, asked["quick"]).jobs()
     options = RunOptions(
         tasks=found.tasks, data=data, results=place.results, device=asked["device"], include=asked["include"],
-        workers=asked["workers"], ray=asked["ray"],
+        workers=asked["workers"], ray=asked["ray"], allow_outside=asked["allow_outside"],
     )  # fmt: skip
     bench = Bench(options, where, ticking)
     return Work(name, found, where, tasks, place, tuple(jobs), seeds, asked["quick"], bench)

@@ -12,7 +12,8 @@ from harness.asking import engine, evaluate
 from harness.data import Data
 from harness.errors import UsageError
 from harness.kept_runs import pick, runs
-from harness.store import Record, Run
+from harness.records import Record
+from harness.store import Run
 from harness.types import Task
 
 SETTINGS = (

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from harness import stats
 from harness.comparison.existence import Claim
 from harness.metrics import Metric, divide, ratio
+from harness.records import Record
 from harness.stats import Estimate, Pair
-from harness.store import Record
 from harness.types import Answer
 
 FOLDS = 5

@@ -44,7 +44,7 @@ class Reading:
             "none": "no change that this data can tell from chance",
         }[self.kind]
         rank = {1: "; p(yes) ranks presence better", 0: "", -1: "; p(yes) ranks presence worse"}[self.ranking]
-        split = f" (of the change in accuracy, {self.by_bias:+.1f} by criterion, {self.by_sight:+.1f} by d′)"
+        split = f" (of the change in accuracy, {self.by_bias:+z.1f} by criterion, {self.by_sight:+z.1f} by d′)"
         return says + rank + (split if self.by_bias == self.by_bias else "")
 
 

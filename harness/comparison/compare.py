@@ -13,8 +13,8 @@ from harness.comparison.answer_sets import AnswerSet
 from harness.comparison.methods import Figures
 from harness.comparison.significance import Flips
 from harness.metrics import Metric
+from harness.records import Record
 from harness.stats import Difference, Estimate, Tally
-from harness.store import Record
 from harness.types import Task
 
 Key = tuple[str, str, str]

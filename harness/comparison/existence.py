@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.store import Record
+from harness.records import Record
 from harness.types import Sample
 
 QUESTION = re.compile(

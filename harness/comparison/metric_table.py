@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from harness.metrics import Metric
+from harness.records import Record
 from harness.stats import Difference, Estimate, Tally, compared, estimates, of_both, paired_tallies, tally
-from harness.store import Record, Run
+from harness.store import Run
 from harness.types import Task
 
 
@@ -96,7 +97,7 @@ def summary(task: Task, every: Sequence[MetricRow]) -> list[MetricRow]:
 
 def number(value: float, digits: int) -> str:
     """A value as printed; a dash where there is none."""
-    return "–" if value != value else f"{value:.{digits}f}"
+    return "–" if value != value else f"{value:z.{digits}f}"
 
 
 def cell(one: Estimate | None, digits: int) -> str:
@@ -111,14 +112,14 @@ def gap(one: Difference | None, digits: int) -> str:
     """``+3.1 [+0.2, +6.0]``, with a star where the interval leaves out 0."""
     if one is None or one.value != one.value:
         return "–"
-    signed = [f"{value:+.{digits}f}" for value in (one.value, one.low, one.high) if value == value]
+    signed = [f"{value:+z.{digits}f}" for value in (one.value, one.low, one.high) if value == value]
     star = "*" if one.low > 0 or one.high < 0 else ""
     return signed[0] + (f" [{signed[1]}, {signed[2]}]{star}" if len(signed) == 3 else "")
 
 
 def p_value(p: float) -> str:
     """As printed: three digits, never 0."""
-    return "–" if p != p else "<0.001" if p < 0.001 else f"{p:.3f}"
+    return "–" if p != p else "<0.001" if p < 0.001 else f"{p:z.3f}"
 
 
 def as_json(task: Task, row: MetricRow) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from harness.comparison.groups import Group
 from harness.comparison.methods import Figures, Seeds
 from harness.errors import UsageError
 from harness.metrics import Metric
+from harness.records import Record
 from harness.stats import Difference, Estimate, Tally
-from harness.store import Record
 from harness.types import Task
 
 THESE = "one training seed: this is about these weights, not about the method"

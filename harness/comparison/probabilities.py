@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from harness import stats
 from harness.metrics import divide
+from harness.records import Record
 from harness.stats import Difference, Estimate
-from harness.store import Record
 from harness.types import Answer
 
 Array = NDArray[np.float64]

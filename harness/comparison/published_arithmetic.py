@@ -126,6 +126,6 @@ def table() -> list[tuple[str, ...]]:
     for pair in pairs():
         found = reading(*pair)
         values = [[one.value(name)[0] for one in pair] for name in SHOWN[:-1]]
-        cells = [f"{a:.{d}f} → {b:.{d}f}" for (a, b), d in zip(values, (1, 1, 1, 1, 2, 2), strict=True)]
+        cells = [f"{a:z.{d}f} → {b:z.{d}f}" for (a, b), d in zip(values, (1, 1, 1, 1, 2, 2), strict=True)]
         rows.append((str(found["table"]), *cells, str(found["reading"])))
     return rows

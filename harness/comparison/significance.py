@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.store import Record
+from harness.records import Record
 
 ALPHA = 0.05
 POWER = 0.8

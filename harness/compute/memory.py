@@ -39,9 +39,17 @@ def begin() -> None:
     if extras.there("torch"):
         import torch
 
+        let_go()
         if torch.cuda.is_available():
-            torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
+
+
+def let_go() -> None:
+    """Gives back to a GPU what torch keeps of it for later, so that another process may have it."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def spent(place: Place) -> dict[str, Any]:

@@ -112,8 +112,8 @@ def _marked(line: MetricChange) -> str:
 def _row(line: MetricChange) -> list[str]:
     where = " ".join(filter(None, (line.task, line.group.split("/")[-1])))
     d, g = line.digits, line.gap
-    change = f"${g.value:+.{d}f}$" + (f" $[{g.low:+.{d}f}, {g.high:+.{d}f}]$" if g.low == g.low else "")
-    p = "--" if line.adjusted != line.adjusted else "$<$0.001" if line.adjusted < 0.001 else f"{line.adjusted:.3f}"
+    change = f"${g.value:+z.{d}f}$" + (f" $[{g.low:+z.{d}f}, {g.high:+z.{d}f}]$" if g.low == g.low else "")
+    p = "--" if line.adjusted != line.adjusted else "$<$0.001" if line.adjusted < 0.001 else f"{line.adjusted:z.3f}"
     values = [number(line.base.value, d), number(line.candidate.value, d)]
     return [tex(where), tex(line.metric.replace("_", " ")) + ARROW[line.better], *values, change, p]
 

@@ -192,7 +192,7 @@ def _measured(digest: str, results: Path) -> list[tuple[Any, str]]:
             )  # fmt: skip
             found.setdefault(
                 (task.name, lvlm),
-                (result, f"| {task.name}{world} | {task.headline}{lvlm} | {value:.1f} | `{run.id}` |"),
+                (result, f"| {task.name}{world} | {task.headline}{lvlm} | {value:z.1f} | `{run.id}` |"),
             )
     return list(found.values())
 

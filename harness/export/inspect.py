@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from harness import digest
-from harness.errors import UsageError
+from harness.errors import DataError, UsageError
 from harness.export.rows import Asked, TaskRows, model_name, of_run, stamp, values
-from harness.images import ImageError, lies_inside, media_type
+from harness.images import ImageError, for_a_page, lies_inside
 from harness.kept_runs import slug
 from harness.store import Run
 
@@ -30,19 +30,28 @@ class Pictures:
 
     samples: frozenset[str] | None = frozenset()
     fence: Path | None = None
+    left_out: list[str] = field(default_factory=list)
+    """Why a picture could not be put in, of each."""
 
     def of(self, row: Asked) -> str:
-        """The picture as a data address; "" where it is not asked for, is none, or lies outside."""
+        """The picture as a data address; "" where it is not asked for or there is none that can be shown.
+
+        DataError where it is asked for by its sample's name and cannot be shown.
+        """
         path = row.sample.image if row.sample else None
         if path is None or (self.samples is not None and row.record.id not in self.samples):
             return ""
-        if self.fence is not None and not lies_inside(path, self.fence):
-            return ""
         try:
-            kind = media_type(path)
-        except (ImageError, FileNotFoundError):
+            if self.fence is not None and not lies_inside(path, self.fence):
+                raise ImageError(f"{path.name} lies outside {self.fence}; say --allow-outside")
+            kind, data = for_a_page(path)
+        except (ImageError, OSError) as error:
+            why = f"{path.name} is missing" if isinstance(error, FileNotFoundError) else str(error)
+            if self.samples is not None:
+                raise DataError(f"sample '{row.record.id}': {why}") from error
+            self.left_out.append(why)
             return ""
-        return f"data:{kind};base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+        return f"data:{kind};base64," + base64.b64encode(data).decode("ascii")
 
 
 def write(run: Run, data: Path | None, out: Path, to: str = "inspect", pictures: Pictures | None = None) -> list[Path]:

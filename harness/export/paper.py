@@ -53,6 +53,6 @@ def table_csv(material: Material) -> str:
 def _cells(line: MetricChange) -> list[object]:
     a, b, d = line.base, line.candidate, line.gap
     numbers = (a.value, a.low, a.high, b.value, b.low, b.high, d.value, d.low, d.high, d.p, line.adjusted)
-    shown = ["" if x != x else repr(float(x)) for x in (*numbers, line.detectable)]
+    shown = ["" if x != x else repr(float(x) + 0.0) for x in (*numbers, line.detectable)]
     printed = [number(a.value, line.digits), number(b.value, line.digits), number(d.value, line.digits)]
     return [line.task, line.group, line.metric, line.better, *shown, *printed]

@@ -12,8 +12,9 @@ from harness.asking import evaluate
 from harness.comparison import metric_table
 from harness.comparison.significance import correct
 from harness.errors import DataError
+from harness.records import Record
 from harness.stats import Estimate
-from harness.store import Record, Run
+from harness.store import Run
 from harness.types import Answer, Failure, Mode, Sample, Task
 
 

@@ -15,7 +15,7 @@ OPTIONS = ("model", "folder", "key_env", "concurrency", "retries", "timeout", "b
 NUMBERS = {"concurrency": "8", "retries": "5", "timeout": "120", "backoff": "1"}
 
 
-@registry.lvlm("openai", elsewhere=True)
+@registry.lvlm("openai", elsewhere=lambda spec: True)
 def openai(spec: Spec, place: Place) -> LvlmHost:
     """Any server that speaks OpenAI's chat completions: vLLM, SGLang, ``transformers serve``, hosted ones.
 

@@ -64,7 +64,7 @@ class Attributed(Result):
         for head in ("eye / task", "rate"):
             table.add_column(head)
         for i, one in enumerate(self.found):
-            ranks = ", ".join(f"{eye} AUROC {100 * value:.1f}" for eye, value in one.auroc.items())
+            ranks = ", ".join(f"{eye} AUROC {100 * value:z.1f}" for eye, value in one.auroc.items())
             table.add_column(f"{one.name}\n{ranks}", justify="right")
             if i:
                 table.add_column("Δ to the first", justify="right")

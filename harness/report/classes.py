@@ -47,14 +47,14 @@ class Classes(Result):
         for head in ("in % of images", "missed", "%", "claimed falsely", "%"):
             table.add_column(head, justify="right")
         for one in sorted(self.found.classes, key=lambda one: -(one.claimed.value if one.claimed else -1)):
-            table.add_row(one.name, f"{100 * one.frequency:.0f}", *_rate(one.missed), *_rate(one.claimed))
+            table.add_row(one.name, f"{100 * one.frequency:z.0f}", *_rate(one.missed), *_rate(one.claimed))
         yield table
         drags = Table(title="Which object drags which", header_style="bold", title_justify="left")
         for head in ("where there is", "it claims", "times", "rate", "elsewhere", "p"):
             drags.add_column(head, justify="left" if head in ("where there is", "it claims") else "right")
         for drag in self.found.drags[:DRAGS]:
-            elsewhere = "–" if drag.elsewhere != drag.elsewhere else f"{100 * drag.elsewhere:.0f}"
-            told = f"{drag.errors}/{drag.asked}", f"{100 * drag.rate:.0f}", elsewhere, p_value(drag.p)
+            elsewhere = "–" if drag.elsewhere != drag.elsewhere else f"{100 * drag.elsewhere:z.0f}"
+            told = f"{drag.errors}/{drag.asked}", f"{100 * drag.rate:z.0f}", elsewhere, p_value(drag.p)
             drags.add_row(drag.by, drag.object, *told)
         yield drags
 
@@ -62,4 +62,4 @@ class Classes(Result):
 def _rate(one: Rate | None) -> tuple[str, str]:
     if one is None:
         return "–", "–"
-    return f"{one.errors}/{one.asked}", f"{100 * one.value:.0f} [{100 * one.low:.0f}, {100 * one.high:.0f}]"
+    return f"{one.errors}/{one.asked}", f"{100 * one.value:z.0f} [{100 * one.low:z.0f}, {100 * one.high:z.0f}]"

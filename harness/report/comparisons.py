@@ -124,7 +124,7 @@ def _made_of(line: MetricChange) -> list[str]:
         return [*seeds, "no value without one image", *[""] * 6]
     whole = found.se**2
     parts = (found.var_training, found.var_seeds - found.var_training, found.var_images)
-    shares = [f"{100 * part / whole:.0f} %" if whole else "–" for part in parts]
+    shares = [f"{100 * part / whole:z.0f} %" if whole else "–" for part in parts]
     halves = (found.half_images_alone, found.half_one_more_seed, found.half_1000_more_images)
     return [*seeds, *shares, *(number(half, d) for half in (found.high - found.value, *halves))]
 

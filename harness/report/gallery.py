@@ -15,7 +15,7 @@ from harness.comparison.compare import Comparison
 from harness.comparison.significance import correct
 from harness.errors import DataError
 from harness.images import ImageError, lies_inside, open_image
-from harness.store import Record
+from harness.records import Record
 from harness.types import Answer, Sample, Task
 
 SIDE = 192

@@ -155,7 +155,7 @@ def _shown(value: Any) -> Any:
 
 def p_value(p: float) -> str:
     """As printed: three digits, never 0."""
-    return "–" if p != p else "<0.001" if p < 0.001 else f"{p:.3f}"
+    return "–" if p != p else "<0.001" if p < 0.001 else f"{p:z.3f}"
 
 
 def _worlds(material: Material) -> set[str]:

@@ -53,8 +53,8 @@ class PublishedReadings(Result):
         for row in self.found:
             values: Any = row["values"]
             pairs = zip((values[name] for name in published_arithmetic.SHOWN), PRINTED_DIGITS, strict=True)
-            cells = [f"{before[0]:.{d}f} → {after[0]:.{d}f}" for (before, after), d in pairs]
-            shares = [f"{row[key]:+.1f}" for key in ("by_criterion", "by_d_prime")]
+            cells = [f"{before[0]:z.{d}f} → {after[0]:z.{d}f}" for (before, after), d in pairs]
+            shares = [f"{row[key]:+z.1f}" for key in ("by_criterion", "by_d_prime")]
             table.add_row(str(row["table"]), *cells, *shares, str(row["reading"]))
         yield table
 

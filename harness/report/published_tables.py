@@ -57,7 +57,7 @@ def _bias(one: published.Published) -> list[str]:
     if printed is None:
         return ["–", "–"]
     return [
-        f"{value:.1f} [{low:.1f}, {high:.1f}]"
+        f"{value:z.1f} [{low:z.1f}, {high:z.1f}]"
         for value, low, high in (printed.value(metric) for metric in ("recall_yes", "balanced_accuracy"))
     ]
 

@@ -27,7 +27,7 @@ def over_seeds(folded: Sequence[Settings]) -> Table:
     table = Table(*names)
     for head in ("seeds", *metrics):
         table.add_column(head, justify="right")
-    table.add_row("base", *[""] * len(names), *(f"{folded[0][f'{name}_before']:.1f}" for name in metrics))
+    table.add_row("base", *[""] * len(names), *(f"{folded[0][f'{name}_before']:z.1f}" for name in metrics))
     for row in folded:
         cells = [*(str(row[name]) for name in names), str(row["seeds"])]
         table.add_row(*cells, *(_interval(row, name) for name in metrics))
@@ -36,7 +36,7 @@ def over_seeds(folded: Sequence[Settings]) -> Table:
 
 def _interval(row: Settings, name: str) -> str:
     spread = row[f"{name}_high"] - row[name]
-    return f"{row[name]:.1f}" + ("" if spread != spread else f" ± {spread:.1f}")
+    return f"{row[name]:z.1f}" + ("" if spread != spread else f" ± {spread:z.1f}")
 
 
 def write(out: Path, folded: Sequence[Settings]) -> None:

@@ -16,10 +16,10 @@ import numpy as np
 from harness import registry, stats, yes_no
 from harness.errors import UsageError
 from harness.metrics import Metric
+from harness.records import Record
 from harness.scoring import answers, doubts, reply
 from harness.scoring.matching import match
 from harness.stats import Tally
-from harness.store import Record
 from harness.types import Answer, Sample, Task
 
 NAMED = {

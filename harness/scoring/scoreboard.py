@@ -214,13 +214,14 @@ def _headline(made: Mapping[str, Any]) -> Any:
             for metric, value in values.items():
                 low, high = spreads[group][metric]
                 beside = [_number(strict.get(group, {}).get(metric), 1)] if strict else []
-                table.add_row(group, metric, _number(value), "" if low is None else f"{low:.1f} to {high:.1f}", *beside)
+                spread = "" if low is None else f"{low:z.1f} to {high:z.1f}"
+                table.add_row(group, metric, _number(value), spread, *beside)
             table.add_section()
     return table
 
 
 def _number(value: float | None, digits: int = 1) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+    return "–" if value is None else f"{value:z.{digits}f}"
 
 
 def _optional(made: Mapping[str, Any]) -> Iterator[Any]:
@@ -296,9 +297,9 @@ def _difference(base: Scored, other: Scored) -> Any:
     for group, metrics in found["metrics"].items():
         for name, row in metrics.items():
             if row["value"] is not None and row["low"] is not None:
-                spread = f"{row['low']:+.1f} to {row['high']:+.1f}"
+                spread = f"{row['low']:+z.1f} to {row['high']:+z.1f}"
                 shown = [_number(row[value]) for value in values]
-                table.add_row(group, name, *shown, f"{row['value']:+.1f}", spread, f"{row['p']:.4f}")
+                table.add_row(group, name, *shown, f"{row['value']:+z.1f}", spread, f"{row['p']:z.4f}")
         if _is_bias(metrics):
             table.add_row(group, "accuracy moved, balanced accuracy did not: a shift of bias")
         table.add_section()

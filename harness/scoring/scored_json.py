@@ -92,8 +92,8 @@ def _plain(thing: Any, digits: int | None) -> Any:
     if isinstance(thing, list | tuple):
         return [_plain(value, digits) for value in thing]
     if isinstance(thing, float):
-        value = float(thing)
-        return None if not np.isfinite(value) else value if digits is None else round(value, digits)
+        value = float(thing) if digits is None else round(float(thing), digits)
+        return value + 0.0 if np.isfinite(value) else None  # minus zero is zero
     return thing
 
 

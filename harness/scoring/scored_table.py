@@ -88,12 +88,12 @@ def _cell(value: Any) -> Any:
 def _gap(row: Mapping[str, Any] | None) -> list[str]:
     if not row or row["value"] is None:
         return ["--", "--", "--"]
-    spread = "" if row["low"] is None else f" $[{row['low']:+.1f}, {row['high']:+.1f}]$"
-    return [_number(row["base_common"]), _number(row["candidate_common"]), f"${row['value']:+.1f}${spread}"]
+    spread = "" if row["low"] is None else f" $[{row['low']:+z.1f}, {row['high']:+z.1f}]$"
+    return [_number(row["base_common"]), _number(row["candidate_common"]), f"${row['value']:+z.1f}${spread}"]
 
 
 def _number(value: float | None) -> str:
-    return "--" if value is None else f"{value:.1f}"
+    return "--" if value is None else f"{value:z.1f}"
 
 
 def _tex(text: str) -> str:

@@ -165,7 +165,7 @@ def _verdict(findings: Findings, told: Told) -> Iterator[str]:
         told_of = "; ".join(f"{named(line)} {signed(line)}{_worth(line)}" for line in hinted)
         yield f"– not beyond what looking at so many lines brings (p, Holm, above 0.05): {told_of}."
     if rest:
-        left = "; ".join(f"{named(line)} from {line.gap.low:+.1f} to {line.gap.high:+.1f}" for line in rest)
+        left = "; ".join(f"{named(line)} from {line.gap.low:+z.1f} to {line.gap.high:+z.1f}" for line in rest)
         yield f"– nothing is shown, and a difference may still be anything in {left}."
 
 
@@ -185,7 +185,7 @@ def named(line: MetricChange) -> str:
 
 def signed(line: MetricChange) -> str:
     """``+6.5 [+3.5, +9.6]``."""
-    return f"{line.gap.value:+.1f} [{line.gap.low:+.1f}, {line.gap.high:+.1f}]"
+    return f"{line.gap.value:+z.1f} [{line.gap.low:+z.1f}, {line.gap.high:+z.1f}]"
 
 
 def _worth(line: MetricChange) -> str:

@@ -8,7 +8,7 @@ from harness.asking import evaluate
 from harness.compute import memory
 from harness.compute.forecast import Forecast, Forecasts
 from harness.study.jobs import Align, Job, Train
-from harness.study.perform import Bench, aligning
+from harness.study.perform import Bench, aligning, reading
 
 
 def forecast(job: Job, base: str, bench: Bench) -> dict[str, Forecast]:
@@ -17,11 +17,12 @@ def forecast(job: Job, base: str, bench: Bench) -> dict[str, Forecast]:
     A tower that is not trained yet costs what ``base``, the encoder it starts from, costs.
     """
     if isinstance(job, Train):
-        return {"": job.recipe.forecast(bench.data.root)} if isinstance(job.recipe, Forecasts) else {}
+        recipe = reading(job.recipe, bench.data.outside)
+        return {"": recipe.forecast(bench.data.root)} if isinstance(recipe, Forecasts) else {}
     if isinstance(job, Align):
         from harness.vision_language.align import forecast as growing
 
-        return growing.forecast(job.lvlm, base, aligning(job, bench.options.place))
+        return growing.forecast(job.lvlm, base, aligning(job, bench.options.place, bench.data.outside))
     memory.begin()
     began = time.perf_counter()
     plan = bench.asking(job, base, job.lvlm)

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from harness import registry
 from harness.asking import evaluate
-from harness.asking.evaluate import RunPlan, Ticking
+from harness.asking.evaluate import RunPlan
 from harness.asking.models import Models
 from harness.asking.run_options import RunOptions
+from harness.asking.settled import Ticking
 from harness.asking.workers import Workers
 from harness.data import Data
 from harness.study.jobs import Align, Ask, Job, Train
 from harness.study.schema import assigned
-from harness.types import LvlmHost, Place
+from harness.types import LvlmHost, Place, Recipe
 
 if TYPE_CHECKING:
     from harness.vision_language.align.stages import Plan
@@ -34,9 +35,9 @@ class Bench:
     def do(self, job: Job) -> None:
         """Does this job; what a stopped one has finished is not done again."""
         if isinstance(job, Train):
-            job.recipe.train(self.data.root, job.address)
+            reading(job.recipe, self.data.outside).train(self.data.root, job.address)
         elif isinstance(job, Align):
-            align(job, self.options.place)
+            align(job, self.options.place, self.data.outside)
         else:
             self._ask(job)
 
@@ -71,16 +72,22 @@ class Bench:
         return self._host[1] if lvlm else None
 
 
-def align(job: Align, compute: Place) -> None:
+def reading(recipe: Recipe, outside: bool) -> Recipe:
+    """The recipe, allowed to read images outside the data folder or not: it makes the same, and is named the same."""
+    return replace(recipe, allow_outside=True) if outside and hasattr(recipe, "allow_outside") else recipe  # type: ignore[type-var]
+
+
+def align(job: Align, compute: Place, outside: bool = False) -> None:
     """Aligns the LVLM with the encoder's tower, by the stages of ``ohd-bench align``."""
     from harness.vision_language.align import stages
 
-    stages.align(job.lvlm, job.encoder, aligning(job, compute), job.address)
+    stages.align(job.lvlm, job.encoder, aligning(job, compute, outside), job.address)
 
 
-def aligning(job: Align, compute: Place) -> Plan:
+def aligning(job: Align, compute: Place, outside: bool = False) -> Plan:
     """The stages of an alignment, and what they read."""
     from harness.vision_language.align import stages
 
     words = [f"{name}={value}" for name, value in assigned(job.how.set).items()]
-    return replace(stages.planned(job.lvlm, job.how.how, job.how.data.split(","), words, job.seed), place=compute)
+    plan = stages.planned(job.lvlm, job.how.how, job.how.data.split(","), words, job.seed)
+    return replace(plan, place=compute, allow_outside=outside)

@@ -14,9 +14,9 @@ from harness import digest, images, registry
 from harness.asking import evaluate
 from harness.data import Data
 from harness.errors import DataError, ModelError
+from harness.records import Record
 from harness.result import Result
 from harness.stats import tally
-from harness.store import Record
 from harness.types import OF_ENCODERS, Answer, Encoder, Place, Sample, Task
 
 if TYPE_CHECKING:
@@ -175,11 +175,11 @@ def _counted(task: Task, samples: Sequence[Sample]) -> Iterator[Finding]:
     measured = _wholes(task, samples, truth)
     called = _judged_by(task, measured)
     metric, best = task.metrics_of("")[called], measured[called]
-    yield Finding("true answers have a headline value", math.isfinite(best), f"{called} {best:.1f}")
+    yield Finding("true answers have a headline value", math.isfinite(best), f"{called} {best:z.1f}")
     for name, replies in floors.items():
         value = _wholes(task, samples, replies)[called]
         above = value < best if metric.better == "lower" else value > best  # no value is not above
-        yield Finding(f"floor '{name}' is not above the truth", not above, f"{called} {value:.1f}")
+        yield Finding(f"floor '{name}' is not above the truth", not above, f"{called} {value:z.1f}")
 
 
 def _judged_by(task: Task, measured: Mapping[str, float]) -> str:

@@ -41,13 +41,14 @@ class Compressed(Result):
 
 def _told(rows: Sequence[dict[str, Any]]) -> str:
     before, after = (sum(row[name] for row in rows) / 1e6 for name in ("bytes", "compressed"))
-    return f"{before:.2f} MB of records in {after:.2f} MB"
+    return f"{before:z.2f} MB of records in {after:z.2f} MB"
 
 
 def compress(results: Path, names: Sequence[str]) -> Compressed:
     """Compress the records of these runs; of every run that has ended where none is named.
 
-    UsageError where there is no such run or another process writes it, DataError where its records are damaged.
+    UsageError where there is no such run or another process writes it, DataError where its records are damaged,
+    compressed ones among them, or are another run's.
     """
     ended = (run for run in runs(results) if run.manifest().get("status") in ENDED)
     wanted = [pick(results, name) for name in names] or list(ended)
@@ -57,6 +58,7 @@ def compress(results: Path, names: Sequence[str]) -> Compressed:
 def _compressed(run: Run) -> Iterator[dict[str, Any]]:
     with run.writing():
         for path in records_files(run.folder):
+            run.own(path.parent.name, words=False)  # what is damaged is said as it is read
             if size := packed.pack(path):
                 kept = packed.beside(path).stat().st_size
                 yield {"run": run.id, "task": path.parent.name, "bytes": size, "compressed": kept}

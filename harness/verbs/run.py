@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
-
-from rich.text import Text
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from harness import registry
 from harness.asking import engine, evaluate, finished
-from harness.asking.estimate import TimeEstimate, duration
+from harness.asking.estimate import duration
 from harness.asking.foretold import A_MINUTE, Rates
 from harness.asking.models import Models
 from harness.asking.run_identity import OfEncoder
 from harness.asking.run_options import RunOptions
 from harness.asking.workers import Far, Workers
 from harness.data import resolve
-from harness.errors import UsageError
+from harness.errors import ModelError, UsageError
 from harness.report.side_by_side import SideBySide
-from harness.result import Result
-from harness.types import Encoder, LvlmHost
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+from harness.types import Encoder, Engined, LvlmHost
+from harness.verbs.estimated import Estimated, Way
+from harness.vision_language.vllm import install
 
 
 class Watcher(Protocol):
@@ -70,32 +67,6 @@ class Asked(SideBySide):
                     yield f"{one.run.id}: {name}: {entry['verify']['said']}"
 
 
-@dataclass(frozen=True)
-class Estimated(Result):
-    """How long a run would take, by encoder and task."""
-
-    options: RunOptions
-    found: Mapping[str, Mapping[str, TimeEstimate]]
-
-    def rows(self) -> list[dict[str, Any]]:
-        """A row for each encoder and task."""
-        return [
-            {"encoder": encoder, "lvlm": self.options.host, "task": task, **one.record()}
-            for encoder, tasks in self.found.items()
-            for task, one in tasks.items()
-        ]
-
-    def content(self) -> Any:
-        """The same rows."""
-        return self.rows()
-
-    def parts(self) -> Iterator[RenderableType]:
-        """A line for each."""
-        for encoder, tasks in self.found.items():
-            for task, one in tasks.items():
-                yield Text(f"{encoder or self.options.host}: {task}: {one.said()}")
-
-
 def run(options: RunOptions, watcher: Watcher) -> Asked:
     """One run for each encoder (or one of the LVLM as it came), each kept in its folder below ``options.results``."""
     if options.shard:
@@ -110,10 +81,9 @@ def performed(options: RunOptions, watcher: Watcher) -> tuple[evaluate.RunPlan, 
 
     A run of which every answer is kept is found so without loading its models, where these are known from before.
     """
-    host = functools.cache(lambda: _host(options))
     outcomes = []
     plan = _planned(options, watcher)
-    with _workers(plan, watcher) as workers:
+    with _hosting(options) as host, _workers(plan, watcher) as workers:
         for text in _specs(options):
             outcome = finished.finished(plan, text, watcher)
             if outcome is None:
@@ -135,8 +105,8 @@ def _workers(plan: evaluate.RunPlan, watcher: Watcher) -> AbstractContextManager
     options = plan.options
     if not options.spread or all(asked.task.mode == "retrieve" for asked in plan.questions):
         return nullcontext()
-    name = registry.parse_spec(options.host).name if options.host else ""
-    if name in registry.served:
+    spec = registry.parse_spec(options.host) if options.host else None
+    if spec and spec.name in registry.served and registry.served[spec.name](spec):
         watcher.say(f"{options.host} is asked by this process; ?concurrency=N is how many questions at once")
         return nullcontext()
     _advise(plan, watcher)
@@ -156,18 +126,51 @@ def _advise(plan: evaluate.RunPlan, watcher: Watcher) -> None:
 
 
 def estimate(options: RunOptions, watcher: Watcher) -> Estimated:
-    """How long ``run`` will take, from asking a few images of each task; nothing is kept."""
-    plan, host = _planned(options, watcher), _host(options)
-    found = {}
-    for text in _specs(options):
-        pair = Models.paired(_encoder(text, options, watcher), host, options.place)
-        found[text] = evaluate.estimates(plan, pair)
+    """How long ``run`` will take, from asking a few images of each task; nothing is kept.
+
+    Where another program is to answer, also how long it would take this process, and which is the quicker.
+    """
+    plan = _planned(options, watcher)
+    way, own = _way(plan, watcher)
+    ways = [way, *(_by_this_process(plan, own, watcher) if own else ())]
+    found = way.found
+    if not own and _may_be_served(options):
+        watcher.say(f"vLLM is here ({install.VARIABLE}): with engine=vllm in --lvlm's spec both ways are measured")
     if options.spread:
         asked = "--ray" if options.ray else f"--workers {options.workers}"
         watcher.say(f"--estimate measures one process; what {asked} gains is not part of it")
         if sum(one.seconds for tasks in found.values() for one in tasks.values()) < A_MINUTE:
             watcher.say("below a minute of work one process is the faster way: workers take some ten seconds to start")
-    return Estimated(options, found)
+    return Estimated(ways)
+
+
+def _way(plan: evaluate.RunPlan, watcher: Watcher) -> tuple[Way, str]:
+    """What it takes to ask this plan's LVLM; the spec by which this process answers, where another program does."""
+    options, began = plan.options, time.perf_counter()
+    with _hosting(options) as loading:
+        host = loading()
+        found = {
+            text: evaluate.estimates(plan, Models.paired(_encoder(text, options, watcher), host, options.place))
+            for text in _specs(options)
+        }
+        took = time.perf_counter() - began
+    asked = sum(one.measured_s for tasks in found.values() for one in tasks.values())
+    return Way(options.host, took - asked, found), host.own if isinstance(host, Engined) else ""
+
+
+def _by_this_process(plan: evaluate.RunPlan, own: str, watcher: Watcher) -> Iterator[Way]:
+    """The way without the other program, where this process can go it."""
+    try:
+        yield _way(replace(plan, options=replace(plan.options, lvlm=own, align="")), watcher)[0]
+    except ModelError as error:
+        watcher.say(f"not measured: {own}: {error}")
+
+
+def _may_be_served(options: RunOptions) -> bool:
+    """Whether the LVLM could be answered by the vLLM that the user has named, and is not."""
+    spec = registry.parse_spec(options.host) if options.host else None
+    known = spec and registry.served.get(spec.name)
+    return bool(spec and known and not known(spec) and install.named())
 
 
 def _planned(options: RunOptions, watcher: Watcher) -> evaluate.RunPlan:
@@ -185,6 +188,18 @@ def _planned(options: RunOptions, watcher: Watcher) -> evaluate.RunPlan:
     for part in plan.parts:
         watcher.say(f"asked in part: {part.said()}")
     return plan
+
+
+@contextmanager
+def _hosting(options: RunOptions) -> Iterator[Callable[[], LvlmHost | None]]:
+    """What loads the LVLM when it is first called; a program that was started to answer for it ends with this."""
+    load = functools.cache(lambda: _host(options))
+    try:
+        yield load
+    finally:
+        host = load() if load.cache_info().currsize else None
+        if isinstance(host, Engined):
+            host.end()
 
 
 def _host(options: RunOptions) -> LvlmHost | None:

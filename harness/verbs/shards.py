@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
+SHOWN = 5
+"""So many samples that were answered in two ways are named; --json names all."""
+
+
 @dataclass(frozen=True)
 class Sharded(Result):
     """How a share of the runs that were asked for stands; what it comes to, only all shards together say."""
@@ -63,21 +67,27 @@ def run_shard(options: RunOptions, watcher: Watcher) -> Sharded:
 class Merged(Result):
     """Runs whose shards were read back, and how many records each gained."""
 
-    came: Sequence[tuple[Run, int]]
+    came: Sequence[tuple[Run, shard_runs.ReadBack]]
 
     @property
     def complete(self) -> bool:
         """Whether every question of every run has an answer."""
         return all(run.manifest().get("status") == "complete" for run, _ in self.came)
 
+    @property
+    def agree(self) -> bool:
+        """Whether no sample was answered in two ways."""
+        return not any(came.conflicts for _, came in self.came)
+
     def rows(self) -> list[dict[str, Any]]:
         """A row for each run and task."""
         return [
             {
                 "run": run.id,
-                "records": came,
+                "records": came.records,
                 "task": task,
                 **{key: entry[key] for key in ("expected", "scored", "failed")},
+                "conflicts": list(came.conflicts.get(task, ())),
             }
             for run, came in self.came
             for task, entry in run.manifest()["tasks"].items()
@@ -91,6 +101,9 @@ class Merged(Result):
         """A line for each task, and what to do where something has no answer yet."""
         for row in self.rows():
             yield Text(f"{row['run']}: {row['task']}: {row['scored']} of {row['expected']} scored")
+            if clash := row["conflicts"]:
+                told = f"{', '.join(clash[:SHOWN])}" + (f" and {len(clash) - SHOWN} more" if clash[SHOWN:] else "")
+                yield Text(f"  answered otherwise, the last shard's answer is kept: {told}", style="bold red")
         if not self.came:
             yield Text("no run has shards that were not read back")
         elif not self.complete:

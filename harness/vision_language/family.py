@@ -21,7 +21,7 @@ from harness.errors import ModelError, UsageError
 from harness.types import Answer, Asked, Encoder, Failure, Place, Reply, Sample, Spec
 from harness.vision_language import fits, identity, swap, template, yes_no_tokens
 from harness.vision_language.inference import greedily
-from harness.vision_language.layouts import checkpoint, original
+from harness.vision_language.layouts import checkpoint, floats, original
 from harness.vision_language.layouts.folder import first_line, local, require_in_memory
 from harness.vision_language.tokens import spoken
 
@@ -56,6 +56,7 @@ class Family:
             raise ModelError(f"{folder} cannot be loaded as an LVLM: {first_line(error)}") from error
         missing = {name for name in told["missing_keys"] if "position_ids" not in name}
         weights.require_shapes(str(folder), told)
+        floats.require_loaded(str(folder), model)
         original.check_names(str(folder), missing, set())
         return model
 

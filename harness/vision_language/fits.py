@@ -79,7 +79,7 @@ def normalisation_misfits(about: Mapping[str, Any], processor: Any) -> list[str]
     for key, own in (("mean", processor.image_mean), ("std", processor.image_std)):
         asked = about.get(key)
         if asked is not None and any(abs(a - b) > 1e-4 for a, b in zip(asked, own, strict=True)):
-            shown = [f"({', '.join(f'{x:.3f}' for x in values)})" for values in (asked, own)]
+            shown = [f"({', '.join(f'{x:z.3f}' for x in values)})" for values in (asked, own)]
             out.append(f"its pixels are normalised with {key} {shown[0]}, the LVLM's with {shown[1]}")
     return out
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from PIL import Image
 from torch import Tensor
 
@@ -49,6 +50,21 @@ def mean_colour(processor: Any) -> tuple[int, ...]:
     """The colour that the processor's normalisation turns into (nearly) nothing."""
     # int, not round: LLaVA's code truncates, and 104 is not 105.
     return tuple(int(channel * 255) for channel in processor.image_mean)
+
+
+def as_read(processor: Any, how: str) -> Callable[[Image.Image], Image.Image]:
+    """What turns an image into the one that a tower reads, in 8 bits: ``pipeline`` makes the same pixels of both.
+
+    A server that crops where LLaVA pads, or resizes with another library, has nothing left to do on it.
+    """
+    colour = mean_colour(processor)
+
+    def read(image: Image.Image) -> Image.Image:
+        square = expand_to_square(image, colour) if how == "pad" else image
+        found = processor(images=[square], do_rescale=False, do_normalize=False, return_tensors="np")
+        return Image.fromarray(found["pixel_values"][0].transpose(1, 2, 0).astype(np.uint8))
+
+    return read
 
 
 def pipeline(processor: Any, how: str) -> Pixels:

@@ -6,7 +6,7 @@ import base64
 import io
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
@@ -66,6 +66,8 @@ class Remote:
         self.headers = {"Authorization": f"Bearer {key}"} if key else {}
         self.timeout = timeout
         self.shortened = threading.Event()
+        self.abandoned: Callable[[], None] = lambda: None
+        """Called where nobody waits for the questions under way any more: who can may end the server's work on them."""
 
     def client(self) -> httpx.Client:
         """A connection to the server, with the key."""
@@ -160,6 +162,10 @@ class Remote:
                 while under_way:
                     first, reply = under_way.popleft()
                     yield first, reply.result()
+            except BaseException:
+                line.stop.set()
+                self.abandoned()
+                raise
             finally:
                 line.stop.set()
                 for _, waiting in under_way:

@@ -14,9 +14,28 @@ def python(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=ROOT, timeout=300)
 
 
-def test_the_command_prints_json_and_only_what_was_asked():
+def test_a_name_that_nothing_has_is_refused_with_what_there_is():
     done = python("-m", "benchmarks", "--json", "--only", "no-such-row")
-    assert (done.returncode, json.loads(done.stdout)) == (0, [])
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "captions" in done.stderr and "training-step-l14-all-28" in done.stderr
+
+
+def test_every_module_that_measures_is_asked_by_its_name_and_by_that_of_each_of_its_rows():
+    code = """
+import importlib, inspect, json, pkgutil, benchmarks
+from benchmarks import __main__ as command
+modules = [importlib.import_module(f"benchmarks.{one.name}") for one in pkgutil.iter_modules(benchmarks.__path__)
+           if not one.name.startswith("_")]
+assert {one.__name__.partition(".")[2] for one in modules if hasattr(one, "rows")} == command.ROWS.keys()
+for module in modules:
+    name = module.__name__.partition(".")[2]
+    for row in command.ROWS.get(name, ()):
+        assert row in command._wanted(name, row)
+        assert row in inspect.getsource(module) or row.startswith("training-step")
+    assert command._wanted(name, name) == list(command.ROWS.get(name, ()))
+    assert not command._wanted(name, "no-such-row")
+"""
+    assert python("-c", code).returncode == 0
 
 
 def test_every_row_has_the_promised_keys():

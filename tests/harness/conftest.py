@@ -20,7 +20,8 @@ from harness import micro, registry
 from harness.asking import engine, evaluate
 from harness.journal import Journal
 from harness.micro.folder import Sizes
-from harness.store import Record, Run
+from harness.records import Record
+from harness.store import Run
 from harness.types import Answer, Failure, Sample, Task
 
 TASK = '''"""Squares: is the square red? Which colour is it?"""

@@ -17,7 +17,7 @@ import pytest
 
 from harness import durable, locks
 from harness.journal import Journal
-from harness.store import Record
+from harness.records import Record
 from harness.types import Answer
 
 resource = pytest.importorskip("resource", reason="limits of a process are POSIX's")

@@ -9,14 +9,15 @@ import struct
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, features
+from PIL import ExifTags, Image, ImageOps, features
 
 from harness.export import inspect
 from harness.export.rows import of_run
-from harness.images import FORMATS, ImageError, find, lies_inside, media_type, open_image
+from harness.images import FORMATS, ImageError, find, for_a_page, lies_inside, open_image
 from harness.store import Run
 
 BENCHMARKS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "PPM": ".ppm", "BMP": ".bmp", "GIF": ".gif"}
@@ -30,6 +31,14 @@ def saved(kind: str) -> bytes:
     return kept.getvalue()
 
 
+def shown_in_a_page(path) -> Image.Image:
+    """What a browser shows of the bytes that are put into a page: turned by EXIF, on white."""
+    kind, data = for_a_page(path)
+    assert kind.removeprefix("image/") in ("jpeg", "png", "webp", "gif")
+    shown = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    return Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown.convert("RGBA")).convert("RGB")
+
+
 def png_of(width: int, height: int) -> bytes:
     """A PNG whose header claims this size, and that holds nothing."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
@@ -41,7 +50,7 @@ def test_the_formats_of_benchmarks_are_opened_whatever_the_file_is_called(tmp_pa
     path = tmp_path / "1.jpg"
     path.write_bytes(saved(kind))
     assert open_image(path).size == (12, 10)
-    assert media_type(path).startswith("image/")
+    assert shown_in_a_page(path).size == (12, 10)
     assert set(BENCHMARKS) == set(FORMATS)
 
 
@@ -63,7 +72,7 @@ def test_damaged_bytes_are_a_picture_or_an_image_error(tmp_path_factory, kind, d
         changed[at] = value
     path = tmp_path_factory.mktemp("image") / "1.jpg"
     path.write_bytes(bytes(changed[:cut]) if data.draw(st.booleans()) else bytes(changed))
-    for read in (open_image, media_type):
+    for read in (open_image, for_a_page):
         try:
             read(path)
         except ImageError as error:
@@ -135,3 +144,41 @@ def test_a_picture_that_does_not_decode_is_named_in_an_export_and_never_put_insi
         assert shown["blue3.png"].startswith("data:image/png;base64,")
         assert shown["blue1.png"].startswith("data:image/jpeg;base64,") == inside  # by its bytes, not by its name
         assert base64.b64encode(b"secret").decode() not in json.dumps(log)
+
+
+ODD = {
+    "rotated by EXIF": ("RGB", "JPEG", {"exif": "turned"}),
+    "CMYK": ("CMYK", "JPEG", {}),
+    "grey": ("L", "JPEG", {}),
+    "half transparent": ("RGBA", "PNG", {}),
+    "half transparent grey": ("LA", "PNG", {}),
+    "a palette": ("P", "PNG", {}),
+    "a palette with a hole": ("P", "PNG", {"transparency": 0}),
+    "two colours": ("1", "PNG", {}),
+    "a PPM": ("RGB", "PPM", {}),
+    "a BMP": ("RGB", "BMP", {}),
+    "transparent WebP": ("RGBA", "WEBP", {"lossless": True}),
+}
+
+
+@pytest.mark.parametrize(("mode", "kind", "how"), ODD.values(), ids=ODD)
+def test_a_page_shows_the_picture_that_the_model_saw(tmp_path, mode, kind, how):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 4), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    pixels = pixels[:40]
+    image = Image.fromarray(pixels, "RGBA") if "A" in mode else Image.fromarray(pixels[..., :3]).convert(mode)
+    image = image.convert(mode)
+    if how.get("exif"):
+        turned = Image.Exif()
+        turned[ExifTags.Base.Orientation] = 6
+        how = {"exif": turned}
+    path = tmp_path / "odd"
+    image.save(path, kind, **how)
+    assert np.array_equal(shown_in_a_page(path), open_image(path))
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_grey_of_more_than_eight_bits_is_refused_and_not_made_white(tmp_path, dtype):
+    path = tmp_path / "1.ppm"
+    Image.fromarray(np.linspace(0, 60_000, 64).reshape(8, 8).astype(dtype)).save(path, "PPM")
+    with pytest.raises(ImageError, match=r"^1\.ppm has more than 8 bits"):
+        open_image(path)

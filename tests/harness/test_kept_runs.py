@@ -18,7 +18,8 @@ from harness import kept_runs, manifest
 from harness.asking import provenance
 from harness.errors import DataError, ModelError, UsageError
 from harness.journal import Journal
-from harness.store import Record, Run, latest, read_records, write_json
+from harness.records import Record, latest, read_records
+from harness.store import Run, write_json
 from harness.types import Answer, Failure
 
 numbers = st.integers(-5, 5) | st.floats(-5, 5)

@@ -131,9 +131,56 @@ def test_a_mean_that_is_no_list_of_channels_is_refused_when_a_tower_is_loaded(wh
     assert "clip" in refused("clip", folder)
 
 
-def test_whole_numbers_are_no_weights(whole, tmp_path):
-    folder = shutil.copytree(whole / "clip", tmp_path / "model")
+def as_safetensors(held, folder):
+    save_file(held, folder / "model.safetensors", {"format": "pt"})
+
+
+def as_pickle(held, folder):
+    (folder / "model.safetensors").unlink()
+    torch.save(held, folder / "pytorch_model.bin")
+
+
+def as_shards(held, folder):
+    (folder / "model.safetensors").unlink()
+    names = sorted(held)
+    files = {"model-00001-of-00002.safetensors": names[::2], "model-00002-of-00002.safetensors": names[1::2]}
+    for file, some in files.items():
+        save_file({name: held[name] for name in some}, folder / file, {"format": "pt"})
+    weight_map = {name: file for file, some in files.items() for name in some}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+
+
+PLACES = {"clip": ["vision_model", "text_model"], "llava": ["vision_tower", "language_model", "multi_modal_projector"]}
+
+
+@pytest.mark.parametrize("write", [as_safetensors, as_pickle, as_shards])
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int32, torch.float8_e4m3fn], ids=str)
+@pytest.mark.parametrize(("kind", "part"), [(kind, part) for kind, parts in PLACES.items() for part in parts])
+def test_weights_that_are_no_floats_are_refused_in_whatever_part_and_file(whole, tmp_path, kind, part, dtype, write):
+    folder = shutil.copytree(whole / kind, tmp_path / "model")
     held = load_file(folder / "model.safetensors")
-    name = next(name for name in held if name.endswith("k_proj.weight"))
-    save_file(held | {name: (held[name] * 100).to(torch.int8)}, folder / "model.safetensors", {"format": "pt"})
-    assert "quantised weights are not read" in refused("clip", folder)
+    name = next(name for name in held if part in name and name.endswith("weight"))
+    write(held | {name: (held[name] * 100).to(dtype)}, folder)
+    said = refused(kind, folder)
+    assert "quantised weights are not read" in said and f"'{name}'" in said
+
+
+@pytest.mark.parametrize("write", [as_safetensors, as_pickle, as_shards])
+@pytest.mark.parametrize("kind", PLACES)
+def test_floats_of_every_width_are_weights(whole, tmp_path, kind, write):
+    folder = shutil.copytree(whole / kind, tmp_path / "model")
+    held = load_file(folder / "model.safetensors")
+    kinds = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+    held = {name: held[name].to(kinds[n % 4]) for n, name in enumerate(sorted(held))}
+    held |= {"vision_model.embeddings.position_ids": torch.arange(5)} if kind == "clip" else {}
+    write(held, folder)
+    loads(kind, folder)
+
+
+def test_the_command_says_in_one_line_that_a_llava_is_quantised(cli, whole, tmp_path):
+    folder = shutil.copytree(whole / "llava", tmp_path / "model")
+    held = load_file(folder / "model.safetensors")
+    as_safetensors({n: (t * 100).to(torch.int8) if n.endswith("proj.weight") else t for n, t in held.items()}, folder)
+    said = cli("run", "--lvlm", f"llava:{folder}", "-t", "pope", "--data", "micro", "--limit", 1)
+    assert (said.code, said.err.count("\n")) == (4, 1)
+    assert "quantised weights are not read" in said.err

@@ -17,7 +17,8 @@ from harness import packed
 from harness.errors import DataError
 from harness.journal import Journal
 from harness.kept_runs import runs
-from harness.store import Record, Run, latest, read_records, records_files
+from harness.records import Record, latest, read_records
+from harness.store import Run, records_files
 from harness.types import Answer, Failure
 
 
@@ -119,15 +120,33 @@ def test_a_damaged_file_is_named_and_no_record_is_read_otherwise_than_it_was_kep
     made = kept.read_bytes()
     for cut in (b"", made[:3], made[: len(made) // 2], made[:-1]):
         kept.write_bytes(cut)
-        if cut:
-            with pytest.raises(DataError, match=r"records\.jsonl\.zst is damaged"):
-                list(read_records(path))
+        with pytest.raises(DataError, match=r"records\.jsonl\.zst is damaged"):
+            list(read_records(path))
     for at in range(len(made)):
         kept.write_bytes(made[:at] + bytes([made[at] ^ 0x10]) + made[at + 1 :])
         try:
             assert {one.id: one for one in read_records(path)} == whole
         except DataError:
             continue
+
+
+def test_a_damaged_file_is_named_by_the_command_that_compresses_and_nothing_is_lost(cli, tmp_path):
+    run = Run(tmp_path / "run")
+    run.update(status="complete", tasks={"pope": {}})
+    path = run.records_path("pope")
+    journal(path, record(1), record(2))
+    packed.pack(path)
+    kept = packed.beside(path)
+    for damaged in (kept.read_bytes()[:-3], b"no such thing", b""):
+        kept.write_bytes(damaged)
+        for more in (False, True):
+            if more:
+                journal(path, record(3))
+            words = ["results", "compress", "--results", tmp_path]
+            said = cli(*words)
+            assert (said.code, kept.read_bytes()) == (3, damaged), said
+            assert "records.jsonl.zst is damaged" in " ".join(said.err.split())
+        path.unlink()
 
 
 def test_a_small_file_that_unpacks_to_a_line_without_end_is_refused(tmp_path, monkeypatch):

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.metrics import Metric, divide, f1, ratio
+from harness.records import Record
 from harness.stats import blocks, common, estimates, groups_of, paired, paired_tallies, resampled, tally, weights
-from harness.store import Record
 from harness.types import Answer, Failure
 
 ACCURACY = {"accuracy": ratio("right", "n")}

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from harness.errors import UsageError
 from harness.journal import Journal
 from harness.kept_runs import slug
-from harness.store import Record, Run, latest, read_records, write_json
+from harness.records import Record, latest, read_records
+from harness.store import Run, write_json
 from harness.types import Answer, Failure
 
 replies = st.one_of(

@@ -10,7 +10,7 @@ from PIL import Image
 
 from harness.comparison import metric_table
 from harness.errors import DataError, UsageError
-from harness.store import Record
+from harness.records import Record
 from harness.types import Answer, Task
 from tasks.dash_b import DashB
 from tasks.hallusion import Hallusion

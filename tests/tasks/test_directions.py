@@ -12,8 +12,8 @@ from harness import registry
 from harness.asking.evaluate import open_task
 from harness.comparison import metric_table
 from harness.data import micro
+from harness.records import Record
 from harness.rows import Row, rows
-from harness.store import Record
 from harness.types import Answer, Sample, Task
 
 registry.load()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from harness.records import Record
 from harness.stats import paired_tallies, tally
-from harness.store import Record
 from harness.types import Answer, Failure
 from harness.units import together
 

@@ -18,8 +18,8 @@ from harness.asking.classifiers import Classifiers
 from harness.comparison import metric_table
 from harness.errors import BrokenDataError, DataError, UsageError
 from harness.images import open_image
+from harness.records import Record
 from harness.scoring import published
-from harness.store import Record
 from harness.types import Answer, Asked, Place
 from tasks.zero_shot import FORGETTING, ZeroShot
 

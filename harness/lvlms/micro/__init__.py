@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import model_places, registry
+from harness import registry
 from harness.compute import devices
 from harness.errors import ModelError, UsageError
-from harness.lvlms.llava import llava
+from harness.lvlms.llava import files, llava, served
 from harness.types import LVLM, Encoder, LvlmHost, Place, Spec
 
 WEIGHTS = Path(__file__).parent / "weights"
 PROJECTORS = WEIGHTS / "projectors"
 
 
-@registry.lvlm("micro-llava", files=lambda spec: [WEIGHTS, *model_places.named(spec)])
+@registry.lvlm("micro-llava", files=lambda spec: [WEIGHTS, *files(spec, "")], elsewhere=served)
 def micro_llava(spec: Spec, place: Place) -> LvlmHost:
     """The shipped LLaVA of the micro world, with one projector for all towers or each with its own.
 
-    ``micro-llava[?projector=base|aligned|FILE]``.
+    ``micro-llava[?projector=base|aligned|FILE]``; ``engine=vllm`` and its options as for ``llava``.
     """
     if spec.location:
         raise UsageError(f"'{spec.text}': micro-llava is a shipped model; for another folder write llava:FOLDER")
+    if served(spec):
+        from harness.vision_language.vllm.engine import Engine
+
+        make = lambda plain, there: micro_llava(replace(plain, location=""), there)  # noqa: E731
+        return Engine(replace(spec, location=str(WEIGHTS)), place, make)
     devices.one_thread()
     options = dict(spec.options)
     projector = options.pop("projector", "base")

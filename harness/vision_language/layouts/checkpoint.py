@@ -13,7 +13,7 @@ from harness import extras
 from harness.compute import devices, weights
 from harness.errors import ModelError, UsageError
 from harness.types import Place, Spec
-from harness.vision_language.layouts import lora, original, overlay
+from harness.vision_language.layouts import floats, lora, original, overlay
 from harness.vision_language.layouts.folder import Loaded, first_line, local, read_json, require_in_memory
 
 # transformers holds these against the beginning of a module's whole name (or against its end).
@@ -133,6 +133,7 @@ def hub_layout(folder: Path, how: dict[str, Any]) -> Loaded:
     missing = {name for name in told["missing_keys"] if "position_ids" not in name}
     strange = {name for name in told["unexpected_keys"] if "position_ids" not in name}
     weights.require_shapes(str(folder), told)
+    floats.require_loaded(str(folder), model)
     original.check_names(str(folder), missing, set())
     original.check_names(str(folder), set(), strange)
     return Loaded(model, processor_of(folder))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harness.compute import weights
 from harness.errors import ModelError
-from harness.vision_language.layouts import weight_names
+from harness.vision_language.layouts import floats, weight_names
 from harness.vision_language.layouts.folder import read_json
 
 _PAIR = re.compile(r"(.*)\.lora_(A|B)(?:\.default)?\.weight$")
@@ -47,6 +47,7 @@ def _parts(folder: Path) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Te
     if not found:
         raise ModelError(f"{folder} holds no adapter_model.safetensors and no adapter_model.bin")
     found |= _read(folder, "non_lora_trainables.bin")
+    floats.require(str(folder), found)
     halves: dict[str, dict[str, Tensor]] = {}
     whole = {}
     for name, tensor in found.items():

@@ -136,12 +136,16 @@ def stored_tower_digest(folder: Path) -> str:
 
 
 def merge(host: Any, encoder: Any, folder: Path) -> dict[str, Any]:
-    """Puts the encoder's tower into the LVLM and writes the whole; what was written and its tower's digest.
+    """Puts the encoder's tower into the LVLM and writes the whole; what was written and its tower's digest."""
+    return written(host(encoder), folder)
+
+
+def written(speaker: Any, folder: Path) -> dict[str, Any]:
+    """Writes an LVLM with the tower that it sees through; what was written and its tower's digest.
 
     The folder's chat template asks what is asked of the LVLM here; ``lvlm`` is the spec that asks it here again.
     """
-    speaker = host(encoder)
-    host = speaker.host  # the one that carries this tower: a host may be made for each
+    host = speaker.host
     if getattr(host.model, "hf_quantizer", None) is not None:
         raise ModelError(f"{host.spec.text} is quantised; a folder is written from whole weights, without ?quantize=")
     asked = asked_like(host)

@@ -23,7 +23,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from harness.compute import weights
 from harness.errors import ModelError
-from harness.vision_language.layouts import weight_names
+from harness.vision_language.layouts import floats, weight_names
 from harness.vision_language.layouts.folder import Loaded, first_line, read_json
 
 # What LLaVA's published folders name as their tower; its configuration, so that no network is needed to read one.
@@ -56,6 +56,7 @@ def load(folder: Path, base: Path | None, tower: str, how: dict[str, Any]) -> Lo
     _widen(tensors, config.text_config.vocab_size)
     expected = set(_meta(config).state_dict())
     check_names(str(folder), expected, set(tensors))
+    floats.require(str(folder), tensors)
     try:
         model = LlavaForConditionalGeneration.from_pretrained(None, config=config, state_dict=tensors, **how)
     except (OSError, RuntimeError, ValueError) as error:
@@ -121,6 +122,7 @@ def _tower_weights(where: str, folder: Path) -> TensorMap:
             f"{folder} holds no tower and names '{where}', which cannot be read; say where it lies with ?tower=FOLDER"
         ) from error
     weights.require_shapes(f"the tower '{where}'", told)
+    floats.require_loaded(_place(where, folder), tower)
     if told["missing_keys"]:
         raise ModelError(f"the tower '{where}' lacks weights, '{sorted(told['missing_keys'])[0]}' the first")
     return {f"model.vision_tower.{name}": tensor for name, tensor in tower.state_dict().items()}

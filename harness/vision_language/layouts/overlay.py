@@ -13,6 +13,7 @@ from torch import Tensor
 from harness.compute import weights
 from harness.errors import ModelError
 from harness.vision_language import identity
+from harness.vision_language.layouts import floats
 
 _PROJECTOR_FILES = ("projector.safetensors", "adapter/projector.safetensors", "mm_projector.safetensors",
                     "mm_projector.bin", "non_lora_trainables.bin", "model.safetensors")  # fmt: skip
@@ -57,4 +58,5 @@ def fill(part: torch.nn.Module, tensors: Mapping[str, Tensor], what: str) -> Non
         if tensors[name].shape != own[name].shape:
             have, want = tuple(tensors[name].shape), tuple(own[name].shape)
             raise ModelError(f"{what}: '{name}' has the shape {have}; this LVLM has {want}")
+    floats.require(what, tensors)
     part.load_state_dict(dict(tensors))

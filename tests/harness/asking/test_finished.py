@@ -70,7 +70,7 @@ def _fail_last(run: Path) -> None:
     path = run / "pope" / "records.jsonl"
     *rest, last = path.read_text().splitlines()
     row = {key: json.loads(last)[key] for key in ("id", "image", "group", "key")}
-    from harness.store import record_of
+    from harness.records import record_of
 
     path.write_text("\n".join(rest) + "\n" + record_of(row | {"failed": "no"}).line())
 

@@ -199,7 +199,7 @@ def test_a_middle_line_that_is_no_record_is_named(cli, bench):
     lines = bench.records().read_text().splitlines(keepends=True)
     bench.records().write_text("".join([lines[0], "{broken\n", *lines[2:]]))
     said = cli(*bench.words())
-    assert said.code == 2
+    assert said.code == 3
     assert "line 2 is not a record" in said.err
 
 

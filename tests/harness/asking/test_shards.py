@@ -16,7 +16,8 @@ from harness.asking.ask import speaker
 from harness.asking.shards import Shard
 from harness.errors import UsageError
 from harness.journal import Journal
-from harness.store import Record, Run, latest
+from harness.records import Record, latest
+from harness.store import Run
 from harness.types import Answer, Failure, Sample, Task
 
 MICRO = ("run", "--encoder", "micro", "--lvlm", "micro-llava", "--limit", "10", "--batch-size", "2", "--json")
@@ -128,6 +129,34 @@ def test_a_failure_never_stands_over_an_answer(tmp_path, first, then, kept):
         shard_runs.merge(run)
     assert latest(run.records_path("task"))["1"].reply == kept
     assert run.manifest()["tasks"]["task"]["scored"] == isinstance(kept, Answer)
+
+
+def test_what_two_machines_answered_in_two_ways_is_named_and_ends_with_1(cli, bench, tmp_path):
+    assert cli(*bench.words(), "--shard", "1/1").code == 0
+    shards = next(bench.results.glob("*/shards"))
+    shutil.copytree(shards, tmp_path / "copy")
+    assert cli("merge", "--results", bench.results).code == 0
+    part = shard_runs.ShardRun(tmp_path / "copy" / "1-of-1")
+    one = part.records("red")[0]
+    with part.adding("red") as journal:
+        journal.append([Record(one.id, one.image, one.group, one.key, one.rules, Answer("Perhaps"), one.counts)])
+    shutil.copytree(tmp_path / "copy", shards)
+    said = cli("merge", "--results", bench.results)
+    assert said.code == 1 and one.id in said.out and "answered otherwise" in said.out
+    shutil.copytree(tmp_path / "copy", shards)
+    again = cli("merge", "--results", bench.results, "--json")
+    assert again.code == 0 and [row["conflicts"] for row in again.json()["tasks"]] == [[]], "it is known by now"
+
+
+def test_another_run_s_shards_are_refused_and_stay(cli, bench):
+    assert cli(*bench.words(weights="one"), "--shard", "1/2").code == 0
+    assert cli(*bench.words(weights="two"), "--shard", "2/2").code == 0
+    one, two = sorted(bench.results.glob("*@*"))
+    shutil.copytree(next(two.glob("shards/*")), one / "shards" / "2-of-2")
+    before = {path: path.read_bytes() for path in one.rglob("*") if path.is_file()}
+    said = cli("merge", one.name, "--results", bench.results)
+    assert said.code == 2 and "are not one run" in " ".join(said.err.split())
+    assert {path: path.read_bytes() for path in one.rglob("*") if path.is_file()} == before
 
 
 class Neighbourly:

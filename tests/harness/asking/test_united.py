@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.asking import united
 from harness.errors import UsageError
 from harness.journal import Journal
-from harness.store import Record, Run
+from harness.records import Record
+from harness.store import Run
 from harness.types import Answer, Failure
 
 MakeRun = Callable[..., Run]
@@ -67,6 +69,24 @@ def test_a_failure_gives_way_to_an_answer(make_run: MakeRun, tmp_path: Path) -> 
         journal.append([Record(one.id, one.image, one.group, one.key, "", Failure("it broke"))])
     assert united.unite([tmp_path / "ben"], run.folder.parent).agree
     assert one in run.records("pope")
+
+
+def test_shards_that_nobody_has_read_back_come_with_their_run(cli, bench: Any, tmp_path: Path) -> None:
+    """Two machines, each of which has asked a share."""
+    assert cli(*bench.words(), "--results", tmp_path / "whole").code == 0
+    for n in (1, 2):
+        assert cli(*bench.words(), "--results", tmp_path / f"machine{n}", "--shard", f"{n}/2").code == 0
+    folders = [tmp_path / f"machine{n}" for n in (1, 2)]
+    said = cli("results", "merge", *folders, "--results", tmp_path / "all", "--json")
+    assert (said.code, said.json()["agree"]) == (0, True)
+    run, whole = (Run(next((tmp_path / name).glob("*@*"))) for name in ("all", "whole"))
+    assert run.records("red") == whole.records("red")
+    assert run.manifest()["status"] == "complete"
+    assert run.manifest()["answers"] == whole.manifest()["answers"]
+    show = ["show", "run", run.id, "--include", bench.plugin, "--json", "--results"]
+    assert cli(*show, tmp_path / "all").json()["rows"] == cli(*show, tmp_path / "whole").json()["rows"]
+    again = cli("results", "merge", *folders, "--results", tmp_path / "all", "--json")
+    assert not any(row["records"] for row in again.json()["tasks"]), "and nothing of them comes twice"
 
 
 @pytest.mark.parametrize("change", [{"data": "other"}, {"limit": 7}, {"lvlm": {"spec": "x", "digest": "another"}}])

@@ -14,7 +14,8 @@ from harness.comparison import attribution, existence
 from harness.comparison.attribution import Attribution
 from harness.comparison.existence import Claim
 from harness.errors import UsageError
-from harness.store import Record, Run
+from harness.records import Record
+from harness.store import Run
 from harness.types import Answer, Sample
 
 MakeRun = Callable[..., Run]

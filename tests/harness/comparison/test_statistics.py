@@ -11,8 +11,8 @@ from scipy import stats as scipy_stats
 from harness import stats
 from harness.comparison import significance
 from harness.metrics import ratio
+from harness.records import Record
 from harness.stats import Tally
-from harness.store import Record
 from harness.types import Answer
 
 ACCURACY = ratio("right", "n")

@@ -22,7 +22,8 @@ from harness.errors import UsageError
 from harness.export import flat, inspect
 from harness.export.rows import of_run
 from harness.journal import Journal
-from harness.store import Record, Run
+from harness.records import Record
+from harness.store import Run
 from harness.types import Answer, Failure
 
 MakeRun = Callable[..., Run]

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import traces
-from harness.store import Record
+from harness.records import Record
 from harness.types import Answer, Failure
 from harness.vision_language.chat_reply import LARGEST, Heard, heard, masked, read
 

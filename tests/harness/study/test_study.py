@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,6 +63,18 @@ published = "table 2"
 title = "POPE"
 task = "pope"
 columns = ["accuracy", "yes_ratio"]
+"""
+
+ENCODER_ALONE = """
+name = "alone"
+title = "An encoder alone"
+base = "micro"
+seeds = 1
+tasks = ["ohd-caps"]
+
+[arms.control]
+recipe = "micro-control"
+set = { steps = 2, batch = 8, replay_batch = 4, dev_samples = 2, evaluate_every = 2, save_every = 1 }
 """
 
 
@@ -233,3 +246,25 @@ def test_a_killed_study_goes_on_and_grows_by_seeds_without_repeating_a_training(
     assert again.code == 0 and again.json()["left"] == 0 and "1 of" not in again.err.replace("1 of them", "")
     plan = cli("study", "plan", str(file), "--data", str(world), "--out", str(out), "--seeds", "3", "--json").json()
     assert plan["left"]["train"] == 3 and plan["seconds"]["train"] > 0
+
+
+def test_images_outside_the_data_are_trained_on_and_asked_about_where_that_is_allowed(
+    cli: Any, world: Path, tmp_path: Path
+) -> None:
+    data, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    shutil.copytree(world, data)
+    for folder in [path for path in data.rglob("images") if path.is_dir()]:
+        moved = elsewhere / folder.relative_to(data)
+        moved.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(folder, moved)
+        folder.symlink_to(moved)
+    file = tmp_path / "study.toml"
+    file.write_text(ENCODER_ALONE)
+    words = ["study", file, "--data", data, "--out", tmp_path / "out"]
+    said = cli(*words)
+    assert said.code == 3 and "--allow-outside" in said.err
+    before = cli("study", "plan", *words[1:], "--json").json()["jobs"]
+    assert cli(*words, "--allow-outside").code == 0
+    after = cli("study", "plan", *words[1:], "--json").json()["jobs"]
+    assert [job["address"] for job in after] == [job["address"] for job in before]
+    assert all(job["done"] for job in after), "what was allowed changes no address"

@@ -1,0 +1,84 @@
+"""LLaVAs as they are in memory, tower and overlays merged in, kept in the cache by digest; the longest unused go."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from harness import digest
+from harness.data import cache_dir
+from harness.errors import ModelError, UsageError
+from harness.vision_language.layouts import merge
+from harness.vision_language.speaker import Speaker
+
+GIGABYTES = "OHD_BENCH_MERGED"
+MOST = "50"
+SPARED = 3600.0
+"""Seconds since its last use in which a folder is not removed: a server may still be reading it."""
+
+
+def folder(speaker: Speaker) -> Path:
+    """The folder of this LVLM, written where it is not there yet; ModelError where the disk has no room for it."""
+    root = cache_dir() / "merged"
+    made = root / _address(speaker)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        if not made.is_dir():
+            _give_up_others(root, _size(speaker))
+            _write(speaker, made)
+        os.utime(made)
+    except OSError as error:
+        raise ModelError(f"{root} cannot be written: {error.strerror}; set OHD_BENCH_CACHE") from error
+    return made
+
+
+def _address(speaker: Speaker) -> str:
+    """The digest of all that is written, and of the code that writes it."""
+    written = [version(package) for package in ("ohd-bench", "transformers")]
+    return digest.of_json([speaker.digests(), speaker.describe(), written])[:32]
+
+
+def _size(speaker: Speaker) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in speaker.host.model.state_dict().values())
+
+
+def _write(speaker: Speaker, made: Path) -> None:
+    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=made.parent))
+    try:
+        merge.written(speaker, draft)
+        draft.chmod(0o755)
+        draft.rename(made)
+    except OSError:  # another process was first
+        if not made.is_dir():
+            raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _give_up_others(root: Path, size: int) -> None:
+    """Removes the longest unused until a folder of this size fits into what may be kept; ModelError where none can."""
+    most = _most()
+    there = {path: path.stat().st_mtime for path in root.iterdir() if path.is_dir()}
+    sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in there}
+    for path in sorted(there, key=there.__getitem__):
+        if sum(sizes.values()) + size > most and there[path] < time.time() - SPARED:
+            shutil.rmtree(path)
+            del sizes[path]
+    free = shutil.disk_usage(root).free
+    if free < size:
+        raise ModelError(
+            f"the merged model takes {size / 1e9:.1f} GB in {root}, where {free / 1e9:.1f} GB are free; "
+            "set OHD_BENCH_CACHE to a larger disk, or clear what is kept: ohd-bench data cache --clear merged"
+        )
+
+
+def _most() -> float:
+    told = os.environ.get(GIGABYTES) or MOST
+    try:
+        return max(0.0, float(told)) * 1e9
+    except ValueError as error:
+        raise UsageError(f"{GIGABYTES}={told} is no number of gigabytes") from error
