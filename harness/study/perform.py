@@ -42,7 +42,7 @@ class Bench:
         tasks = [task for task in opened if task.mode == ("generate" if lvlm else "rank")]
         options = replace(self.options, encoders=(job.encoder,), lvlm=lvlm, control=job.cell.control, limit=job.limit)
         plan = evaluate.plan(options, tasks, self.data)
-        if self.workers:
+        if self.workers and not registry.elsewhere(lvlm):
             pair: Models | Far = self.workers.pair(job.encoder, lvlm, plan.questions)
         else:
             encoder = registry.make_encoder(job.encoder, options.place)
