@@ -209,6 +209,12 @@ def make_lvlm(text: str, place: Place) -> LvlmHost:
         return make(spec, place)
 
 
+def elsewhere(text: str) -> bool:
+    """Whether another program than this process computes the answers of the LVLM of this spec."""
+    spec = parse_spec(text) if text else Spec("")
+    return spec.name in served and served[spec.name](spec)
+
+
 @contextlib.contextmanager
 def loading(text: str) -> Iterator[None]:
     """Whatever a library makes of odd files (config, processor, tokenizer, weights) is a model that does not load."""

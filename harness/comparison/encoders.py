@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import images, registry
-from harness.errors import DataError, ModelError
-from harness.types import Convertible, Encoder, Place
+from harness.errors import DataError, ModelError, UsageError
+from harness.types import Convertible, Encoder, Engined, Place
 from harness.vision_language import drift
 from harness.vision_language.layouts.merge import empty
 
@@ -154,6 +154,8 @@ def check(host: Any, encoder: Encoder, pictures: Sequence[Image]) -> dict[str, A
     """Whether the encoder's tower fits the LVLM (ModelError where not), and how far it is from the LVLM's own."""
     from harness.vision_language.host import Host
 
+    if isinstance(host, Engined):
+        raise UsageError(f"nothing is asked here: leave the engine out of the spec: --lvlm '{host.own}'")
     if not isinstance(host, Host):
         raise ModelError("this LVLM carries no tower that could be swapped")
     aligned = _aligned(host, encoder)

@@ -12,6 +12,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from harness.doctor.looked import Looked
+from harness.errors import UsageError
+from harness.vision_language.vllm import install
 
 TESTED = Path(__file__).parents[2] / "constraints.txt"
 """The tested versions, where ohd-bench runs from its repository."""
@@ -27,6 +29,17 @@ def packages() -> Iterator[Looked]:
     fitting = sum(not one.advice for one in found)
     yield Looked("packages", f"{fitting} of {len(found)} are what ohd-bench asks for{others(base, tested(TESTED))}")
     yield from extras([one for one in asked if one not in base])
+    yield from vllm()
+
+
+def vllm() -> Iterator[Looked]:
+    """The vLLM that ``?engine=vllm`` starts, where the user has named one."""
+    if not install.named():
+        return
+    try:
+        yield Looked("vLLM", f"{install.found().version}, where {install.VARIABLE} says")
+    except UsageError as error:
+        yield Looked("vLLM", str(error), install.HOW, needed=False)
 
 
 def fit(asked: Requirement, there: str) -> Looked:

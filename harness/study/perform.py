@@ -11,7 +11,7 @@ from harness.asking.evaluate import RunPlan
 from harness.asking.models import Models
 from harness.asking.run_options import RunOptions
 from harness.asking.settled import Ticking
-from harness.asking.workers import Workers
+from harness.asking.workers import Far, Workers
 from harness.data import Data
 from harness.study.jobs import Align, Ask, Job, Train
 from harness.study.schema import assigned
@@ -60,7 +60,10 @@ class Bench:
     def _ask(self, job: Ask) -> None:
         lvlm = job.after.spec if job.after else job.lvlm
         plan = self.asking(job, job.encoder, lvlm)
-        pair = self.workers.pair(job.encoder, lvlm, plan.questions) if self.workers else self.paired(job.encoder, lvlm)
+        if self.workers and not registry.elsewhere(lvlm):
+            pair: Models | Far = self.workers.pair(job.encoder, lvlm, plan.questions)
+        else:
+            pair = self.paired(job.encoder, lvlm)
         outcome = evaluate.perform(plan, pair, self.ticking)
         if outcome.complete:
             job.keep(outcome.run.id)

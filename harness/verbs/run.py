@@ -105,8 +105,7 @@ def _workers(plan: evaluate.RunPlan, watcher: Watcher) -> AbstractContextManager
     options = plan.options
     if not options.spread or all(asked.task.mode == "retrieve" for asked in plan.questions):
         return nullcontext()
-    spec = registry.parse_spec(options.host) if options.host else None
-    if spec and spec.name in registry.served and registry.served[spec.name](spec):
+    if registry.elsewhere(options.host):
         watcher.say(f"{options.host} is asked by this process; ?concurrency=N is how many questions at once")
         return nullcontext()
     _advise(plan, watcher)
@@ -168,9 +167,8 @@ def _by_this_process(plan: evaluate.RunPlan, own: str, watcher: Watcher) -> Iter
 
 def _may_be_served(options: RunOptions) -> bool:
     """Whether the LVLM could be answered by the vLLM that the user has named, and is not."""
-    spec = registry.parse_spec(options.host) if options.host else None
-    known = spec and registry.served.get(spec.name)
-    return bool(spec and known and not known(spec) and install.named())
+    could = bool(options.host) and registry.parse_spec(options.host).name in registry.served
+    return could and not registry.elsewhere(options.host) and install.named()
 
 
 def _planned(options: RunOptions, watcher: Watcher) -> evaluate.RunPlan:

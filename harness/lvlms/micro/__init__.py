@@ -14,6 +14,8 @@ from harness.types import LVLM, Encoder, LvlmHost, Place, Spec
 
 WEIGHTS = Path(__file__).parent / "weights"
 PROJECTORS = WEIGHTS / "projectors"
+# As devices.one_thread, for vLLM on a CPU; where that binds threads it also sets their number (0.32).
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 
 
 @registry.lvlm("micro-llava", files=lambda spec: [WEIGHTS, *files(spec, "")], elsewhere=served)
@@ -28,7 +30,7 @@ def micro_llava(spec: Spec, place: Place) -> LvlmHost:
         from harness.vision_language.vllm.engine import Engine
 
         make = lambda plain, there: micro_llava(replace(plain, location=""), there)  # noqa: E731
-        return Engine(replace(spec, location=str(WEIGHTS)), place, make)
+        return Engine(replace(spec, location=str(WEIGHTS)), place, make, ONE_THREAD)
     devices.one_thread()
     options = dict(spec.options)
     projector = options.pop("projector", "base")

@@ -17,7 +17,7 @@ from transformers import AutoConfig
 
 from harness import permissions
 from harness.errors import ModelError, UsageError
-from harness.types import Spec
+from harness.types import Engined, Spec
 from harness.vision_language import fits, identity, template
 from harness.vision_language.layouts import chat_template, weight_names
 from harness.vision_language.layouts.folder import read_json
@@ -137,6 +137,8 @@ def stored_tower_digest(folder: Path) -> str:
 
 def merge(host: Any, encoder: Any, folder: Path) -> dict[str, Any]:
     """Puts the encoder's tower into the LVLM and writes the whole; what was written and its tower's digest."""
+    if isinstance(host, Engined):
+        raise UsageError(f"what is merged is not asked here: leave the engine out of its spec: --into '{host.own}'")
     return written(host(encoder), folder)
 
 

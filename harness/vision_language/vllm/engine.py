@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
@@ -41,16 +42,23 @@ Make = Callable[[Spec, Place], LvlmHost]
 
 
 class Engine:
-    """Called with an encoder, gives the LVLM that sees through its tower, answered by vLLM; one server at a time."""
+    """Called with an encoder, gives the LVLM that sees through its tower, answered by vLLM; one server at a time.
 
-    def __init__(self, spec: Spec, place: Place, make: Make) -> None:
+    ``make`` makes the host that answers in this process; ``settings`` are vLLM's variables, where the user sets none.
+    """
+
+    def __init__(
+        self, spec: Spec, place: Place, make: Make, settings: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         if spec.options["engine"] != "vllm":
             raise UsageError(f"?engine={spec.options['engine']}: there is vllm; without it this process answers")
         registry.no_more_options(spec, *MODEL, *OWN)
         self.spec, self.place, self.make = spec, place, make
         self.plain = replace(spec, options={key: value for key, value in spec.options.items() if key not in OWN})
         self.found = install.found()
-        self.words, self.settings = self._words(), self._settings()
+        known = install.environment(self.found.python)
+        self.words = self._words()
+        self.settings = self._settings(known) | {key: told for key, told in settings.items() if key not in known}
         self.at_once = registry.whole_number(spec, "concurrency") or AT_ONCE["cpu" if self.found.on_cpu else "gpu"]
         self.server: Server | None = None
         self.held: tuple[Path, Any] | None = None
@@ -126,13 +134,12 @@ class Engine:
             found += [flag, self.spec.options[name]] if name in self.spec.options else []
         return found
 
-    def _settings(self) -> dict[str, str]:
+    def _settings(self, environment: Mapping[str, str]) -> dict[str, str]:
         """What is told to vLLM by the environment: which GPU, and how much memory on a CPU."""
         kind, _, number = self.place.device.partition(":")
         if (kind == "cpu") != self.found.on_cpu and kind != "auto":
             here = "on the CPU" if self.found.on_cpu else "on GPUs"
             raise ModelError(f"--device {self.place.device}: vLLM {self.found.version} computes {here}")
-        environment = install.environment(self.found.python)
         if self.found.on_cpu:
             told = "gpu_memory_utilization" in self.spec.options
             return {} if told else {key: value for key, value in SPACE.items() if key not in environment}

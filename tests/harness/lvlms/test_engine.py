@@ -23,6 +23,7 @@ from PIL import Image
 
 from harness import cached, registry
 from harness.data import micro
+from harness.doctor import packages
 from harness.errors import ModelError, UsageError
 from harness.types import Place
 from harness.vision_language import preprocess
@@ -299,6 +300,33 @@ def test_the_gpu_that_is_named_is_the_one_that_vllm_sees(double, monkeypatch):
     assert engine.own == "llava"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
     assert Engine(spec, Place("cuda:1"), None).settings == {"CUDA_VISIBLE_DEVICES": "6"}
+
+
+def test_what_asks_nothing_wants_the_spec_without_the_engine(cli, double, tmp_path):
+    said = cli("encoder", "merge", "micro-ohd", "--into", f"{SERVED}&pad=crop", "--out", tmp_path / "merged")
+    assert said.code == 2
+    assert "leave the engine out of its spec: --into 'micro-llava?pad=crop'" in said.err
+    said = cli("encoder", "check", "micro-ohd", "--lvlm", SERVED)
+    assert said.code == 2
+    assert "--lvlm 'micro-llava'" in said.err
+
+
+def test_workers_start_no_server_each(ask, double):
+    said, _ = ask("--workers", 2)
+    assert said.code == 0, said.err
+    assert "is asked by this process; ?concurrency=N" in said.err
+    assert len(double.rung()) == 1
+
+
+def test_doctor_says_which_vllm_was_named(double, monkeypatch):
+    (looked,) = packages.vllm()
+    assert looked.found.startswith("9.9+cpu")
+    monkeypatch.setenv(install.VARIABLE, sys.executable)
+    (looked,) = packages.vllm()
+    assert "has no vLLM" in looked.found
+    assert not looked.needed
+    monkeypatch.delenv(install.VARIABLE)
+    assert not list(packages.vllm())
 
 
 @pytest.fixture(scope="module")

@@ -7,26 +7,30 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import socket
-import subprocess
-import time
+import re
 from pathlib import Path
 
 import httpx
 import pytest
 
-PYTHON = os.environ.get("OHD_BENCH_VLLM", "")
-START = 600
+from harness import registry
+from harness.asking import evaluate
+from harness.asking.batches import by_image
+from harness.asking.engine import limited
+from harness.data import micro
+from harness.images import open_image
+from harness.lvlms.micro import ONE_THREAD
+from harness.types import Asked, Place
+from harness.vision_language.vllm import install
+from harness.vision_language.vllm.engine import ON_CPU, SPACE
+from harness.vision_language.vllm.server import Server
 
-pytestmark = pytest.mark.skipif(not PYTHON, reason="OHD_BENCH_VLLM names no Python that has vLLM 0.32")
+pytestmark = pytest.mark.skipif(not install.named(), reason="OHD_BENCH_VLLM names no Python that has vLLM 0.32")
 
 
 @pytest.fixture(scope="module")
 def merged(tmp_path_factory) -> Path:
     """What ``encoder merge`` writes of micro-llava with another tower than its own."""
-    from harness import registry
-    from harness.types import Place
     from harness.vision_language.layouts import merge
 
     registry.load()
@@ -38,37 +42,13 @@ def merged(tmp_path_factory) -> Path:
 
 @contextlib.contextmanager
 def vllm(folder: Path):
-    """A server of this folder; gives its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = ["-m", "vllm.entrypoints.openai.api_server", "--model", folder, "--served-model-name", "merged"]
-    words += ["--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enforce-eager"]
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    cpu = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_NO_USAGE_STATS": "1"}
-    log = folder.parent / "vllm.log"
-    with log.open("w") as out:
-        server = subprocess.Popen(
-            [PYTHON, *words], stdout=out, stderr=out, cwd=folder.parent, env={**kept, **cpu, "HF_HUB_OFFLINE": "1"}
-        )
+    """A server of this folder; gives its address and its key."""
+    server = Server(install.found(), folder, ["--dtype", "float32", *ON_CPU], SPACE | ONE_THREAD)
     try:
-        _wait(f"http://127.0.0.1:{port}/health", server, log)
-        yield f"http://127.0.0.1:{port}/v1"
+        server.wait()
+        yield server.url, server.key
     finally:
-        server.terminate()
-        server.wait(30)
-
-
-def _wait(url: str, server: subprocess.Popen, log: Path) -> None:
-    for _ in range(START):
-        assert server.poll() is None, log.read_text()
-        try:
-            if httpx.get(url).is_success:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(1)
-    raise AssertionError(f"vLLM did not start in {START} s: {log.read_text()}")
+        server.end()
 
 
 def asked(cli, lvlm: list[str], results: Path, *more: object) -> tuple[dict, dict]:
@@ -85,11 +65,22 @@ def asked(cli, lvlm: list[str], results: Path, *more: object) -> tuple[dict, dic
     return answers, manifest["tasks"]
 
 
-def compared(cli, here: list[str], folder: Path, tmp_path: Path, *more: object) -> None:
+@pytest.fixture
+def compared(cli, tmp_path, monkeypatch):
+    """Asks both and compares."""
+
+    def compare(here: list[str], folder: Path, *more: object) -> None:
+        with vllm(folder) as (url, key):
+            monkeypatch.setenv("OPENAI_API_KEY", key)
+            same(cli, here, ["-l", f"openai:{url}?model=merged&concurrency=16"], tmp_path, *more)
+
+    return compare
+
+
+def same(cli, here: list[str], served: list[str], tmp_path: Path, *more: object) -> None:
     """The same token ids and answers from a server of the folder as from the LVLM here."""
     own, told_here = asked(cli, here, tmp_path / "here", *more)
-    with vllm(folder) as url:
-        there, told = asked(cli, ["-l", f"openai:{url}?model=merged&concurrency=16"], tmp_path / "there", *more)
+    there, told = asked(cli, served, tmp_path / "there", *more)
     assert set(there) == set(own)  # and none failed: exit 0
     for task in ("amber", "pope"):
         assert told[task]["first_prompt"]["as_here"] is True
@@ -101,18 +92,51 @@ def compared(cli, here: list[str], folder: Path, tmp_path: Path, *more: object) 
         print(f"{task}: {told[task]['seconds']} s served, {told_here[task]['seconds']} s here")
 
 
-def test_a_served_merge_answers_amber_and_pope_as_the_swapped_micro_llava_does_here(cli, merged, tmp_path):
-    compared(cli, ["-e", "micro-ohd", "-l", "micro-llava"], merged, tmp_path)
+def test_a_served_merge_answers_amber_and_pope_as_the_swapped_micro_llava_does_here(compared, merged):
+    compared(["-e", "micro-ohd", "-l", "micro-llava"], merged)
+
+
+def test_the_engine_answers_as_this_process_does_and_what_questions_share_is_computed_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("OHD_BENCH_CACHE", str(tmp_path))
+    registry.load()
+    task = evaluate.open_task("amber", micro())
+    shown = [Asked(open_image(group[0].image), tuple(group)) for group in by_image(limited(task.every(), 60, 0))]
+    tower, cpu = registry.make_encoder("micro-ohd", Place("cpu")), Place("cpu")
+    # with LLaVA-1.5's own words before the picture, a question on it is longer than a block of vLLM's cache on a CPU
+    own = registry.make_lvlm("micro-llava?template=vicuna-v1", cpu)(tower)
+    engine = registry.make_lvlm("micro-llava?engine=vllm&template=vicuna-v1", cpu)
+    served = engine(tower)
+    here = dict(own.answers(shown))
+    try:
+        assert served.differs(shown[0], served.prompt_ids(shown[0])) == ""
+        there = dict(served.answers(shown))
+        metrics = httpx.get(engine.server.url.removesuffix("/v1") + "/metrics").text
+    finally:
+        engine.end()
+    assert served.digests() == own.digests()
+    assert there.keys() == here.keys()
+    assert sum(there[sample].text == here[sample].text for sample in here) >= 0.99 * len(here)
+    answers = [(here[s], there[s]) for s in here if here[s].text in ("Yes", "No")]
+    assert max(abs(one.p_yes - other.p_yes) for one, other in answers) < 0.001
+    counted = dict(re.findall(r"^vllm:(\w+)_total{[^}]*} ([0-9.e+]+)$", metrics, re.MULTILINE))
+    assert float(counted["prefix_cache_hits"]) >= 32 * len(here)  # a block of each
+    pictures = float(counted["mm_cache_queries"]) - float(counted["mm_cache_hits"])
+    assert pictures <= len(shown)  # each prepared once
+
+
+def test_a_run_by_the_engine_is_the_run_of_this_process_in_other_digits(cli, tmp_path):
+    both = [["-e", "micro-ohd", "-l", name] for name in ("micro-llava", "micro-llava?engine=vllm")]
+    same(cli, *both, tmp_path)
 
 
 @pytest.mark.parametrize("family", ["clip", "siglip"])
-def test_an_eye_that_was_grown_in_answers_served_as_it_does_here(cli, family, tmp_path):
+def test_an_eye_that_was_grown_in_answers_served_as_it_does_here(cli, compared, family, tmp_path):
     tower, grown = tmp_path / "tower", tmp_path / "grown"
     saved(family, tower)
     said = cli("align", f"clip:{tower}", "--lvlm", "micro-llava", "--stage", "pretrain", "--data", "micro",
                "--out", grown, "--set", "updates=60", "--set", "validation=0", "--device", "cpu")  # fmt: skip
     assert said.code == 0, said.err
-    compared(cli, ["-l", f"llava:{grown}"], grown, tmp_path, "--limit", 40)
+    compared(["-l", f"llava:{grown}"], grown, "--limit", 40)
 
 
 def saved(family: str, folder: Path) -> None:
