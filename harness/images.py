@@ -130,7 +130,7 @@ def _decoded(file: Path | BinaryIO, name: str) -> tuple[Image.Image, str]:
                     f"{SLIMMEST} times the other is read"
                 )
             if image.mode.startswith(WIDE):
-                raise ImageError(f"{name} has more than 8 bits a pixel and colour, which become white; save it with 8")
+                raise ImageError(f"{name} is grey in more than 8 bits, which would be made white; save it in 8")
             return image.convert("RGB"), str(image.format)
     except (FileNotFoundError, ImageError):
         raise

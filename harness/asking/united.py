@@ -68,7 +68,8 @@ def unite(folders: Sequence[Path], results: Path) -> United:
             raise UsageError(f"{folder}: {next(iter(faults.values()))}")
         every = runs(folder)
         if not every:
-            raise UsageError(f"{folder} is not a folder of runs")
+            hint = f" but one of them: name {folder.parent}" if (folder / "run.json").is_file() else ""
+            raise UsageError(f"{folder} is not a folder of runs{hint}")
         for run in every:
             require_one_run(run, Run(results / run.id))
             _require_sound(run)

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageOps, features
 
+from harness.errors import DataError
 from harness.export import inspect
 from harness.export.rows import of_run
 from harness.images import FORMATS, ImageError, find, for_a_page, lies_inside, open_image
@@ -135,7 +136,12 @@ def test_a_picture_that_does_not_decode_is_named_in_an_export_and_never_put_insi
     run = Run(next(bench.results.glob("*/run.json")).parent)
     (asked,) = of_run(run, bench.data)
     for fence, inside in ((bench.data, False), (None, True)):  # --allow-outside takes the fence away
-        log = inspect.log(run, asked, inspect.Pictures(None, fence))
+        pictures = inspect.Pictures(None, fence)
+        log = inspect.log(run, asked, pictures)
+        told = " ".join(pictures.left_out)
+        assert "red2.png cannot be read" in told and ("blue1.png lies outside" in told) != inside
+        with pytest.raises(DataError, match=r"sample 'red2-0': red2\.png cannot be read"):
+            inspect.log(run, asked, inspect.Pictures(frozenset(["red2-0"]), fence))
         shown = {}
         for one in log["samples"]:
             picture = one["input"][0]["content"][0]["image"]
@@ -180,5 +186,5 @@ def test_a_page_shows_the_picture_that_the_model_saw(tmp_path, mode, kind, how):
 def test_grey_of_more_than_eight_bits_is_refused_and_not_made_white(tmp_path, dtype):
     path = tmp_path / "1.ppm"
     Image.fromarray(np.linspace(0, 60_000, 64).reshape(8, 8).astype(dtype)).save(path, "PPM")
-    with pytest.raises(ImageError, match=r"^1\.ppm has more than 8 bits"):
+    with pytest.raises(ImageError, match=r"^1\.ppm is grey in more than 8 bits"):
         open_image(path)

@@ -165,6 +165,27 @@ def test_weights_that_are_no_floats_are_refused_in_whatever_part_and_file(whole,
     assert "quantised weights are not read" in said and f"'{name}'" in said
 
 
+@pytest.mark.parametrize("which", ["original", "bare", "open_clip", "projector"])
+def test_nor_are_they_read_from_other_layouts(whole, tiny, tmp_path, which):
+    torch.manual_seed(0)
+    file = tmp_path / ("pytorch_model-00001-of-00002.bin" if which == "original" else "weights.pt")
+    if which == "original":
+        tiny.save_original(tiny.llava_model(), tmp_path, whole / "clip")
+        held = torch.load(file, weights_only=True)
+    elif which == "open_clip":
+        held = tiny.open_clip_model().state_dict()
+    else:
+        held = load_file(whole / ("llava" if which == "projector" else "clip") / "model.safetensors")
+        part = "multi_modal_projector." if which == "projector" else ""
+        held = {name: tensor for name, tensor in held.items() if part in name}
+    name = next(name for name in held if name.endswith("weight"))
+    torch.save(held | {name: (held[name] * 100).to(torch.int16)}, file)
+    lvlms = {"original": f"llava:{tmp_path}", "projector": f"llava:{whole / 'llava'}?projector={file}"}
+    make = registry.make_lvlm if which in lvlms else registry.make_encoder
+    with pytest.raises(ModelError, match="quantised weights are not read"):
+        make(lvlms.get(which, f"clip:{file}?activation=gelu"), Place("cpu"))
+
+
 @pytest.mark.parametrize("write", [as_safetensors, as_pickle, as_shards])
 @pytest.mark.parametrize("kind", PLACES)
 def test_floats_of_every_width_are_weights(whole, tmp_path, kind, write):

@@ -101,6 +101,12 @@ def test_runs_of_one_name_that_are_not_one_run_are_refused(make_run: MakeRun, tm
     assert run.records_path("pope").read_bytes() == before
 
 
+def test_a_run_alone_is_refused_with_the_folder_that_holds_it(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run("a@1", tasks=("pope",))
+    with pytest.raises(UsageError, match=f"but one of them: name {run.folder.parent}"):
+        united.unite([run.folder], tmp_path / "all")
+
+
 def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not a folder of runs"):
         united.unite([tmp_path], tmp_path / "all")
