@@ -153,12 +153,12 @@ class _Scarce:
 
     def __init__(self, real: Any) -> None:
         self.real, self.device, self.dtype, self.linear = real, real.device, real.dtype, real.linear
-        self.prefill = real.prefill
+        self.prefill, self.keep = real.prefill, real.keep
 
-    def step(self, cache: Any, rows: Any) -> Any:
+    def step(self, cache: Any, rows: Any, start: int) -> Any:
         if len(rows) > 2:
             raise torch.OutOfMemoryError("no memory for this step")
-        return self.real.step(cache, rows)
+        return self.real.step(cache, rows, start)
 
 
 def _device_map() -> dict[str, Any]:

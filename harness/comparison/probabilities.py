@@ -22,6 +22,7 @@ from harness.types import Answer
 Array = NDArray[np.float64]
 BINS = 10
 RESAMPLES = 2000
+TINY = 1e-100
 AT_ONCE = 60_000
 """Weights at a time: so many stay in the processor's cache from one measure to the next."""
 
@@ -49,10 +50,10 @@ class Believed:
 
     @cached_property
     def surest(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-        """The order from the surest answer on, where each distinct sureness begins in it, and which are wrong."""
+        """The order from the surest answer on, where each distinct sureness ends in it, and which are wrong."""
         sure = np.maximum(self.p, 1 - self.p)
         order = np.argsort(-sure, kind="stable")
-        return order, _groups(sure[order]), ((self.p >= 0.5) != self.yes)[order]
+        return order, _ends(sure[order]), ((self.p >= 0.5) != self.yes)[order]
 
 
 def truth(record: Record) -> bool | None:
@@ -76,9 +77,9 @@ def believed(records: list[Record], images: tuple[str, ...] | None = None) -> Be
     )
 
 
-def _groups(p: Array) -> NDArray[np.int64]:
-    """Where each distinct value of the sorted p begins."""
-    return np.flatnonzero(np.r_[True, np.diff(p) != 0])
+def _ends(p: Array) -> NDArray[np.int64]:
+    """Where each distinct value of the sorted p ends."""
+    return np.flatnonzero(np.r_[np.diff(p) != 0, True])
 
 
 @dataclass(frozen=True)
@@ -95,19 +96,23 @@ class Sums:
 
 def summed(one: Believed, weight: Array) -> Sums:
     """The sums that several measures share; ``one`` sorted."""
-    starts = _groups(one.p)
-    yes_WG, no_WG = _by_group(weight * one.yes, starts), _by_group(weight * ~one.yes, starts)
-    all_yes_WG, all_no_WG = np.cumsum(yes_WG, 1), np.cumsum(no_WG, 1)
+    last = _ends(one.p)
+    (yes_WG, all_yes_WG), (no_WG, all_no_WG) = (_by_group(weight * truth, last) for truth in (one.yes, ~one.yes))
     return Sums(yes_WG, no_WG, all_yes_WG, all_no_WG, all_yes_WG + all_no_WG)
 
 
-def _by_group(weight: Array, starts: NDArray[np.int64]) -> Array:
-    return weight if len(starts) == weight.shape[1] else np.asarray(np.add.reduceat(weight, starts, axis=1))
+def _by_group(weight: Array, last: NDArray[np.int64]) -> tuple[Array, Array]:
+    """What each group weighs, and all groups down to it."""
+    down_to = np.cumsum(weight, 1)
+    if len(last) == weight.shape[1]:
+        return weight, down_to
+    down_to = down_to[:, last]
+    return np.diff(down_to, axis=1, prepend=0.0), down_to
 
 
 def _shares(part: Array, whole: Array) -> Array:
-    """part / whole, 0 where nothing is counted."""
-    return np.asarray(np.divide(part, whole, out=np.zeros_like(part), where=whole > 0))
+    """part / whole; where nothing is counted a number that is counted no time."""
+    return np.asarray(part / np.maximum(whole, TINY))
 
 
 def _dot(one: Array, other: Array) -> Array:
@@ -156,11 +161,10 @@ def accuracy_at(ratio: float) -> Callable[..., Array]:
 
 def area_under_risk(one: Believed, weight: Array, sums: Sums | None = None) -> Array:
     """Mean error rate over all coverages, the surest answers first (AURC) [W]; small where doubt marks errors."""
-    order, starts, wrong = one.surest
+    order, last, wrong = one.surest
     w = weight[:, order]
-    each, errors = _by_group(w, starts), _by_group(w * wrong, starts)
-    down_to = np.cumsum(each, 1)
-    return np.asarray(divide(_dot(_shares(np.cumsum(errors, 1), down_to), each), down_to[:, -1]))
+    (each, down_to), (_, errors) = _by_group(w, last), _by_group(w * wrong, last)
+    return np.asarray(divide(_dot(_shares(errors, down_to), each), down_to[:, -1]))
 
 
 @dataclass(frozen=True, slots=True)

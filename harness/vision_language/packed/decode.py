@@ -21,6 +21,8 @@ from harness.vision_language.packed.requests import Completion, ImageRequest, Pr
 PEEKED = 32
 # Rows are refilled once one in so many is free, so that a GPU prefills several images in a call.
 REFILL = 16
+# Moving a column costs about as much as some steps' reading of it.
+MOVING = 8
 
 
 class PackedDecoder:
@@ -101,18 +103,26 @@ class PackedDecoder:
             for branch, number in zip(branches, () if read is None else self.forward.fetched(read), strict=False):
                 branch.read = number
             self._said(branches, said)
-            self._close(cache, live, done)
+            self._close(cache, live, start, done)
 
     def _step(self, cache: kv_cache.KVCache, live: list[CacheRow], done: list[Completion]) -> None:
-        if live:
-            needed = max(row.length + len(row.open) for row in live)
-            if needed > cache.width:
-                cache.grow(min(max(map(_width, live)), kv_cache.aligned(needed + kv_cache.GROWTH)))
-                self.work.growths += 1
-                self.work.columns = max(self.work.columns, cache.width)
-            said = self.forward.step(cache, live)
-            self._said([branch for row in live for branch in row.open], said)
-            self._close(cache, live, done)
+        """One more token: of the rows with several open answers, and those behind them, where there are any.
+
+        So no row of one long answer is padded to the width of an image's questions. New rows come last, so the rows
+        before the first of several answers have one each, and wait for the few steps that questions take.
+        """
+        if not live:
+            return
+        start = next((r for r, row in enumerate(live) if len(row.open) > 1), 0)
+        rows = live[start:]
+        needed = max(row.length + len(row.open) for row in rows)
+        if needed > cache.width:
+            cache.grow(min(max(map(_width, rows)), kv_cache.aligned(needed + kv_cache.GROWTH)))
+            self.work.growths += 1
+            self.work.columns = max(self.work.columns, cache.width)
+        said = self.forward.step(cache, rows, start)
+        self._said([branch for row in rows for branch in row.open], said)
+        self._close(cache, live, start, done)
 
     def _said(self, branches: list[Branch], said: Said) -> None:
         for n, (branch, token) in enumerate(zip(branches, said.tokens, strict=True)):
@@ -120,15 +130,22 @@ class PackedDecoder:
                 branch.first = said.logits[n]
             branch.tokens.append(token)
 
-    def _close(self, cache: kv_cache.KVCache, live: list[CacheRow], done: list[Completion]) -> None:
-        """Hand over the answers that ended, and move the last rows into the places of those with no branch left."""
-        for row in live:
+    def _close(self, cache: kv_cache.KVCache, live: list[CacheRow], start: int, done: list[Completion]) -> None:
+        """Hand over the answers that ended in the rows from ``start`` on, and let go of what they held.
+
+        The last rows move into the places of those with no answer left.
+        """
+        for r in range(start, len(live)):
+            row = live[r]
+            before = len(row.open)
             for branch in [branch for branch in row.open if self._ended(branch)]:
                 row.open.remove(branch)
                 assert branch.first is not None
                 done.append(Completion(branch.prompt, tuple(branch.tokens), branch.first, branch.read))
+            if before > 1 == len(row.open) and _worth_keeping_alone(row):
+                self.forward.keep(cache, r, row)
         # From the end: the last row, which moves into the gap, has been looked at, so it still has a branch.
-        for r in reversed(range(len(live))):
+        for r in reversed(range(start, len(live))):
             if not live[r].open:
                 last = live.pop()
                 if r < len(live):
@@ -163,6 +180,13 @@ def _open(row: CacheRow) -> None:
         columns = np.zeros(_width(row), dtype=bool)
         columns[: row.length] = row.packed.path(leaf)
         row.open.append(Branch(prompt, columns, int(row.packed.positions[leaf]) + 1))
+
+
+def _worth_keeping_alone(row: CacheRow) -> bool:
+    """Whether what the only answer left may still read, in vain, is far more than moving its columns together is."""
+    (branch,) = row.open
+    seen = int(branch.sees[: row.length].sum())
+    return (branch.prompt.limit - len(branch.tokens)) * (row.length - seen) > MOVING * seen
 
 
 def _width(row: CacheRow) -> int:

@@ -104,15 +104,18 @@ class Forward:
         self.work.prefills += 1
         self.work.padded_tokens += tokens.size - sum(len(row.packed) for row in rows)
         embeds_RND = self._with_pictures(self.embed(self._to(tokens)), rows)
-        written = cache.write(self._to(np.arange(start, start + len(rows))), self._to(columns), None)
+        written = cache.write(start, self._rows(start, rows), self._to(columns), None)
         node = self._to(np.arange(height))
         sees_RNN = (node[None, None, :] <= node[None, :, None]) & (node[None, :, None] < self._to(ends)[:, None, :])
         hidden_RND = self._language(embeds_RND, sees_RNN, positions, written)
         leaves = np.concatenate([r * height + np.asarray(row.packed.leaves) for r, row in enumerate(rows)])
         return self._said(hidden_RND.flatten(0, 1)[self._to(leaves)])
 
-    def step(self, cache: KVCache, rows: Sequence[CacheRow]) -> Said:
-        """Feed the last token of every open branch; what is said, in the order of rows and branches."""
+    def step(self, cache: KVCache, rows: Sequence[CacheRow], start: int = 0) -> Said:
+        """Feed the last token of every open branch of these rows, which lie in the cache from row ``start`` on.
+
+        What is said, in the order of rows and branches.
+        """
         widest = max(len(row.open) for row in rows)
         sight = aligned(max(row.length + len(row.open) for row in rows))
         tokens = np.zeros((len(rows), widest), dtype=np.int64)
@@ -132,10 +135,21 @@ class Forward:
             self.work.step_tokens += len(row.open)
         self.work.steps += 1
         self.work.padded_tokens += tokens.size - sum(len(row.open) for row in rows)
-        written = cache.write(self._to(np.arange(len(rows))), self._to(columns), sight)
+        written = cache.write(start, self._rows(start, rows), self._to(columns), sight)
         hidden_RAD = self._language(self.embed(self._to(tokens)), self._to(sees), positions, written)
         real = np.concatenate([r * widest + np.arange(len(row.open)) for r, row in enumerate(rows)])
         return self._said(hidden_RAD.flatten(0, 1)[self._to(real)])
+
+    def keep(self, cache: KVCache, at: int, row: CacheRow) -> None:
+        """Drop every column of a row with one open branch that this branch does not see."""
+        (branch,) = row.open
+        columns = np.flatnonzero(branch.sees[: row.length])
+        cache.keep(at, self._to(columns))
+        branch.sees[: row.length] = np.arange(row.length) < len(columns)
+        row.length = len(columns)
+
+    def _rows(self, start: int, rows: Sequence[CacheRow]) -> Tensor:
+        return self._to(np.arange(start, start + len(rows)))
 
     def _with_pictures(self, embeds_RND: Tensor, rows: Sequence[CacheRow]) -> Tensor:
         """The embeddings, with the projected patch tokens where the image stands."""

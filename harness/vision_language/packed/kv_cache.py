@@ -59,8 +59,8 @@ class Layer(CacheLayerMixin):  # type: ignore[misc]
         self.values[at.row[:, None], :, at.columns] = value_states.transpose(1, 2)
         if at.visible is None:
             return key_states, value_states
-        rows = len(at.row)
-        return self.keys[:rows, :, : at.visible], self.values[:rows, :, : at.visible]
+        rows = slice(at.first, at.first + len(at.row))
+        return self.keys[rows, :, : at.visible], self.values[rows, :, : at.visible]
 
     def grow(self, width: int) -> None:
         """As many rows of more columns, with what is in them; the spare column moves to the end."""
@@ -90,6 +90,7 @@ class KVCache(Cache):  # type: ignore[misc]
 
     def __init__(self, layers: int, rows: int, width: int) -> None:
         self.rows, self.width = rows, width
+        self.first = 0
         self.row = torch.zeros(0, dtype=torch.long)
         self.columns = torch.zeros(0, dtype=torch.long)
         self.visible: int | None = None
@@ -100,9 +101,12 @@ class KVCache(Cache):  # type: ignore[misc]
         """A column no token ever sees, where padding is written."""
         return self.width
 
-    def write(self, row: Tensor, columns: Tensor, visible: int | None) -> KVCache:
-        """The cache, told where the next tokens go ([R], [R, A]) and how many columns they see (None: each other)."""
-        self.row, self.columns, self.visible = row, columns, visible
+    def write(self, first: int, row: Tensor, columns: Tensor, visible: int | None) -> KVCache:
+        """The cache, told where the next tokens go: rows ``first`` and on ([R]), columns [R, A].
+
+        ``visible`` is how many columns of their rows they see (None: each other).
+        """
+        self.first, self.row, self.columns, self.visible = first, row, columns, visible
         return self
 
     def grow(self, width: int) -> None:
@@ -120,6 +124,15 @@ class KVCache(Cache):  # type: ignore[misc]
             assert layer.values is not None
             layer.keys[target, :, :length] = layer.keys[source, :, :length]
             layer.values[target, :, :length] = layer.values[source, :, :length]
+
+    def keep(self, row: int, columns: Tensor) -> None:
+        """Put these columns of a row, in ascending order, into its first ones."""
+        for layer in self.layers:
+            assert isinstance(layer, Layer)
+            assert layer.keys is not None
+            assert layer.values is not None
+            layer.keys[row, :, : len(columns)] = layer.keys[row, :, columns]
+            layer.values[row, :, : len(columns)] = layer.values[row, :, columns]
 
 
 def aligned(length: int) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.vision_language.packed import kv_cache
@@ -66,6 +67,42 @@ def test_padded_tokens_are_those_of_the_shorter_rows():
     steps = 3  # four tokens each, the first of the prefill
     assert odd.work.padded_tokens - even.work.padded_tokens >= steps * 2 * (6 - 3)
     assert even.work.copied_bytes > 0
+
+
+def described(image, questions=5):
+    """A page of questions of three tokens and a caption of forty, as AMBER asks."""
+    return packed.request(image, [((9, 10), 40), *[((3 + n,), 3) for n in range(questions)]])
+
+
+def never(tokens, prompt) -> bool:
+    return False
+
+
+@given(st.integers(1, 9), st.integers(1, 6))
+@settings(max_examples=10, deadline=None)
+def test_no_caption_is_padded_to_the_questions_of_another_image(images, rows):
+    decoder = PackedDecoder(packed.llava(), never, rows)
+    said = list(decoder.answers([described(n) for n in range(images)]))
+    asked = decoder.work.step_tokens
+    assert asked == images * (39 + 5 * 2) and len(said) == images * 6
+    prompt = len(packed.tree([one.tokens for one in described(0).prompts], packed.IMAGE))
+    assert decoder.work.padded_tokens == images * (kv_cache.aligned(prompt) - prompt)  # of prefills; of steps none
+
+
+def test_a_caption_reads_its_own_columns_once_the_questions_beside_it_are_answered(monkeypatch):
+    page, read = described(0, questions=12), []
+    decoder = PackedDecoder(packed.llava(), never, 1)
+    real = decoder.forward._language
+
+    def seen(embeds, sees, positions, cache):
+        read.append((sees.shape[-1], int(sees[0, 0].sum())))
+        return real(embeds, sees, positions, cache)
+
+    monkeypatch.setattr(decoder.forward, "_language", seen)
+    list(decoder.answers([page]))
+    laid_out, own = read[-1]
+    assert own == len(page.prompts[0].tokens) + 39
+    assert laid_out == kv_cache.aligned(own)
 
 
 def test_a_long_limit_lays_out_few_columns_and_more_only_where_an_answer_is_long(monkeypatch):
