@@ -29,7 +29,7 @@ class PackedDecoder:
     """Greedy answers of a LLaVA, the same as one by one, with every shared token computed once.
 
     ``finished`` tells whether an answer's tokens end it; ``rows`` is how many images are in memory at once (0: what
-    fits). Where memory runs out the rows are halved and what was unfinished is asked again. ``read`` is asked once a
+    fits). Where memory runs out the rows are halved, and answers go on where they were. ``read`` is asked once a
     prefill what there is to read of the logits [N, V] of first tokens, and gives a number of each.
     """
 
@@ -61,7 +61,6 @@ class PackedDecoder:
                 self._fill(cache, live, waiting, done)
                 self._step(cache, live, done)
             if short:
-                # What the cache held of answers begun is lost with it: they are asked from their start.
                 cache = None
                 waiting.put_back(self._halved(live, short[0]))
                 live = []
@@ -101,7 +100,8 @@ class PackedDecoder:
             said = self.forward.prefill(cache, new, start)
             read = self.read(said.logits)
             for branch, number in zip(branches, () if read is None else self.forward.fetched(read), strict=False):
-                branch.read = number
+                if branch.first is None:
+                    branch.read = number
             self._said(branches, said)
             self._close(cache, live, start, done)
 
@@ -155,31 +155,35 @@ class PackedDecoder:
     def _ended(self, branch: Branch) -> bool:
         return len(branch.tokens) >= branch.prompt.limit or self.finished(branch.tokens, branch.prompt)
 
-    def _halved(self, live: list[CacheRow], why: str) -> list[ImageRequest]:
-        """What has to be asked again in half the rows, or the prompts of the only row in two halves."""
+    def _halved(self, live: list[CacheRow], why: str) -> list[CacheRow]:
+        """What goes on in half the rows, or the prompts of the only row in two halves."""
         self.work.halvings += 1
-        left = [ImageRequest(row.request.pixels, tuple(branch.prompt for branch in row.open)) for row in live]
-        if len(left) > 1:
-            self.rows = len(left) // 2
-            return left
+        if len(live) > 1:
+            self.rows = len(live) // 2
+            return [self._again(row, row.open) for row in live]
         self.rows = 1
-        if not left or len(left[0].prompts) == 1:
+        if not live or len(live[0].open) == 1:
             raise ModelError(f"one question about one image does not fit into memory: {why}")
-        request, half = left[0], len(left[0].prompts) // 2
-        return [
-            ImageRequest(request.pixels, request.prompts[:half]),
-            ImageRequest(request.pixels, request.prompts[half:]),
-        ]
+        branches, half = live[0].open, len(live[0].open) // 2
+        return [self._again(live[0], branches[:half]), self._again(live[0], branches[half:])]
+
+    def _again(self, row: CacheRow, branches: Sequence[Branch]) -> CacheRow:
+        """These answers of a row as a row of its own, what they have said so far behind their prompts."""
+        # A model that says the image's own token is asked again: in a tree it would stand for a patch.
+        begun = [Branch(one.prompt) if self.image_token in one.tokens else one for one in branches]
+        said = tree([(*one.prompt.tokens, *one.tokens) for one in begun], self.image_token)
+        return CacheRow(ImageRequest(row.request.pixels, tuple(one.prompt for one in begun)), said, begun)
 
 
 def _open(row: CacheRow) -> None:
-    """Begin the answers of a row, each behind the last token of its prompt."""
+    """Begin the answers of a row, each behind the last token of its prompt, or go on with those that were begun."""
     row.length = len(row.packed)
+    row.open = [*row.begun] or [Branch(prompt) for prompt in row.request.prompts]
     # A branch sees the path to its leaf and its own tokens; what other prompts put between them it never sees.
-    for prompt, leaf in zip(row.request.prompts, row.packed.leaves, strict=True):
-        columns = np.zeros(_width(row), dtype=bool)
-        columns[: row.length] = row.packed.path(leaf)
-        row.open.append(Branch(prompt, columns, int(row.packed.positions[leaf]) + 1))
+    for branch, leaf in zip(row.open, row.packed.leaves, strict=True):
+        branch.sees = np.zeros(_width(row), dtype=bool)
+        branch.sees[: row.length] = row.packed.path(leaf)
+        branch.position = int(row.packed.positions[leaf]) + 1
 
 
 def _worth_keeping_alone(row: CacheRow) -> bool:
@@ -204,7 +208,6 @@ class _Waiting:
 
     def __init__(self, requests: Iterable[ImageRequest], row: Callable[[ImageRequest], CacheRow]) -> None:
         self.rows = (row(request) for request in requests)
-        self.row = row
         self.peeked: deque[CacheRow] = deque()
         self.more = True
         self._look()
@@ -225,6 +228,6 @@ class _Waiting:
         self._look()
         return row
 
-    def put_back(self, requests: Iterable[ImageRequest]) -> None:
-        """Ask these again, before all others."""
-        self.peeked.extendleft(reversed([self.row(request) for request in requests]))
+    def put_back(self, rows: Sequence[CacheRow]) -> None:
+        """Take these before all others."""
+        self.peeked.extendleft(reversed(rows))

@@ -31,8 +31,8 @@ class Branch:
     """One prompt being answered: the columns it sees, the place of its next token, and its tokens so far."""
 
     prompt: Prompt
-    sees: np.ndarray
-    position: int
+    sees: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    position: int = 0
     tokens: list[int] = field(default_factory=list)
     first: Tensor | None = None
     read: Any = None
@@ -40,10 +40,14 @@ class Branch:
 
 @dataclass(slots=True)
 class CacheRow:
-    """One image in the cache: its tree, the columns it fills, and the branches still open."""
+    """One image in the cache: its tree, the columns it fills, and the branches still open.
+
+    ``begun`` are the answers, one for each prompt, that go on where memory ran out; the tree holds their tokens too.
+    """
 
     request: ImageRequest
     packed: Tree
+    begun: Sequence[Branch] = ()
     length: int = 0
     open: list[Branch] = field(default_factory=list)
 

@@ -229,6 +229,29 @@ def test_running_out_of_memory_halves_the_rows_and_loses_no_answer():
     assert decoder.work.halvings >= 2
 
 
+def test_an_answer_begun_goes_on_where_memory_ran_out_and_keeps_its_first_logits():
+    every = [request(n, [((9, 10, n + 3), 30)]) for n in range(9)]
+    # One that says the image's own token has to begin anew.
+    requests = [one for one in every if IMAGE not in alone(*one.prompts[0].key[:1], one.prompts[0].tokens, 30)[0]][:4]
+    whole = PackedDecoder(llava(), lambda tokens, prompt: False, 4)
+    reference = {one.prompt.key: one for one in whole.answers(requests)}
+    late = PackedDecoder(llava(), lambda tokens, prompt: False, 4)
+    late.forward = Scarce(late.forward, most_rows=9, most_branches=9)
+    real = late.forward.step
+
+    def step(cache, rows, start):
+        if late.work.steps == 20:
+            late.forward.most_rows = 2
+        return real(cache, rows, start)
+
+    late.forward.step = step
+    for one in late.answers(requests):
+        assert one.tokens == reference[one.prompt.key].tokens
+        assert torch.equal(one.first, reference[one.prompt.key].first)
+    assert late.work.halvings == 1 and late.work.prefills == 8
+    assert late.work.step_tokens == whole.work.step_tokens - 4  # the prefill that goes on gives each its next token
+
+
 def test_images_prefilled_together_as_on_a_gpu_get_the_same_answers(monkeypatch):
     monkeypatch.setitem(kv_cache.PREFILL_TOKENS, "cpu", 60)
     requests = [*seeded_pages(9), request(None, [((9, 10), 5)])]
