@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
 from torch.nn import Module
 
 from harness import traces
@@ -40,6 +40,7 @@ class Speaker:
         self.spec = host.spec.text
         self.tokenizer = host.processor.tokenizer
         self.ends = ends(host.model, self.tokenizer)
+        self.tokenising = threading.Lock()  # a fast tokenizer that is set up anew while it is read raises
 
     @property
     def batch(self) -> int:
@@ -59,8 +60,7 @@ class Speaker:
         yield from self._answers(GenerateDecoder(self.host.model, self.finished), asked)
 
     def _answers(self, decoder: PackedDecoder | GenerateDecoder, asked: Iterable[Asked]) -> Iterator[Reply]:
-        seen = prefetched(lambda one: (one, self._pixels(one)), asked)
-        for said in decoder.answers(self._page(one, pixels) for one, pixels in seen):
+        for said in decoder.answers(prefetched(self.request, asked)):
             yield said.prompt.key, self.answer(said)
 
     def look(self) -> None:
@@ -68,18 +68,14 @@ class Speaker:
         self.host.put(self.view.tower, self.view.projector)
 
     def request(self, one: Asked) -> ImageRequest:
-        """An image and its questions as the model reads them."""
-        return self._page(one, self._pixels(one))
-
-    def _pixels(self, one: Asked) -> Tensor | None:
-        return None if one.image is None else self.host.pixels(one.image)
-
-    def _page(self, one: Asked, pixels: Tensor | None) -> ImageRequest:
+        """An image and its questions as the model reads them; made in threads, ahead of the model."""
         picture = one.image is not None
-        prompts = tuple(
-            Prompt(sample, self.tokens(self.host.render(sample.prompt, picture)), sample.tokens, sample.until)
-            for sample in one.samples
-        )
+        pixels = None if one.image is None else self.host.pixels(one.image)
+        with self.tokenising:
+            prompts = tuple(
+                Prompt(sample, self.tokens(self.host.render(sample.prompt, picture)), sample.tokens, sample.until)
+                for sample in one.samples
+            )
         return ImageRequest(pixels, prompts)
 
     def tokens(self, text: str) -> tuple[int, ...]:
