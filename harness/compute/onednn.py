@@ -1,8 +1,9 @@
-"""Linear layers in fp32 on a CPU that is not Intel's, by oneDNN instead of MKL.
+"""Linear layers in fp32 on a CPU: by oneDNN where MKL, torch's default, is slow.
 
-MKL, torch's default, takes a slow path on other makers' CPUs: on an AMD EPYC under load oneDNN multiplied 630 tokens
-1.6-2.4 times as fast, equal to rounding; what it gains on a few tokens varies. The choice hangs on the maker and on
-what this torch holds, never on a clock, so that the same machine gives the same bits.
+MKL is slow for a few rows through a wide layer on every maker's CPU, and for any number of rows on one that is not
+Intel's: on an AMD EPYC under load oneDNN multiplied 630 tokens 1.6-2.4 times as fast, equal to rounding. The choice
+hangs on the maker, on what this torch holds and on the shapes, never on a clock, so that the same machine gives the
+same bits.
 """
 
 from __future__ import annotations
@@ -17,15 +18,18 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-# oneDNN's kernels take 9 to 15 rows longer than 16, and from 16 on their time goes by the rows (measured on an EPYC:
-# 2,048 to 5,504 features took 5.7 ms for 8 rows, 10.8 for 14, 6.8 for 16 and 8.6 for 32).
-SLOW_ROWS, QUICK_ROWS = 9, 16
+# Of a few rows through a wide layer the weights are taken as the rows: 2,048 to 5,504 features took 3.1 ms for 14 rows
+# so, 7.7 by MKL and 8.2 by oneDNN the usual way; 7.2, 10.4 and 8.8 for 48 (one thread of a Xeon with AVX-512). Up to
+# four rows MKL is as fast, from some 64 on all are, and so they are for narrow layers.
+FEW_ROWS = range(5, 65)
+WIDE = 2**20
+"""Weights of a layer that is wide in this sense."""
 
 
 def fast_linear(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[Any]:
     """A context in which linear layers are computed the fast way, where this machine has one."""
-    suits = device.type == "cpu" and dtype == torch.float32 and _has_slow_mkl() and has_onednn_linear()
-    return OneDnnLinear() if suits else nullcontext()
+    suits = device.type == "cpu" and dtype == torch.float32 and has_onednn_linear()
+    return OneDnnLinear(every=_has_slow_mkl()) if suits else nullcontext()
 
 
 def has_onednn_linear() -> bool:
@@ -42,12 +46,22 @@ def _has_slow_mkl() -> bool:
 
 
 class OneDnnLinear(TorchFunctionMode):
-    """Linear layers of two rows and more by oneDNN; a single row is bound by reading weights either way."""
+    """Linear layers of a few rows by oneDNN, or of ``every`` number from two on.
+
+    A single row is bound by reading weights either way.
+    """
+
+    def __init__(self, every: bool = True) -> None:
+        super().__init__()
+        self.every = every
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The function's result, by oneDNN where it is such a linear layer."""
         if func is torch.nn.functional.linear and not kwargs and _suits(args[0], args[1]):
-            return _linear(*args)
+            if args[0].numel() // args[0].shape[-1] in FEW_ROWS and args[1].numel() >= WIDE:
+                return _of_few_rows(*args)
+            if self.every:
+                return _onednn(*args)
         return func(*args, **(kwargs or {}))
 
 
@@ -60,9 +74,11 @@ def _suits(rows: Tensor, weight: Tensor) -> bool:
     )
 
 
-def _linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    flat = rows.reshape(-1, rows.shape[-1])
-    missing = QUICK_ROWS - len(flat) if SLOW_ROWS <= len(flat) < QUICK_ROWS else 0
-    padded = torch.cat([flat, flat.new_zeros(missing, flat.shape[1])]) if missing else flat
-    product = torch.ops.mkldnn._linear_pointwise(padded, weight, bias, "none", [], "")
-    return product[: len(flat)].reshape(*rows.shape[:-1], len(weight))  # type: ignore[no-any-return]
+def _of_few_rows(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    product = _onednn(weight, rows.reshape(-1, rows.shape[-1])).T.contiguous()
+    product = product if bias is None else product.add_(bias)
+    return product.reshape(*rows.shape[:-1], len(weight))
+
+
+def _onednn(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")  # type: ignore[no-any-return]

@@ -20,13 +20,27 @@ needs_onednn = pytest.mark.skipif(not has_onednn_linear(), reason="this torch ha
 @given(st.integers(1, 3), st.integers(1, 40), st.integers(1, 70), st.integers(1, 50), st.booleans())
 def test_linear_layers_are_equal_to_rounding_for_every_number_of_rows(batch, rows, width, out, bias):
     layer = torch.nn.Linear(width, out, bias=bias)
-    inputs = torch.randn(batch, rows, width)
+    assert_the_same(layer, torch.randn(batch, rows, width))
+
+
+def assert_the_same(layer, inputs) -> None:
     with torch.inference_mode():
         plain = layer(inputs)
-        with OneDnnLinear():
-            fast = layer(inputs)
-    assert fast.shape == plain.shape
-    torch.testing.assert_close(fast, plain, rtol=1e-5, atol=1e-5)
+        for every in (True, False):
+            with OneDnnLinear(every):
+                fast = layer(inputs)
+            assert fast.shape == plain.shape and fast.is_contiguous()
+            torch.testing.assert_close(fast, plain, rtol=1e-5, atol=1e-5)
+
+
+@needs_onednn
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("rows", [1, 4, 5, 14, 16, 33, 64, 65])
+def test_a_few_rows_through_a_wide_layer_are_equal_to_rounding(rows, bias):
+    layer = torch.nn.Linear(1024, 1100, bias=bias)
+    assert layer.weight.numel() >= onednn.WIDE
+    assert_the_same(layer, torch.randn(rows, 1, 1024))
+    assert_the_same(layer, torch.randn(1, rows, 2048)[..., ::2])  # rows that do not lie one behind the other
 
 
 @needs_onednn
