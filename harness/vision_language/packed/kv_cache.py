@@ -18,12 +18,13 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 ALIGN = 8
 # Columns for new tokens are laid out so many at a time: an answer may be 512 tokens long, and few are longer than 100.
 GROWTH = 128
-# More rows than this gain nothing: a CPU saturates, and an H200 is by then bound by reading keys and values.
-MOST_ROWS = {"cpu": 16, "cuda": 160}
+# More rows than this gain little: a CPU saturates, and an H200 is by then bound by reading keys and values.
+MOST_ROWS = {"cpu": 32, "cuda": 160}
 # Tokens of one prefill call: on a CPU one image at a time is as fast and needs the least memory.
 PREFILL_TOKENS = {"cpu": 1, "cuda": 16_384}
-# Images of a batch for each row. At its end rows stand empty; what a kill costs is the batches under way.
-BATCH = {"cpu": 2, "cuda": 4}
+# Images of a batch for each row. At its end rows stand empty; what a kill costs is the batches under way, which on a
+# CPU are minutes.
+BATCH = {"cpu": 1, "cuda": 4}
 # Of the memory that is free, what the cache may take; the rest is for activations.
 SHARE = {"cpu": 0.4, "cuda": 0.75}
 
