@@ -37,9 +37,8 @@ class Metric:
 
 def divide(numerator: Any, denominator: Any) -> Any:
     """numerator / denominator, nan where nothing was counted; numbers or arrays."""
-    top, bottom = np.broadcast_arrays(np.asarray(numerator, float), np.asarray(denominator, float))
-    with np.errstate(invalid="ignore"):
-        return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom != 0)[()]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(np.equal(denominator, 0), np.nan, np.true_divide(numerator, denominator))[()]
 
 
 def ratio(numerator: str, denominator: str, **kind: Any) -> Metric:

@@ -23,8 +23,8 @@ Array = NDArray[np.float64]
 BINS = 10
 RESAMPLES = 2000
 TINY = 1e-100
-AT_ONCE = 60_000
-"""Weights at a time: so many stay in the processor's cache from one measure to the next."""
+AT_ONCE = 15_000
+"""Weights at a time: larger arrays would be given back to the system and fetched from it anew with each operation."""
 
 
 @dataclass(frozen=True)
@@ -97,22 +97,28 @@ class Sums:
 def summed(one: Believed, weight: Array) -> Sums:
     """The sums that several measures share; ``one`` sorted."""
     last = _ends(one.p)
-    (yes_WG, all_yes_WG), (no_WG, all_no_WG) = (_by_group(weight * truth, last) for truth in (one.yes, ~one.yes))
-    return Sums(yes_WG, no_WG, all_yes_WG, all_no_WG, all_yes_WG + all_no_WG)
+    down_to_WG, all_yes_WG = (_down_to(counted, last) for counted in (weight, weight * one.yes))
+    both_WG, yes_WG = _each(down_to_WG), _each(all_yes_WG)
+    return Sums(yes_WG, both_WG - yes_WG, all_yes_WG, down_to_WG - all_yes_WG, down_to_WG)
 
 
-def _by_group(weight: Array, last: NDArray[np.int64]) -> tuple[Array, Array]:
-    """What each group weighs, and all groups down to it."""
-    down_to = np.cumsum(weight, 1)
-    if len(last) == weight.shape[1]:
-        return weight, down_to
-    down_to = down_to[:, last]
-    return np.diff(down_to, axis=1, prepend=0.0), down_to
+def _down_to(weight: Array, last: NDArray[np.int64]) -> Array:
+    """What all groups down to each weigh."""
+    every = np.cumsum(weight, 1)
+    return every if len(last) == every.shape[1] else every[:, last]
+
+
+def _each(down_to: Array) -> Array:
+    """What each group weighs."""
+    each = down_to.copy()
+    each[:, 1:] -= down_to[:, :-1]
+    return each
 
 
 def _shares(part: Array, whole: Array) -> Array:
     """part / whole; where nothing is counted a number that is counted no time."""
-    return np.asarray(part / np.maximum(whole, TINY))
+    found = np.maximum(whole, TINY)
+    return np.divide(part, found, out=found)
 
 
 def _dot(one: Array, other: Array) -> Array:
@@ -123,8 +129,9 @@ def _dot(one: Array, other: Array) -> Array:
 def auroc(one: Believed, weight: Array, sums: Sums | None = None) -> Array:
     """The chance that a present object gets the higher p(yes), ties half [W]; ``one`` sorted."""
     at = sums or summed(one, weight)
-    below_WG = at.all_no[:, -1:] - at.all_no + at.no / 2
-    return np.asarray(divide(_dot(at.yes, below_WG), at.all_yes[:, -1] * at.all_no[:, -1]))
+    all_yes, all_no = at.all_yes[:, -1], at.all_no[:, -1]
+    below = all_no * all_yes - _dot(at.yes, at.all_no) + _dot(at.yes, at.no) / 2
+    return np.asarray(divide(below, all_yes * all_no))
 
 
 def average_precision(one: Believed, weight: Array, sums: Sums | None = None) -> Array:
@@ -154,7 +161,8 @@ def accuracy_at(ratio: float) -> Callable[..., Array]:
         at = sums or summed(one, weight)
         both, down_to = at.yes + at.no, at.down_to
         part = np.clip(_shares(ratio * down_to[:, -1:] - (down_to - both), both), 0, 1)
-        return np.asarray(divide(_dot(part, at.yes) + _dot(1 - part, at.no), down_to[:, -1]))
+        right = _dot(part, at.yes - at.no) + at.all_no[:, -1]
+        return np.asarray(divide(right, down_to[:, -1]))
 
     return accuracy
 
@@ -163,8 +171,8 @@ def area_under_risk(one: Believed, weight: Array, sums: Sums | None = None) -> A
     """Mean error rate over all coverages, the surest answers first (AURC) [W]; small where doubt marks errors."""
     order, last, wrong = one.surest
     w = weight[:, order]
-    (each, down_to), (_, errors) = _by_group(w, last), _by_group(w * wrong, last)
-    return np.asarray(divide(_dot(_shares(errors, down_to), each), down_to[:, -1]))
+    down_to, errors = _down_to(w, last), _down_to(w * wrong, last)
+    return np.asarray(divide(_dot(_shares(errors, down_to), _each(down_to)), down_to[:, -1]))
 
 
 @dataclass(frozen=True, slots=True)
