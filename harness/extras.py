@@ -5,9 +5,6 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import PackageNotFoundError, requires
-
-from packaging.requirements import Requirement
 
 from harness.errors import UsageError
 
@@ -52,6 +49,11 @@ def by_package() -> dict[str, str]:
 
 
 def _optional() -> Iterator[tuple[str, str]]:
+    # here, as every command would wait for them and few ask
+    from importlib.metadata import PackageNotFoundError, requires
+
+    from packaging.requirements import Requirement
+
     try:
         told = requires("ohd-bench") or ()
     except PackageNotFoundError:
