@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPModel, CLIPVisionModel
 
+from encoders.towers.eight_bit import EightBit
 from encoders.towers.kept_pixels import KeptPixels
 from encoders.towers.last_layer import pooled
 from encoders.towers.pixels import HubPixels
@@ -54,10 +55,10 @@ class ClipEncoder:
 
     def encode_files(self, paths: Sequence[Path]) -> Tensor:
         """Unit rows [N, D] in float32, one for each picture file: those of ``encode_images`` to the bit."""
-        return self._rows(paths, self.files)
+        return self._rows(paths, self.files.moved)
 
     @torch.no_grad()
-    def _rows(self, pictures: Sequence[Any], pixels: Callable[[Sequence[Any]], Tensor]) -> Tensor:
+    def _rows(self, pictures: Sequence[Any], pixels: Callable[[Sequence[Any]], Tensor | EightBit]) -> Tensor:
         weight = self.model.visual_projection.weight
         step = devices.batch_size(self.place, gpu=128, cpu=16)
         with fast_linear(weight.device, weight.dtype):

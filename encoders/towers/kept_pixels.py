@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sqlite3
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from PIL.Image import fromarray
 from torch import Tensor
 
+from encoders.towers import eight_bit
+from encoders.towers.eight_bit import EightBit
 from encoders.towers.shelf import Shelf
 from harness import digest
 from harness.data import cache_dir
@@ -38,8 +41,8 @@ NAME = 32
 class KeptPixels:
     """The pixels of files. A file is known by its bytes as they are read now, so a changed one is decoded anew.
 
-    What is kept is what resizing and cropping gave, in eight bits; the model's own processor makes the rest of it each
-    time, so the pixels are those of ``pixels(images)`` to the bit. ``decoded`` counts the files that were decoded.
+    What is kept is what resizing and cropping gave, in eight bits; the rest is the model's own processor's for every
+    level, so the pixels are those of ``pixels(images)`` to the bit. ``decoded`` counts the files that were decoded.
     """
 
     def __init__(self, pixels: HubPixels, folder: Path | None = None) -> None:
@@ -66,11 +69,18 @@ class KeptPixels:
 
     def __call__(self, paths: Iterable[Path], threads: int = 0) -> Tensor:
         """Pixels [N, 3, H, W], one for each file; DataError where one cannot be read."""
+        return self.moved(paths, threads).to("cpu")
+
+    def moved(self, paths: Iterable[Path], threads: int = 0) -> Tensor | EightBit:
+        """The same, to be moved ``to`` where the tower is; until then in eight bits, where they are kept so."""
         found = list(prefetched(self._resized, paths, threads))
         if self._shelf is None:
             return torch.as_tensor(self.pixels(found))
-        more: dict[str, Any] = {"do_resize": False, "do_center_crop": False, "input_data_format": "channels_first"}
-        return torch.as_tensor(self.pixels.processor(images=found, return_tensors="pt", **more)["pixel_values"])
+        return EightBit(torch.from_numpy(np.stack(found)), self._table)
+
+    @functools.cached_property
+    def _table(self) -> Tensor:
+        return eight_bit.table(self.pixels.processor)
 
     def look(self, path: Path) -> Image:
         """The picture resized and cropped, known by the name of the whole; the picture itself where nothing is kept.

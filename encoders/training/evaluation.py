@@ -62,7 +62,7 @@ class ZeroShot:
 def patches(encoder: ClipEncoder, images: Sequence[Path]) -> Tensor:
     """What an LVLM would read of these images: the patch tokens of the last hidden state but one."""
     weight = encoder.model.visual_projection.weight
-    pixels = encoder.files(images).to(weight.device, weight.dtype)
+    pixels = encoder.files.moved(images).to(weight.device, weight.dtype)
     states = encoder.model.vision_model(pixel_values=pixels, output_hidden_states=True).hidden_states
     return states[-2][:, 1:].float().cpu()  # type: ignore[no-any-return]
 

@@ -80,7 +80,7 @@ class Feed:
             pairs += extra
         flat = iter(self.encoder.words([text for row in captions for text in row]))  # type: ignore[misc]
         ids = [[next(flat) for _ in row] for row in captions]
-        return Batch(self.encoder.files([pair.image for pair in pairs], READERS), ids, len(mine))
+        return Batch(self.encoder.files.moved([pair.image for pair in pairs], READERS), ids, len(mine))
 
     def _share(self, numbers: list[int]) -> list[int]:
         start, end = (len(numbers) * process // self.world for process in (self.process, self.process + 1))

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from encoders.towers.eight_bit import EightBit
 from encoders.training.loss import CONTRAST_ALONE, Margins, object_contrastive_loss
 from encoders.training.towers import Captions
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 class Batch:
     """What goes through the towers in one step: ``pairs`` images with negatives, then those that are replayed."""
 
-    pixels: Tensor
+    pixels: Tensor | EightBit
     ids: list[list[list[int]]]
     """The token ids of each image's captions, the true one first."""
     pairs: int

@@ -44,6 +44,10 @@ def test_kept_pixels_are_those_of_the_processor_to_the_bit(way, width, height, e
     first, again = KeptPixels(way, tmp_path / "kept"), KeptPixels(way, tmp_path / "kept")
     assert torch.equal(first(paths), expected)
     assert torch.equal(again(paths), expected)
+    moved = again.moved(paths)
+    assert moved.levels.dtype == torch.uint8  # what is copied to a GPU
+    assert torch.equal(moved[1:].to("cpu"), expected[1:])
+    assert torch.equal(moved.to("cpu", torch.bfloat16), expected.to(torch.bfloat16))
     looked = [again.look(path) for path in paths]
     assert torch.equal(way(looked), expected)
     assert [name_of(image) for image in looked] == [name_of(open_image(path)) for path in paths]

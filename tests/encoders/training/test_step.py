@@ -61,7 +61,7 @@ def test_gradients_are_those_of_the_loss_differentiated_in_one_piece(
     encoder = towers.base(asked.base)
     batch = next(iter(Feed(asked, encoder, dataset.pairs(root, "train"), dataset.replayed(root))(0)))[0]
     model = towers.trainable(asked, encoder.model)
-    image, text, scale = model(batch.pixels, towers.Captions([ids for row in batch.ids for ids in row]))
+    image, text, scale = model(batch.pixels.to("cpu"), towers.Captions([ids for row in batch.ids for ids in row]))
     width, at, rows, valid = asked.negatives_per_row + 1, 0, [], []
     for captions in batch.ids[: batch.pairs]:
         padding = torch.zeros(width - len(captions), text.shape[1])
