@@ -23,7 +23,7 @@ SPARED = 3600.0
 
 def folder(speaker: Speaker) -> Path:
     """The folder of this LVLM, written where it is not there yet; ModelError where the disk has no room for it."""
-    root = cache_dir() / "merged"
+    root = cache_dir().absolute() / "merged"
     made = root / _address(speaker)
     try:
         root.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,19 +22,14 @@ from harness.vision_language.layouts.folder import local
 from harness.vision_language.remote import Remote
 from harness.vision_language.speaker import Speaker, patch_tokens
 from harness.vision_language.vllm import install
+from harness.vision_language.vllm.launch import FLAGS, launch
 from harness.vision_language.vllm.server import NAME, Server
 
 MODEL = ("template", "pad", "dtype", "projector", "lora", "base", "tower", "align", "images")
 """The options of ``llava`` that say what is merged and how it is asked; the others say how this process computes."""
-FLAGS = {"tensor_parallel": "--tensor-parallel-size", "gpu_memory_utilization": "--gpu-memory-utilization"}
 OWN = ("engine", "concurrency", *FLAGS)
 AT_ONCE = {"cpu": 16, "gpu": 64}
 """Questions under way at a time: vLLM 0.32 takes up to 128 on a CPU and 256 or more on a GPU."""
-# On a CPU vLLM's blocks are of 128 tokens, and only whole blocks are shared: most of a question's way to its picture
-# would be computed again. Multiples of 32 are as fast (platforms/cpu.py, 0.32). Of the machine's memory it would take
-# 92 %, and end where less is free; 4 GB of keys and values were its default before. Compiling takes minutes.
-ON_CPU = ("--enforce-eager", "--block-size", "32")
-SPACE = {"VLLM_CPU_KVCACHE_SPACE": "4"}
 TIMEOUT, RETRIES = 300.0, 2
 
 Make = Callable[[Spec, Place], LvlmHost]
@@ -56,9 +50,7 @@ class Engine:
         self.spec, self.place, self.make = spec, place, make
         self.plain = replace(spec, options={key: value for key, value in spec.options.items() if key not in OWN})
         self.found = install.found()
-        known = install.environment(self.found.python)
-        self.words = self._words()
-        self.settings = self._settings(known) | {key: told for key, told in settings.items() if key not in known}
+        self.launch = launch(spec, place, self.found, settings)
         self.at_once = registry.whole_number(spec, "concurrency") or AT_ONCE["cpu" if self.found.on_cpu else "gpu"]
         self.server: Server | None = None
         self.held: tuple[Path, Any] | None = None
@@ -99,7 +91,7 @@ class Engine:
         if self.server is None or self.server.folder != folder or not self.server.end.alive:
             self.end()
             say(f"{self.spec.text}: vLLM {self.found.version} starts, its log is {folder.with_suffix('.log')}")
-            self.server = Server(self.found, folder, ["--dtype", dtype, *self.words], self.settings)
+            self.server = Server(self.found, folder, ["--dtype", dtype, *self.launch.words], self.launch.settings)
             self.server.wait()
         there = Spec("openai", self.server.url, {"model": NAME, "folder": str(folder)}, self.spec.text)
         remote = Remote(there, self.server.key, self.at_once, RETRIES, TIMEOUT, 1)
@@ -122,31 +114,6 @@ class Engine:
             self.held = None
             gc.collect()
             memory.let_go()
-
-    def _words(self) -> list[str]:
-        """The user's own words to vLLM, checked, and what a CPU needs."""
-        found = list(ON_CPU) if self.found.on_cpu else []
-        registry.whole_number(self.spec, "tensor_parallel")
-        share = self.spec.options.get("gpu_memory_utilization", "1")
-        if not re.fullmatch(r"1|1\.0*|0?\.[0-9]{1,6}", share) or not float(share):
-            raise UsageError(f"?gpu_memory_utilization={share}: it is a share of the memory, above 0 and at most 1")
-        for name, flag in FLAGS.items():
-            found += [flag, self.spec.options[name]] if name in self.spec.options else []
-        return found
-
-    def _settings(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """What is told to vLLM by the environment: which GPU, and how much memory on a CPU."""
-        kind, _, number = self.place.device.partition(":")
-        if (kind == "cpu") != self.found.on_cpu and kind != "auto":
-            here = "on the CPU" if self.found.on_cpu else "on GPUs"
-            raise ModelError(f"--device {self.place.device}: vLLM {self.found.version} computes {here}")
-        if self.found.on_cpu:
-            told = "gpu_memory_utilization" in self.spec.options
-            return {} if told else {key: value for key, value in SPACE.items() if key not in environment}
-        if not number:
-            return {}
-        visible = environment.get("CUDA_VISIBLE_DEVICES", "").split(",")
-        return {"CUDA_VISIBLE_DEVICES": visible[int(number)] if int(number) < len(visible) and visible[0] else number}
 
 
 class ServedLlava:

@@ -73,7 +73,7 @@ def _python(named: str) -> str:
     python = shutil.which(os.path.expanduser(named))
     if python is None:
         raise UsageError(f"{VARIABLE}={named}: no such program; name the Python of the environment that has vLLM")
-    return python
+    return os.path.abspath(python)  # it is run elsewhere; a link stays one, for a Python's packages lie beside the link
 
 
 def _version(python: str) -> str:

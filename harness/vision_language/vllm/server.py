@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import socket
 import subprocess
@@ -30,6 +31,8 @@ LONGEST = 1800.0
 """Seconds that starting may take: a large model is read, and its kernels compiled."""
 NAME = "merged"
 """What the model is called by the server."""
+CAUSE = re.compile(r"(?:^|[\])] )([\w.]*(?:Error|Exception): .*)")
+"""The end of a traceback, also behind vLLM's ``(Worker pid=1) ERROR 11-27 08:31:22 [file.py:953]``."""
 LAST = 15
 """Lines of the log that are shown where it fails."""
 
@@ -90,8 +93,9 @@ class Server:
         lines = self.log.read_text(encoding="utf-8", errors="replace").replace(self.key, "***").splitlines()
         for line in lines[-LAST:]:
             say(f"vllm: {one_line(line)}")
-        errors = [line for line in lines if "Error:" in line]
-        return ModelError(f"vLLM {how}{f': {errors[-1].strip()[-300:]}' if errors else ''}; its log is {self.log}")
+        causes = (found[1] for line in lines if (found := CAUSE.search(line)))
+        cause = next(causes, "")  # later ones are told by those who waited for the one that failed
+        return ModelError(f"vLLM {how}{cause and f': {cause[:400]}'}; its log is {self.log}")
 
     def _healthy(self) -> bool:
         try:

@@ -28,7 +28,8 @@ def main(grace: float, words: list[str]) -> int:
 
 
 def _end_with_input(program: subprocess.Popen[bytes], grace: float) -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 4096):  # not by sys.stdin, whose lock a thread may still hold when all else is done
+        pass
     program.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         program.wait(grace)

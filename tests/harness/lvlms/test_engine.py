@@ -29,6 +29,7 @@ from harness.types import Place
 from harness.vision_language import preprocess
 from harness.vision_language.layouts import checkpoint, merged
 from harness.vision_language.vllm import install
+from harness.vision_language.vllm.launch import launch
 
 registry.load()
 CPU = Place("cpu")
@@ -192,6 +193,7 @@ def test_a_server_that_does_not_start_is_exit_4_with_the_end_of_its_log(ask, dou
     said, _ = ask()
     assert said.code == 4
     assert "vllm: a long story" in said.err
+    assert "Fatal" not in said.err
     assert "vLLM ended before it answered: ValueError: Free memory is less than desired; its log is" in said.err
 
 
@@ -221,7 +223,7 @@ sys.stdin.read()
 """
 
 
-@pytest.mark.parametrize("mood", ["", "deaf"])
+@pytest.mark.parametrize("mood", ["", "deaf", "late"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_however_the_process_ends_nothing_of_the_server_is_left(double, tmp_path, monkeypatch, number, mood):
     monkeypatch.setenv("MOOD", mood)
@@ -230,8 +232,13 @@ def test_however_the_process_ends_nothing_of_the_server_is_left(double, tmp_path
         stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[3],
     )  # fmt: skip
     with ours:
-        assert ours.stdout.readline().startswith(b"http://127.0.0.1:")
-        assert len(double.rung()) == 1
+        if mood == "late":  # it is still waited for
+            double.bell.settimeout(60)
+            double.lines.append(double.bell.accept()[0])
+            double.lines[0].makefile().readline()
+        else:
+            assert ours.stdout.readline().startswith(b"http://127.0.0.1:")
+            assert len(double.rung()) == 1
         ours.send_signal(number)
         assert ours.wait(60) != 0
     assert double.all_ended()
@@ -277,6 +284,14 @@ def test_what_cannot_be_served_is_refused_in_words(double, spec, place, kind, sa
         registry.make_lvlm(spec, place)
 
 
+def test_python_and_cache_may_be_named_from_where_the_user_stands(ask, double, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(install.VARIABLE, str(double.python.relative_to(tmp_path)))
+    monkeypatch.setenv("OHD_BENCH_CACHE", "cache")
+    said, _ = ask()
+    assert said.code == 0, said.err
+
+
 def test_without_vllm_it_is_said_how_to_get_it(ask, double, tmp_path, monkeypatch):
     monkeypatch.setenv(install.VARIABLE, sys.executable)
     said, _ = ask()
@@ -289,17 +304,25 @@ def test_without_vllm_it_is_said_how_to_get_it(ask, double, tmp_path, monkeypatc
 
 
 def test_the_gpu_that_is_named_is_the_one_that_vllm_sees(double, monkeypatch):
-    from harness.vision_language.vllm.engine import Engine
-
     double.version("9.9")
+    found = install.found()
+
+    def launched(more, device):
+        told = launch(registry.parse_spec(f"llava?engine=vllm{more}"), Place(device), found, {})
+        return told.words, told.settings
+
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    spec = registry.parse_spec("llava?engine=vllm&tensor_parallel=2&gpu_memory_utilization=0.8")
-    engine = Engine(spec, Place("cuda:1"), None)
-    assert engine.settings == {"CUDA_VISIBLE_DEVICES": "1"}
-    assert engine.words == ["--tensor-parallel-size", "2", "--gpu-memory-utilization", "0.8"]
-    assert engine.own == "llava"
+    share = ("--gpu-memory-utilization", "0.8")
+    assert launched("&gpu_memory_utilization=0.8", "cuda:1") == (share, {"CUDA_VISIBLE_DEVICES": "1"})
+    assert launched("&tensor_parallel=2", "cuda") == (("--tensor-parallel-size", "2"), {})
+    with pytest.raises(UsageError, match="is one GPU"):
+        launched("&tensor_parallel=2", "cuda:1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
-    assert Engine(spec, Place("cuda:1"), None).settings == {"CUDA_VISIBLE_DEVICES": "6"}
+    assert launched("", "cuda:1") == ((), {"CUDA_VISIBLE_DEVICES": "6"})
+    with pytest.raises(ModelError, match="no cuda:2 among CUDA_VISIBLE_DEVICES=4,6"):
+        launched("", "cuda:2")
+    with pytest.raises(ModelError, match="computes on GPUs"):
+        launched("", "cpu")
 
 
 def test_what_asks_nothing_wants_the_spec_without_the_engine(cli, double, tmp_path):

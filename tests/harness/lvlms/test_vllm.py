@@ -22,7 +22,7 @@ from harness.images import open_image
 from harness.lvlms.micro import ONE_THREAD
 from harness.types import Asked, Place
 from harness.vision_language.vllm import install
-from harness.vision_language.vllm.engine import ON_CPU, SPACE
+from harness.vision_language.vllm.launch import ON_CPU, SPACE
 from harness.vision_language.vllm.server import Server
 
 pytestmark = pytest.mark.skipif(not install.named(), reason="OHD_BENCH_VLLM names no Python that has vLLM 0.32")

@@ -81,10 +81,15 @@ line.set_inheritable(True)
 told = {"words": sys.argv[1:], "environment": dict(os.environ)}
 line.sendall(json.dumps(told).encode() + b"\n")
 if MOOD == "fails":
-    print("a long story\nValueError: Free memory is less than desired", flush=True)
+    where = "(Worker pid=7) ERROR 11-27 08:31:22 [multiproc_executor.py:953]"
+    print("[system_utils.py:255] This can cause errors like `OSError: [Errno 24]`.", flush=True)
+    print(f"{where}     raise ValueError(\n{where} ValueError: Free memory is less than desired", flush=True)
+    print("a long story\nRuntimeError: Engine core initialization failed. See root cause above.", flush=True)
     sys.exit(1)
 if MOOD == "deaf":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 engine = [sys.executable, "-c", "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.pause()"]
 subprocess.Popen(engine, close_fds=False)
+if MOOD == "late":
+    threading.Event().wait()
 ThreadingHTTPServer((TOLD["--host"], int(TOLD["--port"])), Handler).serve_forever()
