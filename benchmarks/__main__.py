@@ -61,6 +61,8 @@ def _gpu(folder: Path, as_json: bool) -> int:
     if as_json:
         print(json.dumps(found, indent=1))
     else:
+        if found["small"]:
+            print("no card: at a size of nothing, to see that it runs; its ratios say nothing")
         _print(found["rows"], False)
         for check in found["checks"]:
             print(f"{check['name']:26}{'holds' if check['holds'] else 'DOES NOT HOLD'}")

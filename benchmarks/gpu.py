@@ -48,8 +48,9 @@ def report(minutes: float = MINUTES) -> dict[str, Any]:
     """
     until = time.monotonic() + 60 * minutes
     found: dict[str, Any] = {"card": _card(), "when": datetime.now(UTC).isoformat(timespec="seconds")}
-    found |= {"checks": [], "rows": [], "not_reached": [], "failed": {}}
-    for name, most in (PARTS if torch.cuda.is_available() else SMALL).items():
+    card = torch.cuda.is_available()
+    found |= {"small": not card, "checks": [], "rows": [], "not_reached": [], "failed": {}}
+    for name, most in (PARTS if card else SMALL).items():
         print(f"measuring {name} …", file=sys.stderr, flush=True)
         told, end = _part(name, min(most, until - time.monotonic()))
         found["checks" if name == CHECKS else "rows"] += told

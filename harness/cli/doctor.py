@@ -32,6 +32,6 @@ def doctor(
     from harness.doctor.examine import examine
 
     console.quiet()
-    found = examine(data, results, quick)
+    found = examine(data, results, quick, console.say)
     console.print_json(found.json()) if as_json else console.show(found)
     raise typer.Exit(0 if found.well else 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -20,8 +20,13 @@ SWITCHES = ("OHD_BENCH_", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "CUDA_VISIBL
 SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
-def examine(data: str, results: Path, quick: bool) -> Examined:
-    """Look at everything; ``quick`` leaves out what takes time (some 30 s): Ray, kernels, precisions, self-test."""
+def examine(data: str, results: Path, quick: bool, say: Callable[[str], None]) -> Examined:
+    """Look at everything; ``quick`` leaves out what takes time (some 30 s): Ray, kernels, precisions, self-test.
+
+    What takes time is told to ``say`` before it is begun.
+    """
+    if not quick:
+        say("some 30 s; --quick leaves out what is tried: a worker of Ray …")
     looked = [*_machine(), *packages(), *_plugins(), *places.data(data), places.words(), places.browser()]
     looked += [spreading.ray(quick), *places.folders(results), *_switches()]
     if not extras.there("torch"):
@@ -29,20 +34,22 @@ def examine(data: str, results: Path, quick: bool) -> Examined:
             Looked("models", "none can run here; what they said can be scored", extras.command("torch"), False)
         )
         return Examined(looked)
-    return Examined(looked if quick else [*looked, *_computed()])
+    return Examined(looked if quick else [*looked, *_computed(say)])
 
 
-def _computed() -> Iterator[Looked]:
+def _computed(say: Callable[[str], None]) -> Iterator[Looked]:
     """Whether this machine computes right: attention, answers in every precision, and a run."""
     from harness.doctor.kernels import attention
     from harness.doctor.selftest import micro_run, precisions
 
     devices = ["cpu", *(f"cuda:{n}" for n in range(len(gpus())))]
+    say("attention and answers in every precision …")
     kernels = [one for device in devices for one in attention(device)]
     yield from kernels
     right = sum(not one.advice for one in kernels)
     yield Looked("attention", f"right in {right} of {len(kernels)} precisions on {', '.join(devices)}")
     yield from precisions(devices)
+    say("a run of the micro world …")
     yield micro_run()
 
 
@@ -74,8 +81,9 @@ def _plugins() -> Iterator[Looked]:
     except OhdBenchError as error:
         yield Looked("plugins", "one does not import", str(error))
     else:
-        found = {kind: len(getattr(registry, kind)) for kind in ("tasks", "encoders", "lvlms", "recipes")}
-        yield Looked("registered", ", ".join(f"{count} {kind}" for kind, count in found.items()))
+        kinds = {"tasks": "tasks", "encoders": "encoders", "lvlms": "LVLMs", "recipes": "recipes"}
+        found = (f"{len(getattr(registry, name))} {kind}" for name, kind in kinds.items())
+        yield Looked("registered", ", ".join(found))
 
 
 def _switches() -> Iterator[Looked]:

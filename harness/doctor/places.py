@@ -27,8 +27,9 @@ def folders(results: Path) -> Iterator[Looked]:
     """Whether cache and results can be written, and how much space is left where models and answers go."""
     yield _written("cache", cache_dir(), "set OHD_BENCH_CACHE to a folder that can be written")
     yield _written("results", results, "name another --results")
-    yield _disk("disk of the cache", cache_dir())
-    yield _disk("disk of the results", results)
+    one = _nearest(cache_dir()).stat().st_dev == _nearest(results).stat().st_dev
+    yield _disk("disk of cache and results" if one else "disk of the cache", cache_dir())
+    yield from () if one else [_disk("disk of the results", results)]
     yield _models()
 
 

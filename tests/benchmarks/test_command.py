@@ -124,7 +124,7 @@ def test_what_runs_ten_minutes_on_a_card_runs_at_no_size_without_and_names_the_m
     assert {one["name"]: one["holds"] for one in found["checks"]} == {"halving": True, "device_map": True}
     assert found["checks"][0]["halvings"] > 0
     assert found["rows"] and all(row["equal"] for row in found["rows"])
-    assert (found["not_reached"], found["failed"]) == ([], {})
+    assert (found["small"], found["not_reached"], found["failed"]) == (True, [], {})
 
 
 def test_a_part_out_of_time_is_not_reached_and_one_that_fails_says_why_and_neither_takes_the_others():

@@ -22,7 +22,10 @@ def test_it_says_versions_devices_and_what_is_registered(cli, tmp_path):
     said = cli("doctor", "--quick", "--json", "--results", tmp_path)
     looked = found(said)
     assert looked["numpy"] == importlib.metadata.version("numpy")
-    assert "tasks" in looked["registered"] and "GB free" in looked["disk of the cache"]
+    assert "tasks" in looked["registered"] and "LVLMs" in looked["registered"]
+    assert said.err == ""
+    assert all("GB free" in found for what, found in looked.items() if what.startswith("disk of"))
+    assert "disk of cache and results" in looked or {"disk of the cache", "disk of the results"} <= set(looked)
     assert said.json()["well"] == (not any(row["needed"] for row in said.json()["looked"]))
     assert said.code == (0 if said.json()["well"] else 1)
     assert list(tmp_path.iterdir()) == []
@@ -35,6 +38,7 @@ def test_a_machine_that_computes_right_is_told_so_precision_by_precision_and_by_
     assert said.code == 0
     assert looked["attention"].startswith("right in")
     assert "of 144 answers flip" in looked["answers cpu bfloat16"]
+    assert "a run of the micro world …" in said.err, "what takes time is said before"
     assert re.search(r"(\d+) of \1 samples scored, 0 flip one by one", looked["self-test"])
     assert re.search(r"a worker of it was there after \d+ s, within reach of this machine alone", looked["Ray"])
 
