@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.asking.ask import Ask
 from harness.asking.batches import by_image
-from harness.compute.forecast import Forecast, Part
+from harness.compute.forecast import Forecast, Part, duration
 from harness.types import Asked, Sample
 
 SAMPLES = 32
@@ -110,10 +110,3 @@ def estimate(
     files = {sample.image for sample in samples if sample.image}
     read = sum(path.stat().st_size for path in files if path.is_file())
     return TimeEstimate(took, asked, len({s.image or s.id for s in chain(*groups)}), len(samples), images, read)
-
-
-def duration(seconds: float) -> str:
-    """So many seconds, minutes or hours, in words."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness import digest
 from harness.asking.ask import Ask
-from harness.asking.estimate import duration
+from harness.compute.forecast import duration
 from harness.data import cache_dir
 from harness.store import write_json
 from harness.types import Asked, Place, Reply

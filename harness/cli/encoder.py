@@ -10,7 +10,19 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli.options import AllowOutside, Device, Dtype, Include, Json, Out, Results, SpecText, TrainedOut, Verbose
+from harness.cli.options import (
+    AllowOutside,
+    Device,
+    Dtype,
+    Estimate,
+    Include,
+    Json,
+    Out,
+    Results,
+    SpecText,
+    TrainedOut,
+    Verbose,
+)
 
 Images = Annotated[Path | None, typer.Option(help="A folder of sample images; bundled patterns where none is named.")]
 Count = Annotated[int, typer.Option(min=1, help="How many sample images.")]
@@ -123,6 +135,7 @@ def align(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything that is drawn.")] = None,
     max_bad: Annotated[float, typer.Option(min=0, max=100, help="Rows that may be unusable, in per cent.")] = 1.0,
+    estimate: Estimate = False,
     allow_outside: AllowOutside = False,
     device: Device = "auto",
     include: Include = None,
@@ -152,6 +165,12 @@ def align(
         found = stages.planned(lvlm, stage, data, change or [], seed)
         found = replace(found, images=tuple(images or ()), max_bad=max_bad / 100, place=Place(device=device))
         found = replace(found, allow_outside=allow_outside)
+        if estimate:
+            from harness.cli import expected
+            from harness.vision_language.align import forecast
+
+            expected.show(forecast.forecast(lvlm, spec, found), as_json)
+            return
         folder = stages.align(lvlm, spec, found, out)
         if os.environ.get("RANK", "0") == "0":  # one of torchrun's processes tells the result
             told = object_of(folder / stages.RESULT)

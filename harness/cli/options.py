@@ -117,3 +117,6 @@ TrainedOut = Annotated[Path, typer.Option("--out", help="The folder to write; an
 Changes = Annotated[
     list[str] | None, typer.Option("--set", help="FIELD=VALUE of the recipe (docs/train.md); repeat for more.")
 ]
+Estimate = Annotated[
+    bool, typer.Option("--estimate", help="Do a little of it, say what all costs one process, and keep nothing.")
+]

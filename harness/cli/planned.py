@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from harness.asking.estimate import duration
+from harness.compute.forecast import duration
 from harness.console import out, print_json, say
 from harness.study import costs, measure
 from harness.study import jobs as listing
@@ -24,6 +24,7 @@ def measured(work: Work) -> None:
     once: dict[str, Job] = {}
     for job in work.jobs:
         once.setdefault(job.sort.digest, job)
+    work.bench.paired(work.study.base, "")  # what is imported once is no job's cost
     for number, job in enumerate(once.values(), 1):
         say(f"measuring {number} of {len(once)}: {job.sort.says}")
         found = measure.forecast(job, work.study.base, work.bench)

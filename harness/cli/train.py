@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.options import AllowOutside, Changes, DataDir, Include, Json, TrainedOut, Verbose
+from harness.cli.options import AllowOutside, Changes, DataDir, Estimate, Include, Json, TrainedOut, Verbose
+
+if TYPE_CHECKING:
+    from harness.types import Recipe
 
 SAID = "stopped between steps; what is saved stays, and the same command goes on from there"
 
@@ -27,6 +30,7 @@ def train(
     max_samples: Annotated[int | None, typer.Option(min=0, help="At most this many training rows.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything that is drawn.")] = None,
     change: Changes = None,
+    estimate: Estimate = False,
     include: Include = None,
     allow_outside: AllowOutside = False,
     as_json: Json = False,
@@ -49,9 +53,24 @@ def train(
             quiet()
         registry.load(include or ())
         asked = sweep.with_settings(registry.find(registry.recipes, recipe, "recipe")(), sweep.assignments(words))
-        folder = asked.train(places.resolve(data).root, out)
+        root = places.resolve(data).root
+        if estimate:
+            _estimate(recipe, asked, root, as_json)
+            return
+        folder = asked.train(root, out)
         if os.environ.get("RANK", "0") == "0":  # one of torchrun's processes tells the result
             _tell(folder, asked.base, data, as_json)  # type: ignore[attr-defined]
+
+
+def _estimate(name: str, recipe: Recipe, data: Path, as_json: bool) -> None:
+    """What the training would cost."""
+    from harness.cli import expected
+    from harness.compute.forecast import Forecasts
+    from harness.errors import UsageError
+
+    if not isinstance(recipe, Forecasts):
+        raise UsageError(f"{name} cannot say what it costs: its recipe has no forecast(data)")
+    expected.show({name: recipe.forecast(data)}, as_json)
 
 
 def _tell(folder: Path, base: str, data: str, as_json: bool) -> None:

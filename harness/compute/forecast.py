@@ -49,6 +49,16 @@ class Forecast:
         """Chip-hours: GPU-hours, or core-hours on a CPU."""
         return self.seconds * self.chips / 3600
 
+    def said(self) -> str:
+        """One line for the user."""
+        counts = ", ".join(f"{count:,} {what}" for what, count in self.counts.items())
+        measured = "; ".join(f"{part.done:,} of {part.of:,} {part.what} in {part.seconds:.2g} s" for part in self.parts)
+        return (
+            f"about {duration(self.seconds)} for {counts} (measured: start {self.start_s:.1f} s; {measured}); "
+            f"{self.hours:.2g} {'core' if self.device == 'cpu' else 'GPU'}-hours, "
+            f"peak {self.peak_bytes / 1e9:.1f} GB on {self.device}, {self.read_bytes / 1e6:,.0f} MB to read"
+        )
+
     def record(self) -> dict[str, Any]:
         """The numbers, for ``--json`` and to be kept."""
         return {
@@ -82,3 +92,10 @@ class Forecasts(Protocol):
 def size(paths: set[Path]) -> int:
     """Bytes of these files, those that are not there left out."""
     return sum(path.stat().st_size for path in paths if path.is_file())
+
+
+def duration(seconds: float) -> str:
+    """So many seconds, minutes or hours, in words."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

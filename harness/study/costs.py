@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from harness import durable
-from harness.asking.estimate import duration
 from harness.compute import memory
-from harness.compute.forecast import Forecast
+from harness.compute.forecast import Forecast, duration
 from harness.data import cache_dir
 from harness.journal import cut_torn_line
 from harness.study.jobs import Job, Sort

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from harness.asking.estimate import TimeEstimate, duration
+from harness.asking.estimate import TimeEstimate
+from harness.compute.forecast import duration
 from harness.result import Result
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from typing import Protocol
 
 from harness import registry
 from harness.asking import engine, evaluate, finished
-from harness.asking.estimate import duration
 from harness.asking.foretold import A_MINUTE, Rates
 from harness.asking.models import Models
 from harness.asking.run_identity import OfEncoder
 from harness.asking.run_options import RunOptions
 from harness.asking.workers import Far, Workers
+from harness.compute.forecast import duration
 from harness.data import resolve
 from harness.errors import ModelError, UsageError
 from harness.report.side_by_side import SideBySide

@@ -50,3 +50,12 @@ def test_a_forecast_is_kept_and_read_as_it_was() -> None:
     made = Forecast((Part("steps", 1.5, 3, 100), Part("dev rows", 0.2, 0, 0)), 2.0, {"steps": 100}, 7, "H100", 1, 9)
     assert Forecast.of(json.loads(json.dumps(made.record()))) == made
     assert made.seconds == pytest.approx(52.0) and made.hours == pytest.approx(52 / 3600)
+
+
+def test_the_command_says_it_and_writes_nothing(cli, root: Path, tmp_path: Path) -> None:
+    words = ("train", "micro-ohd", "--data", root, "--out", tmp_path / "run", "--set", "steps=4", "--set", "batch=4")
+    [told] = cli(*words, "--estimate", "--json").json()
+    assert told["stage"] == "micro-ohd" and told["counts"]["steps"] == 4
+    said = cli(*words, "--estimate")
+    assert said.code == 0 and "for 4 steps, 12 rows" in said.out and "core-hours, peak" in said.out
+    assert not (tmp_path / "run").exists()

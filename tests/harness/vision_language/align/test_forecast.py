@@ -59,3 +59,9 @@ def test_a_later_stage_is_measured_though_the_one_before_it_would_make_its_proje
     lvlm, _, plan = asked("updates=2")
     odd = f"clip:{world / 'odd'}"  # whose width the LVLM's own projector does not read
     assert list(forecast.forecast(lvlm, odd, plan)) == ["pretrain", "lora"]
+
+
+def test_the_command_says_it_by_stage_and_writes_nothing(cli, words, tmp_path):
+    said = cli(*words(tmp_path / "grown", "pretrain,lora", updates=2), "--estimate", "--json")
+    assert [one["stage"] for one in said.json()] == ["pretrain", "lora"], said.err
+    assert not (tmp_path / "grown").exists()
