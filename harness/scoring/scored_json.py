@@ -10,7 +10,7 @@ import numpy as np
 from harness import digest, stats, yes_no
 from harness.metrics import Metric
 from harness.scoring import published
-from harness.scoring.score import Scored
+from harness.scoring.scored import Scored
 from harness.types import Sample, Task
 
 

@@ -116,7 +116,7 @@ def made_of(found: Figures, digits: int) -> list[str]:
     whole = found.se**2
     parts = (found.var_training, found.var_seeds - found.var_training, found.var_images)
     halves = (found.half_images_alone, found.half_one_more_seed, found.half_1000_more_images)
-    return [*(f"{100 * part / whole:z.0f} %" if whole else "–" for part in parts), *(number(h, digits) for h in halves)]
+    return [*(f"{100 * part / whole:.0f} %" if whole else "–" for part in parts), *(number(h, digits) for h in halves)]
 
 
 def p_value(p: float) -> str:

@@ -41,7 +41,7 @@ class Compressed(Result):
 
 def _told(rows: Sequence[dict[str, Any]]) -> str:
     before, after = (sum(row[name] for row in rows) / 1e6 for name in ("bytes", "compressed"))
-    return f"{before:z.2f} MB of records in {after:z.2f} MB"
+    return f"{before:.2f} MB of records in {after:.2f} MB"
 
 
 def compress(results: Path, names: Sequence[str]) -> Compressed:

@@ -12,8 +12,10 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
+import behind_runs
 import doors
 import world
+from knocking import Tried
 
 SHARED = Path(os.environ.get("OHD_BENCH_SHARED", Path(__file__).parents[3] / "shared"))
 ENDS = ("answered", "refused", "traceback", "wrong")
@@ -39,7 +41,7 @@ def run(folder: Path, chosen: argparse.Namespace) -> int:
     sound = folder / "sound"
     world.write(sound)
     world.models(sound)
-    doors.kept(sound)
+    behind_runs.kept(sound)
     ends: dict[str, Counter[str]] = {name: Counter() for name in chosen.door or doors.DOORS}
     seen: Counter[str] = Counter()
     began, number = time.monotonic(), chosen.number or 0
@@ -57,16 +59,16 @@ def run(folder: Path, chosen: argparse.Namespace) -> int:
     return int(any(count["traceback"] or count["wrong"] for count in ends.values()))
 
 
-def knock(name: str, rng: Random, sound: Path, room: Path) -> doors.Tried:
+def knock(name: str, rng: Random, sound: Path, room: Path) -> Tried:
     """One broken input at this door, in a room of its own."""
     shutil.rmtree(room, ignore_errors=True)
     room.mkdir()
     tried = doors.DOORS[name](rng, sound, room)
     wrong = tried.wrong or next(doors.faults(name, tried.said), "")
-    return doors.Tried(tried.what, tried.said, wrong)
+    return Tried(tried.what, tried.said, wrong)
 
 
-def tell(seen: Counter[str], where: str, tried: doors.Tried) -> None:
+def tell(seen: Counter[str], where: str, tried: Tried) -> None:
     """The first few of a kind, as they come."""
     last = tried.said.trace.strip().splitlines()[-1] if tried.said.trace else tried.wrong
     frame = [line.strip() for line in tried.said.trace.splitlines() if line.strip().startswith("File")][-1:]
