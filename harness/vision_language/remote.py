@@ -66,6 +66,8 @@ class Remote:
         self.headers = {"Authorization": f"Bearer {key}"} if key else {}
         self.timeout = timeout
         self.shortened = threading.Event()
+        self.compression = 1
+        """How hard pictures are packed, from 0 to 9: what is sent far is worth more work than what stays here."""
         self.abandoned: Callable[[], None] = lambda: None
         """Called where nobody waits for the questions under way any more: who can may end the server's work on them."""
 
@@ -113,7 +115,7 @@ class Remote:
         """Token ids of the first of these questions, by the server's word; None where it shows none."""
         if self.lacks_start is None:
             return None
-        body = self.body(one.samples[0], data_url(one.image) if one.image is not None else "", False)
+        body = self.body(one.samples[0], data_url(one.image, self.compression) if one.image is not None else "", False)
         with self.client() as client:
             reply = self._post(Connection(client), body | {"max_tokens": 1, "return_token_ids": True})
             if isinstance(reply, Failure):
@@ -173,7 +175,7 @@ class Remote:
 
     def _questions(self, asked: Iterable[Asked]) -> Iterator[tuple[Sample, str]]:
         for one in asked:
-            url = data_url(one.image) if one.image is not None else ""
+            url = data_url(one.image, self.compression) if one.image is not None else ""
             for sample in one.samples:
                 yield sample, url
 
@@ -288,8 +290,8 @@ class Remote:
         }
 
 
-def data_url(image: Image) -> str:
+def data_url(image: Image, compression: int) -> str:
     """The image as a data URL, to the pixel."""
     file = io.BytesIO()
-    image.save(file, "PNG", compress_level=1)
+    image.save(file, "PNG", compress_level=compression)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

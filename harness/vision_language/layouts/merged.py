@@ -67,6 +67,7 @@ def _give_up_others(root: Path, size: int) -> None:
     for path in sorted(there, key=there.__getitem__):
         if sum(sizes.values()) + size > most and there[path] < time.time() - SPARED:
             shutil.rmtree(path)
+            path.with_suffix(".log").unlink(missing_ok=True)
             del sizes[path]
     free = shutil.disk_usage(root).free
     if free < size:

@@ -96,6 +96,7 @@ class Engine:
         there = Spec("openai", self.server.url, {"model": NAME, "folder": str(folder)}, self.spec.text)
         remote = Remote(there, self.server.key, self.at_once, RETRIES, TIMEOUT, 1)
         remote.abandoned = self.server.abandon
+        remote.compression = 0  # a picture of a tower's size; the server unpacks it once for each question
         return self.server, remote
 
     def here(self, folder: Path, load: Callable[[], Any]) -> Any:

@@ -374,10 +374,11 @@ def test_the_longest_unused_merges_go_when_the_cache_is_full_and_none_that_is_in
     for name, age in (("old", 9000), ("older", 99000), ("young", 60)):
         (root / name).mkdir(parents=True)
         (root / name / "model.safetensors").write_bytes(bytes(4_000_000))
+        (root / f"{name}.log").touch()
         os.utime(root / name, (now - age, now - age))
     monkeypatch.setenv(merged.GIGABYTES, "0.0142")
     made = merged.folder(speaker)
-    assert {path.name for path in root.iterdir()} == {"old", "young", made.name}
+    assert {path.name for path in root.iterdir()} == {"old", "old.log", "young", "young.log", made.name}
     cached.clear(["merged"])
     monkeypatch.setenv(merged.GIGABYTES, "some")
     with pytest.raises(UsageError, match="no number of gigabytes"):
