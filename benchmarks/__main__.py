@@ -42,6 +42,7 @@ def main() -> int:
     asked.add_argument("--out", type=Path, default=Path(), help="the folder of that file")
     options = asked.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line has it
     if options.gpu:
         return _gpu(options.out, options.json)
     if not any(_wanted(module, options.only) for module in ROWS):

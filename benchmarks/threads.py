@@ -1,5 +1,6 @@
 """``python -m benchmarks.threads``: OHD-Caps by one thread and by all, with the cores to itself and beside a busy one.
 
+Threads that wait passively let go of their core, as the command line has them; torch's own default spins (active).
 Ratios by the clock and by processor time. Where a machine does other work, "alone" is only said: its load is printed.
 """
 
@@ -11,6 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import product
 
 SPIN = "while True: pass"
 ONE = """
@@ -25,22 +27,27 @@ def main() -> int:
     """Print a line for each number of threads and neighbour; exit 1 where the two ways give other results."""
     every = os.cpu_count() or 1
     print(f"load {os.getloadavg()[0]:.1f} over {every} cores before")
-    print(f"{'':28}{'by clock':>9}{'by CPU':>9}{'ours, s':>9}  equal")
+    print(f"{'':38}{'by clock':>9}{'by CPU':>9}{'ours, s':>9}  equal")
     right = True
-    for threads in dict.fromkeys((1, every)):
-        for busy in (False, True):
-            with _neighbour(busy):
-                clock, cpu, took, equal = _measured(threads)
-            right = right and equal
-            name = f"{threads} threads, {'busy core beside' if busy else 'alone'}"
-            print(f"{name:28}{clock:8.2f}×{cpu:8.2f}×{took:9.2f}  {'yes' if equal else 'NO'}", flush=True)
+    ways = dict.fromkeys([(1, "PASSIVE"), (every, "PASSIVE"), (every, "ACTIVE")])
+    for (threads, policy), busy in product(ways, (False, True)):
+        with _neighbour(busy):
+            clock, cpu, took, equal = _measured(threads, policy)
+        right = right and equal
+        name = f"{threads} threads, {policy.lower()}, {'busy core beside' if busy else 'alone'}"
+        print(f"{name:38}{clock:8.2f}×{cpu:8.2f}×{took:9.2f}  {'yes' if equal else 'NO'}", flush=True)
     return 0 if right else 1
 
 
-def _measured(threads: int) -> tuple[float, float, float, bool]:
+def _measured(threads: int, policy: str) -> tuple[float, float, float, bool]:
     done = subprocess.run(  # noqa: S603 - this interpreter, on the words above
         [sys.executable, "-c", ONE],
-        env={**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)},
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": str(threads),
+            "MKL_NUM_THREADS": str(threads),
+            "OMP_WAIT_POLICY": policy,
+        },
         stdout=subprocess.PIPE,
         check=True,
     )
