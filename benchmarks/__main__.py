@@ -22,7 +22,7 @@ ROWS = {
     "clip_benchmark_ways": ("zero-shot-b32", "retrieval-b32", "retrieval-search"),
     "ohd_caps": ("ohd-caps-b32", "ohd-caps-l14-text"),
     "training_step": (
-        *(f"training-step{size}-{kind}" for size in ("", "-l14") for kind in ("mean", "all-28")),
+        *(f"training-step{size}-{kind}" for size in ("", "-l14", "-l14-336") for kind in ("mean", "all-28")),
         "training-step-real",
     ),
 }
@@ -35,7 +35,7 @@ def main() -> int:
     Exit 1 where a faster way gives other results, or is faster than the work it leaves out allows.
     """
     asked = argparse.ArgumentParser(prog="python -m benchmarks", description=benchmarks.__doc__)
-    asked.add_argument("--quick", action="store_true", help="smaller shapes: minutes instead of tens of minutes")
+    asked.add_argument("--quick", action="store_true", help="smaller shapes")
     asked.add_argument("--json", action="store_true", help="print JSON on stdout")
     asked.add_argument("--only", default="", help="only the rows, or all of the modules, whose name contains this")
     asked.add_argument("--gpu", action="store_true", help="ten minutes of this card, and a file named after it")

@@ -21,7 +21,7 @@ from harness.vision_language.packed.requests import Completion, ImageRequest
 
 def rows(quick: bool) -> Iterator[Measurement]:
     """First token, answers of eight tokens, and peak memory."""
-    of = shapes.shape(quick, 2 if quick else 4, 2048 if quick else 4096)
+    of = shapes.shape(quick, 2, 2048 if quick else 4096)
     model = shapes.llava(of)
     images = 8 if torch.cuda.is_available() else 1
     yield compared("amber-questions", model, of, images, 1)

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import CLIPModel
 
 from benchmarks.measure import Measurement, device, row, seconds
-from benchmarks.ohd_caps import clip, work_left_out
+from benchmarks.ohd_caps import VISION, clip, work_left_out
 from encoders.towers.trie import nodes
 from encoders.training.loss import object_contrastive_loss
 from encoders.training.settings import Training
@@ -29,14 +29,14 @@ OVERLAP = SHARED / "data/images/ohd_overlap"
 
 
 def rows(quick: bool) -> Iterator[Measurement]:
-    """A B/32 on dev rows with as many captions there as the data's rows have on average, and with all 28; an L/14."""
+    """Dev rows with as many captions there as the data's rows have on average, and with all 28: of B/32 and L/14s."""
     count = 64 if torch.cuda.is_available() else 2 if quick else 4
-    for name in ("b32", "l14"):
+    for name in ("b32", "l14", "l14-336"):
         some = count if name == "b32" else max(1, count // 4)
-        size = "" if name == "b32" else "-l14"
+        size, side = ("", 224) if name == "b32" else (f"-{name}", VISION[name][-1])
         for kind in ("mean", "all-28"):
             captions, origin = _captions(some, kind)
-            yield _compared(f"training-step{size}-{kind}", name, captions, torch.randn(some, 3, 224, 224), origin)
+            yield _compared(f"training-step{size}-{kind}", name, captions, torch.randn(some, 3, side, side), origin)
     if (OVERLAP / "ohd_overlap_annotations.jsonl").is_file() and not quick:
         began = time.perf_counter()
         pixels, captions = _real(min(count, 16))
