@@ -166,7 +166,7 @@ def latest(path: Path, words: bool = True) -> Mapping[str, Record]:
     """The last record of each sample id; files that have not changed since are not read again.
 
     Without ``words`` answers are without their texts and scores, which most of the memory goes to: what is counted is
-    in ``counts`` and ``p_yes``.
+    in ``counts`` and ``p_yes``. DataError as of ``read_records``, and where the system does not let it be read.
     """
     tries = 0
     while True:
@@ -176,6 +176,8 @@ def latest(path: Path, words: bool = True) -> Mapping[str, Record]:
             tries += 1
             if tries == MOST_TRIES:
                 raise
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}; take it from a copy") from error
 
 
 def _told(path: Path) -> tuple[tuple[int, int, int], ...]:

@@ -66,7 +66,8 @@ def chosen(names: Sequence[str], data: Data, modes: set[str], say: Callable[[str
     """The tasks named; with none named, every task of these modes whose files are there."""
     if not names:
         return _there(data, modes, say)
-    tasks = [open_task(name, data.root, data.outside) for name in names]
+    opened = [open_task(name, data.root, data.outside) for name in names]
+    tasks = list({task.name: task for task in opened}.values())  # named twice it is asked, and shown, once
     unasked = [task.name for task in tasks if task.mode not in modes]
     if unasked:
         needed = "an --lvlm" if modes & OF_ENCODERS else "an --encoder"

@@ -28,6 +28,10 @@ COMMANDS = (
 """The files that have commands, in the order of ``--help``. They import what is heavy inside their commands."""
 
 VERBOSE = "OHD_BENCH_VERBOSE"
+NO_PLACE = {
+    errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS,
+}  # fmt: skip
+"""What systems say of a name that a word of the command gives and that cannot be what it is to be."""
 KEPT = "what was answered is kept, and the same command goes on from there"
 
 
@@ -143,6 +147,8 @@ def _ending(error: BaseException) -> tuple[int, str]:
         return error.code, f"{error.label}: {error}"
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return 2, f"error: no file has so long a name as '{str(error.filename)[:60]}…'"
+    if isinstance(error, OSError) and error.errno in NO_PLACE:
+        return 2, f"error: cannot use {error.filename or 'this place'}: {error.strerror}; name another"
     if isinstance(error, OSError):
         return 1, f"error: {error.filename or ''}: {error.strerror or error}; {KEPT}"
     return 1, (

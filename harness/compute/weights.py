@@ -64,6 +64,8 @@ def _loaded(path: Path) -> Mapping[str, Any]:
         raise ModelError(f"{path} cannot be read as weights: {reason}") from error
     except SafetensorError as error:
         raise ModelError(f"{path} cannot be read as weights: {error}") from error
+    except (LookupError, TypeError, AttributeError, AssertionError) as error:  # what an unpickler makes of odd bytes
+        raise ModelError(f"{path} cannot be read as weights: it is damaged, or none") from error
     if not isinstance(loaded, Mapping):
         raise ModelError(f"{path} holds a {type(loaded).__name__}, not weights by name")
     return loaded

@@ -48,6 +48,7 @@ def _app() -> Any:
 
 def ask(*words: object) -> Said:
     """One command in this process; whatever is no clear refusal has its traceback kept."""
+    from harness.cli import NO_PLACE
     from harness.errors import OhdBenchError
 
     out, err = io.StringIO(), io.StringIO()
@@ -62,7 +63,7 @@ def ask(*words: object) -> Said:
     except OhdBenchError as error:
         return Said(error.code, out.getvalue(), err.getvalue() + f"error: {error}")
     except OSError as error:  # the command says these in a line of its own
-        code = 2 if error.errno == errno.ENAMETOOLONG else 1
+        code = 2 if error.errno == errno.ENAMETOOLONG or error.errno in NO_PLACE else 1
         return Said(code, out.getvalue(), err.getvalue() + f"error: {error.filename}: {error.strerror}")
     except Endless:
         return Said(-1, out.getvalue(), err.getvalue(), f"not through after {PATIENCE} s")

@@ -117,6 +117,19 @@ def command(*words: str, **more: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(call, capture_output=True, env={**os.environ, **more}, timeout=300)
 
 
+@pytest.mark.parametrize("to", ["csv", "lm-eval", "judge"])
+@pytest.mark.parametrize("place", ["a file", "below a file", "no folder of the system's"])
+def test_a_place_that_nothing_can_be_written_to_is_a_wrong_word(cli, bench, to, place):
+    assert cli(*bench.words()).code == 0
+    (bench.root / "file").write_text("")
+    out = {"a file": bench.root / "file", "below a file": bench.root / "file" / "x"}.get(place, "/proc/none")
+    words = ["export", "eye", "--results", bench.results, "--data", bench.data, "--include", bench.plugin]
+    said = cli(*words, "--to", to, "--out", out)
+    assert (said.code, said.err.count("\n")) == (2, 1), said
+    if to != "judge":  # of these tasks no judge reads anything
+        assert f"cannot use {out}" in said.err and "name another" in said.err
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
 def test_a_stdout_that_is_not_utf8_is_written_to_all_the_same(tmp_path, encoding):
     words = ["run", "--lvlm", "parrot", "-t", "pope", "--data", "micro", "--results", str(tmp_path), "--limit", "2"]

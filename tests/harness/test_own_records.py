@@ -61,6 +61,20 @@ def test_the_leaderboard_names_the_run_and_leaves_it_out(cli, bench):
     assert "holds other answers" in " ".join(said.err.split())
 
 
+@pytest.mark.parametrize("name", ["records.jsonl", "records.jsonl.zst"])
+def test_records_that_are_no_file_stop_nothing_but_their_run(cli, bench, name):
+    run, _ = two_runs(cli, bench)
+    run.records_path("red").unlink()
+    run.records_path("red").with_name(name).mkdir()
+    common = ["--results", bench.results, "--include", bench.plugin]
+    said = cli("show", "run", run.id, *common)
+    assert said.code == 3 and "cannot be read" in said.err
+    page = bench.root / "l.md"
+    said = cli("leaderboard", *common, "--out", page)
+    assert said.code == 1 and f"left out: {run.id}" in " ".join(said.err.split())
+    assert page.read_text().count("| `eye") == 1
+
+
 def test_a_merge_brings_nothing_where_a_run_holds_another_s_records(cli, bench):
     run, other = two_runs(cli, bench)
     shutil.copyfile(other.records_path("red"), run.records_path("red"))

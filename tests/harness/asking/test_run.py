@@ -203,6 +203,11 @@ def test_a_middle_line_that_is_no_record_is_named(cli, bench):
     assert "line 2 is not a record" in said.err
 
 
+def test_a_task_that_is_named_twice_is_asked_and_shown_once(cli, bench):
+    once, twice = (cli(*bench.words(), *more, "--json").json()["rows"] for more in ((), ("-t", "red", "-t", "red?")))
+    assert twice == once
+
+
 def test_show_run_prints_what_run_printed(cli, bench):
     cli(*bench.words())
     said = cli("show", "run", "eye", "--results", bench.results, "--include", bench.plugin, "--json")

@@ -101,6 +101,25 @@ def test_runs_of_one_name_that_are_not_one_run_are_refused(make_run: MakeRun, tm
     assert run.records_path("pope").read_bytes() == before
 
 
+def test_what_is_left_of_a_run_that_has_lost_answers_comes_and_is_counted(
+    make_run: MakeRun, tmp_path: Path, cli
+) -> None:
+    run = make_run("a@1", tasks=("pope",))
+    every = run.records("pope")
+    with run.adding("pope"):
+        run.update(tasks={"pope": run.manifest()["tasks"]["pope"] | {"scored": len(every)}})
+    lost = Run(tmp_path / "ben" / run.id)
+    shutil.copytree(run.folder, lost.folder)
+    lost.records_path("pope").write_text("".join(record.line() for record in every[5:]))
+    assert cli("show", "run", run.id, "--results", tmp_path / "ben").code == 3
+    assert cli("results", "merge", tmp_path / "ben", "--results", tmp_path / "all").code == 0
+    here = Run(tmp_path / "all" / run.id)
+    assert here.records("pope") == sorted(every[5:], key=lambda record: (len(record.id), record.id))
+    assert (here.manifest()["status"], here.manifest()["tasks"]["pope"]["scored"]) == ("partial", len(every) - 5)
+    assert cli("results", "merge", run.folder.parent, "--results", tmp_path / "all").code == 0
+    assert here.records("pope") == every and here.manifest()["status"] == "complete"
+
+
 def test_a_run_alone_is_refused_with_the_folder_that_holds_it(make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run("a@1", tasks=("pope",))
     with pytest.raises(UsageError, match=f"but one of them: name {run.folder.parent}"):
