@@ -153,8 +153,10 @@ class _Scarce:
     """A forward that has no memory for more than two rows at a step."""
 
     def __init__(self, real: Any) -> None:
-        self.real, self.device, self.dtype, self.linear = real, real.device, real.dtype, real.linear
-        self.prefill, self.keep = real.prefill, real.keep
+        self.real = real
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
 
     def step(self, cache: Any, rows: Any, start: int) -> Any:
         if len(rows) > 2:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from harness.errors import ModelError
 from harness.vision_language.packed import kv_cache
-from harness.vision_language.packed.forward import Branch, CacheRow, Forward, Said
+from harness.vision_language.packed.forward import Branch, CacheRow, Forward, Launched, Said
 from harness.vision_language.packed.prefix_tree import tree
 from harness.vision_language.packed.requests import Completion, ImageRequest, Prompt, WorkCounts
 
@@ -23,6 +24,13 @@ PEEKED = 32
 REFILL = 16
 # Moving a column costs about as much as some steps' reading of it.
 MOVING = 8
+
+
+class Step(NamedTuple):
+    """A step that was launched, of the rows from ``start`` on."""
+
+    start: int
+    launched: Launched
 
 
 class PackedDecoder:
@@ -51,21 +59,32 @@ class PackedDecoder:
         waiting = _Waiting(requests, self._row)
         cache: kv_cache.KVCache | None = None
         live: list[CacheRow] = []
+        done: list[Completion] = []
         while live or waiting:
             short: list[str] = []
-            done: list[Completion] = []
-            with kv_cache.out_of_memory(short), torch.inference_mode(), self.forward.linear():
+            step: Step | None = None
+            with self._computing(short):
                 if not live and cache and cache.width < _laid(waiting.peeked[0]):
                     cache = None  # before the new one is laid out: how many rows fit is what is then free
                 cache = cache or self._laid_out(waiting)
                 self._fill(cache, live, waiting, done)
-                self._step(cache, live, done)
+                step = self._launch(cache, live)
+            # A GPU is at work while these are counted and written: outside the context, whose inference mode is ours.
+            yield from done
+            done = []
+            with self._computing(short):
+                if cache and step:
+                    self._land(cache, live, step, done)
             if short:
                 cache = None
                 waiting.put_back(self._halved(live, short[0]))
                 live = []
-            # Outside the contexts above: who reads these answers must not compute under our inference mode.
-            yield from done
+        yield from done
+
+    @contextmanager
+    def _computing(self, short: list[str]) -> Iterator[None]:
+        with kv_cache.out_of_memory(short), torch.inference_mode(), self.forward.linear():
+            yield
 
     def _row(self, request: ImageRequest) -> CacheRow:
         return CacheRow(request, tree([prompt.tokens for prompt in request.prompts], self.image_token))
@@ -105,14 +124,14 @@ class PackedDecoder:
             self._said(branches, said)
             self._close(cache, live, start, done)
 
-    def _step(self, cache: kv_cache.KVCache, live: list[CacheRow], done: list[Completion]) -> None:
+    def _launch(self, cache: kv_cache.KVCache, live: list[CacheRow]) -> Step | None:
         """One more token: of the rows with several open answers, and those behind them, where there are any.
 
         So no row of one long answer is padded to the width of an image's questions. New rows come last, so the rows
         before the first of several answers have one each, and wait for the few steps that questions take.
         """
         if not live:
-            return
+            return None
         start = next((r for r, row in enumerate(live) if len(row.open) > 1), 0)
         rows = live[start:]
         needed = max(row.length + len(row.open) for row in rows)
@@ -120,9 +139,13 @@ class PackedDecoder:
             cache.grow(min(max(map(_width, rows)), kv_cache.aligned(needed + kv_cache.GROWTH)))
             self.work.growths += 1
             self.work.columns = max(self.work.columns, cache.width)
-        said = self.forward.step(cache, rows, start)
-        self._said([branch for row in rows for branch in row.open], said)
-        self._close(cache, live, start, done)
+        return Step(start, self.forward.step(cache, rows, start))
+
+    def _land(self, cache: kv_cache.KVCache, live: list[CacheRow], step: Step, done: list[Completion]) -> None:
+        """The tokens of a step, when they are there."""
+        said = self.forward.landed(step.launched)
+        self._said([branch for row in live[step.start :] for branch in row.open], said)
+        self._close(cache, live, step.start, done)
 
     def _said(self, branches: list[Branch], said: Said) -> None:
         for n, (branch, token) in enumerate(zip(branches, said.tokens, strict=True)):

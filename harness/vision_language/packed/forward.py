@@ -74,6 +74,13 @@ class Said(NamedTuple):
     tokens: list[int]
 
 
+class Launched(NamedTuple):
+    """What a call comes to, perhaps still being computed: logits, the likeliest tokens, whether all are finite."""
+
+    logits: Tensor
+    told: Tensor
+
+
 class Forward:
     """A LLaVA's parts, called with explicit positions and 4-D masks.
 
@@ -113,12 +120,12 @@ class Forward:
         sees_RNN = (node[None, None, :] <= node[None, :, None]) & (node[None, :, None] < self._to(ends)[:, None, :])
         hidden_RND = self._language(embeds_RND, sees_RNN, positions, written)
         leaves = np.concatenate([r * height + np.asarray(row.packed.leaves) for r, row in enumerate(rows)])
-        return self._said(hidden_RND.flatten(0, 1)[self._to(leaves)])
+        return self.landed(self._launched(hidden_RND.flatten(0, 1)[self._to(leaves)]))
 
-    def step(self, cache: KVCache, rows: Sequence[CacheRow], start: int = 0) -> Said:
+    def step(self, cache: KVCache, rows: Sequence[CacheRow], start: int = 0) -> Launched:
         """Feed the last token of every open branch of these rows, which lie in the cache from row ``start`` on.
 
-        What is said, in the order of rows and branches.
+        What is said, in the order of rows and branches, when it has ``landed``; a GPU need not be waited for till then.
         """
         widest = max(len(row.open) for row in rows)
         sight = aligned(max(row.length + len(row.open) for row in rows))
@@ -142,7 +149,7 @@ class Forward:
         written = cache.write(start, self._rows(start, rows), self._to(columns), sight)
         hidden_RAD = self._language(self.embed(self._to(tokens)), self._to(sees), positions, written)
         real = np.concatenate([r * widest + np.arange(len(row.open)) for r, row in enumerate(rows)])
-        return self._said(hidden_RAD.flatten(0, 1)[self._to(real)])
+        return self._launched(hidden_RAD.flatten(0, 1)[self._to(real)])
 
     def keep(self, cache: KVCache, at: int, row: CacheRow) -> None:
         """Drop every column of a row with one open branch that this branch does not see."""
@@ -185,14 +192,17 @@ class Forward:
             use_cache=True,
         ).last_hidden_state
 
-    def _said(self, hidden: Tensor) -> Said:
+    def _launched(self, hidden: Tensor) -> Launched:
         logits = self.model.lm_head(hidden).float()
         # Both in one transfer: it is the only time in a call that the host waits for the device.
-        told = torch.cat([logits.argmax(-1), torch.isfinite(logits).all().long()[None]])
-        *tokens, finite = self.fetched(told)
+        return Launched(logits, torch.cat([logits.argmax(-1), torch.isfinite(logits).all().long()[None]]))
+
+    def landed(self, launched: Launched) -> Said:
+        """What a call said; DegenerateError where it is no number."""
+        *tokens, finite = self.fetched(launched.told)
         if not finite:
             raise DegenerateError("the language model's logits are not finite: its weights or its dtype are at fault")
-        return Said(logits, tokens)
+        return Said(launched.logits, tokens)
 
     def fetched(self, told: Tensor) -> list[Any]:
         """These numbers on the host."""

@@ -49,6 +49,19 @@ def test_the_host_waits_once_a_step_and_twice_a_prefill_and_for_nothing_else():
     assert len(said) == sum(len(one.prompts) for one in requests)
 
 
+def test_answers_are_handed_over_while_the_next_step_is_computed(monkeypatch):
+    decoder, told = PackedDecoder(packed.llava(), packed.ends, 2), []
+    for name in ("step", "landed"):
+        real = getattr(decoder.forward, name)
+        monkeypatch.setattr(decoder.forward, name, lambda *a, name=name, real=real: (told.append(name), real(*a))[1])
+    for _ in decoder.answers(packed.seeded_pages(6)):
+        told.append("answer")
+    last = max(n for n, what in enumerate(told) if what == "landed")  # after it nothing is left to compute
+    answers = [n for n, what in enumerate(told[:last]) if what == "answer"]
+    assert len(answers) > 10
+    assert all(next(what for what in reversed(told[:n]) if what != "answer") == "step" for n in answers)
+
+
 def test_p_yes_is_read_once_a_prefill_and_is_that_of_each_answer_alone():
     words = YesNoTokens((9, 4), (10,))
     for one in PackedDecoder(packed.llava(), packed.ends, 3, words.of_all).answers(packed.seeded_pages(4)):

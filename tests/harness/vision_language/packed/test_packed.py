@@ -205,7 +205,9 @@ class Scarce:
 
     def __init__(self, real, most_rows: int, most_branches: int) -> None:
         self.real, self.most_rows, self.most_branches = real, most_rows, most_branches
-        self.device, self.dtype, self.linear, self.keep = real.device, real.dtype, real.linear, real.keep
+
+    def __getattr__(self, name):
+        return getattr(self.real, name)
 
     def prefill(self, cache, rows, start):
         if sum(len(row.request.prompts) for row in rows) > self.most_branches:
