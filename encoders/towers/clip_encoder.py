@@ -61,7 +61,7 @@ class ClipEncoder:
     def _rows(self, pictures: Sequence[Any], pixels: Callable[[Sequence[Any]], Tensor | EightBit]) -> Tensor:
         weight = self.model.visual_projection.weight
         step = devices.batch_size(self.place, gpu=128, cpu=16)
-        with fast_linear(weight.device, weight.dtype):
+        with fast_linear(weight.device, weight.dtype, weight.shape[1]):
             rows = [
                 self.model.visual_projection(
                     pooled(self.model.vision_model, pixels(pictures[i : i + step]).to(weight.device, weight.dtype))
@@ -80,7 +80,7 @@ class ClipEncoder:
         ids = self.words(texts)
         weight = self.model.text_projection.weight
         # The padded way is the reference, so it keeps torch's own kernels.
-        with nullcontext() if self.padded else fast_linear(weight.device, weight.dtype):
+        with nullcontext() if self.padded else fast_linear(weight.device, weight.dtype, weight.shape[1]):
             rows = [features(self.model, ids[i : i + step]) for i in range(0, len(ids), step)]
         return unit(rows, self.model.config.projection_dim, self.spec)
 

@@ -26,10 +26,14 @@ WIDE = 2**20
 """Weights of a layer that is wide in this sense."""
 
 
-def fast_linear(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[Any]:
-    """A context in which linear layers are computed the fast way, where this machine has one."""
+def fast_linear(device: torch.device, dtype: torch.dtype, width: int = WIDE) -> AbstractContextManager[Any]:
+    """A context in which linear layers are computed the fast way, where this machine has one.
+
+    ``width`` is the model's: a context costs each operator some microseconds, which narrow models would not win back.
+    """
     suits = device.type == "cpu" and dtype == torch.float32 and has_onednn_linear()
-    return OneDnnLinear(every=_has_slow_mkl()) if suits else nullcontext()
+    every, widest = _has_slow_mkl(), 4 * width * width
+    return OneDnnLinear(every) if suits and (every or widest >= WIDE) else nullcontext()
 
 
 def has_onednn_linear() -> bool:

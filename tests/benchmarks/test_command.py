@@ -138,3 +138,18 @@ print(json.dumps([found["not_reached"], found["failed"], gpu.passed(found)]))
     not_reached, failed, passed = json.loads(python("-c", code).stdout)
     assert not_reached == ["checks"] and not passed
     assert "no_such_part" in failed["no_such_part"]
+
+
+def test_all_of_amber_is_priced_by_the_steps_that_the_decoder_takes():
+    code = """
+import json
+from benchmarks import projected, shapes
+shapes.AMBER_IMAGES = 40
+found = {what: projected.priced(what) for what in ("questions", "captions", "both")}
+print(json.dumps({what: [one.steps, one.tokens, one.padded, one.prefill_s] for what, one in found.items()}))
+"""
+    found = json.loads(python("-c", code).stdout)
+    assert found["captions"][0] >= 139 and found["questions"][0] < 10
+    assert found["both"][1] == found["questions"][1] + found["captions"][1]  # each word is said once
+    assert found["both"][2] <= found["questions"][2]  # and no caption is padded to the questions of another image
+    assert max(found["questions"][3], found["captions"][3]) < found["both"][3] < found["questions"][3] * 1.2

@@ -64,16 +64,16 @@ class PackedDecoder:
             short: list[str] = []
             step: Step | None = None
             with self._computing(short):
-                if not live and cache and cache.width < _laid(waiting.peeked[0]):
+                if not live and cache is not None and cache.width < _laid(waiting.peeked[0]):
                     cache = None  # before the new one is laid out: how many rows fit is what is then free
-                cache = cache or self._laid_out(waiting)
+                cache = self._laid_out(waiting) if cache is None else cache
                 self._fill(cache, live, waiting, done)
                 step = self._launch(cache, live)
             # A GPU is at work while these are counted and written: outside the context, whose inference mode is ours.
             yield from done
             done = []
             with self._computing(short):
-                if cache and step:
+                if cache is not None and step:
                     self._land(cache, live, step, done)
             if short:
                 cache = None

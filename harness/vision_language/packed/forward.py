@@ -95,7 +95,7 @@ class Forward:
 
     def linear(self) -> AbstractContextManager[Any]:
         """The fastest linear layers for where the model is."""
-        return fast_linear(self.device, self.dtype)
+        return fast_linear(self.device, self.dtype, self.embed.weight.shape[1])
 
     def prefill(self, cache: KVCache, rows: Sequence[CacheRow], start: int) -> Said:
         """Put the trees of these rows into the cache from row ``start`` on; what is said to each prompt."""

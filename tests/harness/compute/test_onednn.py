@@ -57,6 +57,15 @@ def test_a_gpu_and_half_precision_keep_torchs_own_way():
 
 
 @needs_onednn
+@pytest.mark.parametrize(("slow", "narrow", "wide"), [(False, False, True), (True, True, True)])
+def test_a_narrow_model_is_left_alone_where_mkl_is_quick(slow, narrow, wide, monkeypatch):
+    monkeypatch.setattr(onednn, "_has_slow_mkl", lambda: slow)
+    here = torch.device("cpu"), torch.float32
+    assert isinstance(fast_linear(*here, 128), OneDnnLinear) == narrow
+    assert isinstance(fast_linear(*here, 768), OneDnnLinear) == wide
+
+
+@needs_onednn
 def test_a_torch_without_the_operator_keeps_torchs_own_way(monkeypatch):
     monkeypatch.setattr(onednn, "_has_slow_mkl", lambda: True)
     here = torch.device("cpu"), torch.float32
