@@ -26,7 +26,7 @@ WIDE = 2**20
 """Weights of a layer that is wide in this sense."""
 
 
-def fast_linear(device: torch.device, dtype: torch.dtype, width: int = WIDE) -> AbstractContextManager[Any]:
+def fast_linear(device: torch.device, dtype: torch.dtype, width: int = 4096) -> AbstractContextManager[Any]:
     """A context in which linear layers are computed the fast way, where this machine has one.
 
     ``width`` is the model's: a context costs each operator some microseconds, which narrow models would not win back.
