@@ -62,5 +62,5 @@ def of_tensors(tensors: Mapping[str, Tensor]) -> str:
         tensor = tensors[name].detach().cpu().contiguous()
         kind = str(tensor.dtype).removeprefix("torch.")
         total.update(f"{name}|{kind}|{tuple(tensor.shape)}|".encode())
-        total.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))  # a copy would take as long again
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)  # a copy would take as long again
     return total.hexdigest()
