@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import time
 from importlib.metadata import version
 from pathlib import Path
+
+import psutil
 
 from harness import digest
 from harness.data import cache_dir
@@ -17,8 +18,6 @@ from harness.vision_language.speaker import Speaker
 
 GIGABYTES = "OHD_BENCH_MERGED"
 MOST = "50"
-SPARED = 3600.0
-"""Seconds since its last use in which a folder is not removed: a server may still be reading it."""
 
 
 def folder(speaker: Speaker) -> Path:
@@ -64,8 +63,8 @@ def _give_up_others(root: Path, size: int) -> None:
     most = _most()
     there = {path: path.stat().st_mtime for path in root.iterdir() if path.is_dir()}
     sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in there}
-    for path in sorted(there, key=there.__getitem__):
-        if sum(sizes.values()) + size > most and there[path] < time.time() - SPARED:
+    for path in sorted(there, key=there.__getitem__)[:-1]:  # the last to be used may be about to be served
+        if sum(sizes.values()) + size > most and not _is_read(path):
             shutil.rmtree(path)
             path.with_suffix(".log").unlink(missing_ok=True)
             del sizes[path]
@@ -75,6 +74,11 @@ def _give_up_others(root: Path, size: int) -> None:
             f"the merged model takes {size / 1e9:.1f} GB in {root}, where {free / 1e9:.1f} GB are free; "
             "set OHD_BENCH_CACHE to a larger disk, or clear what is kept: ohd-bench data cache --clear merged"
         )
+
+
+def _is_read(folder: Path) -> bool:
+    """Whether a process of this machine, such as a server, was started on this folder."""
+    return any(str(folder) in (one.info["cmdline"] or ()) for one in psutil.process_iter(["cmdline"]))
 
 
 def _most() -> float:

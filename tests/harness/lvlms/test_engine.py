@@ -368,7 +368,10 @@ def test_the_picture_that_is_sent_gives_the_pixels_of_the_whole_one(speaker, siz
     assert (preprocess.pipeline(processor, "crop")(sent) == read(noise)).all()  # what a server makes of it
 
 
-def test_the_longest_unused_merges_go_when_the_cache_is_full_and_none_that_is_in_use(speaker, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("read", "gone"), [("", "older"), ("older", "old")])
+def test_the_longest_unused_merges_go_when_the_cache_is_full_and_none_that_is_in_use(
+    speaker, tmp_path, monkeypatch, read, gone
+):
     monkeypatch.setenv("OHD_BENCH_CACHE", str(tmp_path))
     root, now = tmp_path / "merged", time.time()
     for name, age in (("old", 9000), ("older", 99000), ("young", 60)):
@@ -377,8 +380,12 @@ def test_the_longest_unused_merges_go_when_the_cache_is_full_and_none_that_is_in
         (root / f"{name}.log").touch()
         os.utime(root / name, (now - age, now - age))
     monkeypatch.setenv(merged.GIGABYTES, "0.0142")
-    made = merged.folder(speaker)
-    assert {path.name for path in root.iterdir()} == {"old", "old.log", "young", "young.log", made.name}
+    words = [sys.executable, "-c", "input()", *([str(root / read)] if read else [])]
+    with subprocess.Popen(words, stdin=subprocess.PIPE) as server:
+        made = merged.folder(speaker)
+        server.communicate(b"\n")
+    kept = {"old", "older", "young"} - {gone}
+    assert {path.name for path in root.iterdir()} == kept | {f"{name}.log" for name in kept} | {made.name}
     cached.clear(["merged"])
     monkeypatch.setenv(merged.GIGABYTES, "some")
     with pytest.raises(UsageError, match="no number of gigabytes"):
