@@ -14,11 +14,9 @@ from typing import Any
 from harness import packed, record_cache, record_columns
 from harness.digest import of_file, of_json
 from harness.errors import DataError
-from harness.types import Answer, Failure
+from harness.types import LARGEST, Answer, Failure
 
 MOST_TRIES = 20
-LARGEST = 1e15
-"""The most that one answer may add to a total."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 from urllib.parse import parse_qsl, urlencode
 
 from harness import extras
 from harness.errors import ModelError, OhdBenchError, UsageError
-from harness.types import Encoder, LvlmHost, Place, Recipe, Spec, Task
+from harness.types import Encoder, LvlmHost, Mode, Place, Recipe, Spec, Task
 
 EncoderMaker = Callable[[Spec, Place], Encoder]
 LvlmMaker = Callable[[Spec, Place], LvlmHost]
@@ -41,7 +41,11 @@ def task(name: str) -> Callable[[type[Task]], type[Task]]:
 
     def register(cls: type[Task]) -> type[Task]:
         cls.name = name
-        return _add(tasks, name, cls)
+        _add(tasks, name, cls)
+        if getattr(cls, "mode", None) not in get_args(Mode):
+            told = ", ".join(get_args(Mode))
+            raise UsageError(f"the task '{name}' has the mode {getattr(cls, 'mode', None)!r}; there is {told}")
+        return cls
 
     return register
 
@@ -110,7 +114,7 @@ def _named(plugin: str) -> Iterator[None]:
         yield
     except OhdBenchError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that ends itself when it is imported is a plug-in gone wrong
         if lacking := extras.missing(error):
             raise lacking from error
         raise UsageError(f"{plugin} cannot be imported: {type(error).__name__}: {error}") from error

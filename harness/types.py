@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from harness import traces
-from harness.errors import BrokenDataError
+from harness.errors import BrokenDataError, UsageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -83,7 +83,19 @@ OF_ENCODERS: frozenset[Mode] = frozenset({"rank", "retrieve"})
 """The modes that ask an encoder; ``generate`` asks an LVLM."""
 
 
-def _writable(text: str) -> bool:
+LARGEST = 1e15
+"""The most that one answer may add to a total."""
+
+
+def _is_count(value: Any) -> bool:
+    """Whether this can be added to a total: a number, and a finite one."""
+    try:
+        return not isinstance(value, str | bytes) and abs(float(value)) < LARGEST
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
+def writable(text: str) -> bool:
     """Whether this can be written as UTF-8: a file's name that is none of it holds lone surrogates."""
     return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
@@ -118,25 +130,45 @@ class Task(ABC):
 
     def every(self) -> list[Sample]:
         """Every question: at least one, and no id twice; DataError otherwise."""
-        found = list(self.samples())
+        found = self.given()
         if not found:
             raise BrokenDataError(f"{self.name}: the data holds no question; docs/data.md says what its files hold")
-        if odd := next((sample.id for sample in found if not _writable(sample.id)), None):
+        if odd := next((sample.id for sample in found if not writable(sample.id)), None):
             raise BrokenDataError(f"{self.name}: {odd!r} is no UTF-8 text, as names of files must be; rename the file")
         twice = next((id for id, times in Counter(sample.id for sample in found).items() if times > 1), None)
         if twice is not None:
             raise BrokenDataError(f"{self.name}: two questions have the id '{twice}'; give each one of its own")
         return found
 
+    def given(self) -> list[Sample]:
+        """The questions as they are given; UsageError where the task gives something else."""
+        found: Any = self.samples()
+        if not isinstance(found, Iterable):
+            raise UsageError(f"{self.name}: samples() gives no samples but a {type(found).__name__}; it has to yield")
+        every: list[Any] = list(found)
+        if odd := [one for one in every if not isinstance(one, Sample) or not one.id]:
+            raise UsageError(f"{self.name}: samples() gives {odd[0]!r:.60}; right would be a Sample with an id")
+        return every
+
     @abstractmethod
     def count(self, sample: Sample, answer: Answer) -> Counts:
         """What this one answer adds to the totals of its groups."""
 
     def counted(self, sample: Sample, answer: Answer) -> Counts:
-        """What this one answer adds: where it has a reasoning trace, the words after it do."""
-        if answer.text is None or not traces.has_trace(answer.text):
-            return self.count(sample, answer)
-        return self.count(sample, replace(answer, text=traces.spoken(answer.text) or ""))
+        """What this one answer adds: where it has a reasoning trace, the words after it do.
+
+        UsageError where the task counts what is no number.
+        """
+        if answer.text is not None and traces.has_trace(answer.text):
+            answer = replace(answer, text=traces.spoken(answer.text) or "")
+        found = self.count(sample, answer)
+        for key, value in found.items():
+            if not _is_count(value):
+                raise UsageError(
+                    f"{self.name}: its count() gives '{key}' = {value!r:.40} for the sample '{sample.id}'; right would "
+                    "be a finite number"
+                )
+        return found
 
     def metrics_of(self, group: str) -> Mapping[str, Metric]:
         """The metrics that mean something in this group (its path, "" for the whole)."""

@@ -101,7 +101,8 @@ def _found(spec: Spec) -> Found:
     config = open_clip.get_model_config(location.replace("/", "-"))
     if config is None:
         near = difflib.get_close_matches(location, open_clip.list_models(), n=3, cutoff=0.5)
-        raise UsageError(f"open_clip has no architecture '{location}'; near it are {', '.join(near) or 'none'}")
+        told = f"near it are {', '.join(near)}" if near else "open_clip.list_models() names them"
+        raise UsageError(f"open_clip has no architecture '{location}'; {told}")
     preprocess = asdict(PreprocessCfg())
     if "weights" in spec.options:
         known, assumed = _usual(location.replace("/", "-"))

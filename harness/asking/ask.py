@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.asking import fine_grained
 from harness.asking.classifiers import Classifiers
-from harness.errors import DegenerateError
+from harness.errors import ModelError
 from harness.types import LVLM, Answer, Asked, Encoder, Failure, Place, Reply, Sample
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from harness.asking.features import ImageFeatures
 
 IMAGES_AT_ONCE = 32
@@ -64,8 +65,9 @@ def _ranked(
     with torch.inference_mode():
         images = [one.image for one in seen if one.image is not None]
         encoded_ND = features.of(images, encoder.encode_images) if features else encoder.encode_images(images)
-        image_ND = encoded_ND.float().cpu()
-        scores = image_ND @ encoder.encode_texts(texts).float().cpu().T if texts else image_ND[:, :0]
+        image_ND = _rows(encoder, encoded_ND, len(images))
+        text_MD = _rows(encoder, encoder.encode_texts(texts), len(texts), image_ND.shape[1]) if texts else image_ND[:0]
+        scores = image_ND @ text_MD.T
         for one, image_D, row in zip(seen, image_ND, scores.tolist(), strict=True):
             similarity = dict(zip(texts, row, strict=True))
             for sample in one.samples:
@@ -74,6 +76,16 @@ def _ranked(
                 else:
                     found = _scores(sample, similarity)
                 yield sample, Answer(scores=tuple(found))
+
+
+def _rows(encoder: Encoder, given: Any, count: int, width: int = 0) -> Tensor:
+    """These rows in float32 on the CPU; ModelError where an encoder gives anything but as many, of this width."""
+    shape = tuple(getattr(given, "shape", ()))
+    if not hasattr(given, "cpu") or len(shape) != 2 or shape[0] != count or (width and shape[1] != width):
+        told = f"a {type(given).__name__}" + (f" of shape {shape}" if shape else "")
+        raise ModelError(f"{encoder.spec} gives {told}; right would be a tensor of {count} rows, {width or 'D'} wide")
+    rows: Tensor = given.float().cpu()
+    return rows
 
 
 def _scored(sample: Sample) -> Iterator[str]:
@@ -99,16 +111,3 @@ def speaker(lvlm: LVLM) -> Ask:
             yield from lvlm.answers(together)
 
     return Ask(answers if size else lvlm.answers, size)
-
-
-def finite(replies: Iterable[Reply], model: str) -> Iterator[Reply]:
-    """The same replies; DegenerateError at the first that is not a number, because it would be no answer."""
-    for sample, reply in replies:
-        if isinstance(reply, Answer):
-            numbers = [*(reply.scores or ()), *(() if reply.p_yes is None else (reply.p_yes,))]
-            if not all(math.isfinite(number) for number in numbers):
-                raise DegenerateError(
-                    f"{model} gives scores that are not finite (sample {sample.id}); "
-                    "its weights are damaged, or overflow in this --dtype"
-                )
-        yield sample, reply

@@ -14,7 +14,7 @@ import numpy as np
 
 from harness import digest
 from harness.asking import ask as asking
-from harness.asking import batches, opening
+from harness.asking import batches, opening, replies
 from harness.asking.opening import See
 from harness.asking.shards import Shard
 from harness.errors import DegenerateError
@@ -281,7 +281,7 @@ def _asked(
     dealt = list(batches.dealt(questions, {id for id, twins in first.items() if twins}, ask.batch))
     batch_of = {sample.id: batch for batch, samples in dealt for sample in samples}
     open_samples = Counter(batch_of.values())
-    for sample, reply in asking.finite(opening.replies(ask, dealt, see), asked.task.name):
+    for sample, reply in replies.sound(opening.replies(ask, dealt, see), batch_of, asked.task.name):
         open_samples[batch_of[sample.id]] -= 1
         yield (
             [_record(asked, twin, reply, keys[twin.id]) for twin in first[sample.id]],

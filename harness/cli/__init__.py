@@ -80,6 +80,8 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         with _heeding(verbose):
             _run([word for word in words if word not in ("-v", "--verbose")])
     except SystemExit as end:  # typer ends every command so, Ctrl-C with 130
+        if not _ended_by_typer(end):
+            sys.exit(_told(end, verbose))
         if end.code != 130:
             raise
         sys.exit(_told(KeyboardInterrupt(), verbose))
@@ -123,6 +125,14 @@ def _heeding(verbose: bool) -> Iterator[None]:
             del os.environ[VERBOSE]
         else:
             os.environ[VERBOSE] = before
+
+
+def _ended_by_typer(end: SystemExit) -> bool:
+    """Whether the command is over; what a plug-in or a library does to end the process is an error of its own."""
+    frame = end.__traceback__
+    while frame and frame.tb_next:
+        frame = frame.tb_next
+    return frame is not None and str(frame.tb_frame.f_globals.get("__name__")).startswith(("click.", "typer."))
 
 
 def _told(error: BaseException, verbose: bool) -> int:

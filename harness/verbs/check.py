@@ -70,10 +70,10 @@ class Checked(Result):
 def check_task(text: str, data: Data) -> Checked:
     """Every promise of the task this spec names, over this data; DataError where its files are missing."""
     task = evaluate.open_task(text, data.root)
-    samples = list(task.samples())
+    samples = task.given()
     if not samples:
         raise DataError(f"{text} has no sample in {data.root}")
-    twice = digest.of_json([_plain(sample) for sample in evaluate.open_task(text, data.root).samples()])
+    twice = digest.of_json([_plain(sample) for sample in evaluate.open_task(text, data.root).given()])
     shown = list(dict.fromkeys(sample.image for sample in samples if sample.image))
     findings = [
         Finding("samples load", True, f"{len(samples)} about {len(shown)} images"),
@@ -173,6 +173,10 @@ def _counted(task: Task, samples: Sequence[Sample]) -> Iterator[Finding]:
     } | dict(task.blind())
     truth = {sample.id: _gold(task, sample) for sample in samples}
     measured = _wholes(task, samples, truth)
+    if task.headline not in measured:
+        there = ", ".join(measured) or "no metric"
+        yield Finding("the headline is a metric", False, f"it is '{task.headline}', and there is {there}")
+        return
     called = _judged_by(task, measured)
     metric, best = task.metrics_of("")[called], measured[called]
     yield Finding("true answers have a headline value", math.isfinite(best), f"{called} {best:z.1f}")
@@ -202,7 +206,7 @@ def _gold(task: Task, sample: Sample) -> Answer:
 def _wholes(task: Task, samples: Sequence[Sample], replies: Mapping[str, Answer]) -> dict[str, float]:
     """Every metric of the whole, were these the answers."""
     records = [
-        Record(one.id, str(one.image or one.id), one.group, "", "", replies[one.id], task.count(one, replies[one.id]))
+        Record(one.id, str(one.image or one.id), one.group, "", "", replies[one.id], task.counted(one, replies[one.id]))
         for one in samples
         if one.id in replies
     ]
@@ -213,6 +217,10 @@ def _wholes(task: Task, samples: Sequence[Sample], replies: Mapping[str, Answer]
 def _rows(kind: str, encode: Callable[[Any], Any], things: Sequence[Any]) -> Iterator[Finding]:
     """Rows are finite, of length one, the same again, and the same alone as in a batch."""
     together, again = encode(list(things)), encode(list(things))
+    if not hasattr(together, "isfinite") or len(together) != len(things):
+        told = f"a {type(together).__name__} of shape {list(getattr(together, 'shape', ()))} for {len(things)}"
+        yield Finding(f"{kind}: a row each", False, told)
+        return
     alone = [encode([thing])[0] for thing in things]
     shape = list(together.shape)
     finite = bool(together.isfinite().all())

@@ -41,8 +41,9 @@ def test_everything_installed_is_found():
     assert {"llava", "parrot"} <= set(registry.lvlms)
 
 
-def test_a_broken_plugin_fails_with_its_name(cli, tmp_path):
-    (tmp_path / "mine.py").write_text("import no_such_package\n")
+@pytest.mark.parametrize("body", ["import no_such_package", "def (", "raise SystemExit(0)", "1 / 0"])
+def test_a_broken_plugin_fails_with_its_name(cli, tmp_path, body):
+    (tmp_path / "mine.py").write_text(body + "\n")
     said = cli("list", "--include", tmp_path)
     assert said.code == 2
     assert "mine.py cannot be imported" in said.err
@@ -62,3 +63,52 @@ def test_a_plugin_with_an_error_of_its_own_is_named(cli, tmp_path):
     said = cli("list", "--include", tmp_path)
     assert said.code == 2
     assert "mine.py" in said.err
+
+
+ODD_TASK = """
+from harness.metrics import ratio
+from harness.registry import task
+from harness.types import Sample, Task
+
+
+@task("odd")
+class Odd(Task):
+    \"\"\"Odd in one way.\"\"\"
+
+    mode, metrics, headline = {mode}, {{"right": ratio("right", "n")}}, {headline}
+
+    def samples(self):
+        {samples}
+
+    def count(self, sample, answer):
+        {count}
+"""
+SOUND = {
+    "mode": '"generate"', "headline": '"right"', "samples": 'yield Sample("1", None, "yes", prompt="?")',
+    "count": 'return {"n": 1, "right": 1}',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("odd", "says", "codes"),
+    [
+        ({"mode": '"nope"'}, "has the mode 'nope'; there is rank, retrieve, generate", (2, 2)),
+        ({"samples": "return None"}, "samples() gives no samples but a NoneType", (2, 2)),
+        ({"samples": 'yield "a question"'}, "samples() gives 'a question'", (2, 2)),
+        ({"samples": 'yield Sample("", None, "yes", prompt="?")'}, "right would be a Sample with an id", (2, 2)),
+        ({"count": 'return {"n": 1, "right": float("nan")}'}, "count() gives 'right' = nan", (2, 2)),
+        ({"count": 'return {"n": 1e30}'}, "count() gives 'n' = 1e+30", (2, 2)),
+        ({"count": 'return {"n": "1"}'}, "count() gives 'n' = '1'", (2, 2)),
+        ({"count": "raise SystemExit(0)"}, "not foreseen: SystemExit", (1, 1)),
+        ({"headline": '"nothing"'}, "the headline is a metric", (0, 5)),
+        ({}, "", (0, 0)),
+    ],
+)
+def test_a_task_that_is_odd_is_told_so_in_a_line_and_is_never_a_silent_end(cli, tmp_path, odd, says, codes):
+    (tmp_path / "mine.py").write_text(ODD_TASK.format(**{**SOUND, **odd}))
+    run = cli("run", "--lvlm", "parrot", "-t", "odd", "--include", tmp_path, "--results", tmp_path / "results")
+    check = cli("check", "task", "odd", "--include", tmp_path)
+    assert (run.code, check.code) == codes, (run, check)
+    assert says in check.out + check.err and (says in run.err or run.code == 0)
+    if run.code == 0:
+        assert "kept in" in run.err

@@ -1,0 +1,104 @@
+"""What a plug-in's model gives back is a reply, or the model is refused in a line; nothing odd is kept or counted."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.asking import replies
+from harness.errors import DegenerateError, ModelError
+from harness.types import Answer, Failure, Sample
+
+MODEL = '''
+from dataclasses import replace
+
+from harness.registry import lvlm
+from harness.types import Answer, Failure
+
+
+class Odd:
+    batch = 0
+
+    def __init__(self, spec):
+        self.spec = spec.text
+
+    def __call__(self, encoder):
+        return self
+
+    def render(self, prompt):
+        return prompt
+
+    def digests(self):
+        return {}
+
+    def describe(self):
+        return {}
+
+    def answers(self, asked):
+        for one in asked:
+            for sample in one.samples:
+                SAYS
+
+
+@lvlm("odd")
+def odd(spec, place):
+    """Odd in one way."""
+    return Odd(spec)
+'''
+ODD = {
+    "yield sample, None": "right would be an Answer or a Failure",
+    'yield sample, "Yes"': "right would be an Answer or a Failure",
+    "yield sample, Answer(3)": "the text 3, which is none",
+    'yield sample, Answer("\\ud800")': "which is none",
+    'yield sample, Answer("Yes", p_yes=7.0)': "p_yes = 7; right would be a probability",
+    'yield sample, Answer("Yes", p_yes="0.5")': "no numbers",
+    "yield sample, Failure(None)": "a failure whose reason is None",
+    'yield sample, Answer("a"); yield sample, Answer("b")': "was not asked or has an answer",
+    'yield replace(sample, id="zz"), Answer("a")': "was not asked or has an answer",
+}
+
+
+@pytest.mark.parametrize(("says", "told"), ODD.items())
+def test_a_model_whose_reply_is_odd_is_refused_in_a_line_and_its_run_goes_on_with_another(cli, bench, says, told):
+    plugin = bench.plugin / "odd.py"
+    words = [word.replace("eye?", "odd?").partition("?")[0] if "eye" in word else word for word in bench.words()]
+    plugin.write_text(MODEL.replace("SAYS", says))
+    said = cli(*words)
+    assert (said.code, said.err.count("error: ")) == (4, 1), said
+    assert told in " ".join(said.err.split())
+    plugin.write_text(MODEL.replace("SAYS", 'yield sample, Answer("Yes", p_yes=1.0)'))
+    assert cli(*words).code == 0
+
+
+ANSWERS = st.one_of(
+    st.builds(Failure, st.text()),
+    st.builds(
+        Answer,
+        st.none() | st.text(st.characters(codec="utf-8")),
+        st.none() | st.floats(0, 1),
+        st.none() | st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=3).map(tuple),
+    ),
+)
+WRONG = st.one_of(st.none(), st.text(), st.builds(Answer, st.integers()), st.builds(Answer, st.none(), st.floats(1.1)))
+
+
+@given(st.lists(ANSWERS, max_size=5), st.none() | WRONG, st.data())
+def test_sound_replies_pass_as_they_are_up_to_the_first_that_is_none(given_replies, odd, data):
+    samples = [Sample(str(n), None, "yes") for n in range(len(given_replies) + 1)]
+    said = [*given_replies]
+    at = data.draw(st.integers(0, len(said)))
+    if odd is not None:
+        said.insert(at, odd)
+    pairs = list(zip(samples, said, strict=False))
+    passed = replies.sound(iter(pairs), [one.id for one in samples], "task")
+    if odd is None:
+        assert list(passed) == pairs
+        return
+    assert list(itertools.islice(passed, at)) == pairs[:at]
+    with pytest.raises((ModelError, DegenerateError)) as caught:
+        next(passed)
+    assert isinstance(caught.value, ModelError) or not math.isfinite(odd.p_yes)
