@@ -108,8 +108,9 @@ def _workers(plan: evaluate.RunPlan, watcher: Watcher) -> AbstractContextManager
     if registry.elsewhere(options.host):
         watcher.say(f"{options.host} is asked by this process; ?concurrency=N is how many questions at once")
         return nullcontext()
+    workers = Workers(options, watcher.say)  # which says first where there can be none
     _advise(plan, watcher)
-    return Workers(options, watcher.say)
+    return workers
 
 
 def _advise(plan: evaluate.RunPlan, watcher: Watcher) -> None:
