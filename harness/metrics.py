@@ -37,8 +37,7 @@ class Metric:
 
 def divide(numerator: Any, denominator: Any) -> Any:
     """numerator / denominator, nan where nothing was counted; numbers or arrays."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(np.equal(denominator, 0), np.nan, np.true_divide(numerator, denominator))[()]
+    return np.true_divide(numerator, np.where(np.equal(denominator, 0), np.nan, denominator))
 
 
 def ratio(numerator: str, denominator: str, **kind: Any) -> Metric:
