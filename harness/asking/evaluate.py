@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness import images, registry
 from harness.asking import available, controls, cost, engine, remembered, run_identity, settled, shard_runs, software
@@ -18,7 +18,6 @@ from harness.asking.models import Models
 from harness.asking.run_options import RunOptions
 from harness.asking.settled import Ticking
 from harness.asking.shards import Shard
-from harness.asking.workers import Far
 from harness.console import say
 from harness.data import Data
 from harness.datasets import checking
@@ -29,6 +28,9 @@ from harness.records import Record
 from harness.stats import tally
 from harness.store import Run
 from harness.types import OF_ENCODERS, Answer, Task
+
+if TYPE_CHECKING:
+    from harness.asking.workers import Far
 
 
 @dataclass(frozen=True)
