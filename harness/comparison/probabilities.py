@@ -43,9 +43,11 @@ class Believed:
 
     @cached_property
     def gaps(self) -> Array:
-        """How far each p(yes) is from the truth, in the column of its bin, 0 in the other nine [N, 10]."""
-        found = np.zeros((len(self.p), BINS))
-        found[np.arange(len(self.p)), np.minimum((self.p * BINS).astype(int), BINS - 1)] = self.p - self.yes
+        """How far each p(yes) is from the truth, in the column of its bin of ten; the square of it; and 1 [N, 12]."""
+        found = np.zeros((len(self.p), BINS + 2))
+        gap = self.p - self.yes
+        found[np.arange(len(self.p)), np.minimum((self.p * BINS).astype(int), BINS - 1)] = gap
+        found[:, BINS], found[:, BINS + 1] = gap**2, 1.0
         return found
 
     @cached_property
@@ -92,6 +94,8 @@ class Sums:
     all_no: Array
     down_to: Array
     """``all_yes`` and ``all_no`` together."""
+    gaps: Array
+    """Of all answers, those of ``Believed.gaps`` [W, 12]."""
 
 
 def summed(one: Believed, weight: Array) -> Sums:
@@ -99,7 +103,7 @@ def summed(one: Believed, weight: Array) -> Sums:
     last = _ends(one.p)
     down_to_WG, all_yes_WG = (_down_to(counted, last) for counted in (weight, weight * one.yes))
     both_WG, yes_WG = _each(down_to_WG), _each(all_yes_WG)
-    return Sums(yes_WG, both_WG - yes_WG, all_yes_WG, down_to_WG - all_yes_WG, down_to_WG)
+    return Sums(yes_WG, both_WG - yes_WG, all_yes_WG, down_to_WG - all_yes_WG, down_to_WG, weight @ one.gaps)
 
 
 def _down_to(weight: Array, last: NDArray[np.int64]) -> Array:
@@ -143,12 +147,14 @@ def average_precision(one: Believed, weight: Array, sums: Sums | None = None) ->
 
 def brier(one: Believed, weight: Array, sums: Sums | None = None) -> Array:
     """Mean squared distance of p(yes) from the truth [W]."""
-    return np.asarray(divide(weight @ (one.p - one.yes) ** 2, weight.sum(1)))
+    gaps = sums.gaps if sums else weight @ one.gaps
+    return np.asarray(divide(gaps[:, BINS], gaps[:, BINS + 1]))
 
 
 def calibration_error(one: Believed, weight: Array, sums: Sums | None = None) -> Array:
     """How far p(yes) is from the share of yes, averaged over ten bins of equal width [W]."""
-    return np.asarray(divide(np.abs(weight @ one.gaps).sum(1), weight.sum(1)))
+    gaps = sums.gaps if sums else weight @ one.gaps
+    return np.asarray(divide(np.abs(gaps[:, :BINS]).sum(1), gaps[:, BINS + 1]))
 
 
 def accuracy_at(ratio: float) -> Callable[..., Array]:
