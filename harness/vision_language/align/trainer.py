@@ -81,6 +81,11 @@ class AlignTrainer(Trainer):  # type: ignore[misc]
         folder.mkdir(parents=True, exist_ok=True)
         trained.save(self.accelerator.unwrap_model(self.model), folder)
 
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        # Each process writes its own. What says that a checkpoint is whole is written by the first when all have.
+        self.accelerator.wait_for_everyone()
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         if (Path(resume_from_checkpoint) / trained.FILE).is_file():
             trained.restore(self.accelerator.unwrap_model(self.model), Path(resume_from_checkpoint))

@@ -76,19 +76,44 @@ def test_a_signal_saves_the_update_under_way_and_ends_with_its_code(words, cli, 
     assert not (out / "align.json").exists()
 
 
-def test_two_processes_killed_once_train_what_one_trains(words, tmp_path, environment, cli):
+AMID = """
+import os
+import signal
+
+from transformers import Trainer
+
+whole = Trainer._save_rng_state
+
+
+def half(trainer, folder):
+    if os.environ["RANK"] == "1" and trainer.state.global_step == 2:
+        os.makedirs(folder, exist_ok=True)
+        open(os.path.join(folder, "rng_state_1.pth"), "wb").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+    whole(trainer, folder)
+
+
+Trainer._save_rng_state = half
+"""
+
+
+@pytest.mark.parametrize("amid", ["", AMID], ids=["somewhere", "amid its part of a checkpoint"])
+def test_two_processes_killed_once_train_what_one_trains(words, tmp_path, environment, cli, amid):
     one, two = tmp_path / "one", tmp_path / "two"
     # At the recipe's own rate: at fifty times that, Adam makes much of the last bit of a gradient near zero.
     settings = {**SETTINGS, "updates": 6, "lora_dropout": 0, "validation": 0, "batch": 8, "rate": 2e-4, "save_every": 1}
     assert cli(*words(one, "lora", "base", **settings)).code == 0
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     script = tmp_path / "run.py"
-    script.write_text(RUN)
+    script.write_text(amid + RUN)
     command = [*launch, str(script), *map(str, words(two, "lora", "base", **settings))]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert reached(process, two, 1)
-    psutil.Process(process.pid).children()[-1].kill()
+    if not amid:
+        psutil.Process(process.pid).children()[-1].kill()
     process.communicate()
+    assert process.returncode
+    script.write_text(RUN)
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     told = [json.loads((out / "align.json").read_text())["stages"][0] for out in (one, two)]
