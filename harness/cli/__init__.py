@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from harness import extras
 from harness.errors import OhdBenchError, UsageError
@@ -45,11 +45,20 @@ def build() -> typer.Typer:
     import pkgutil
 
     import typer
+    from typer.core import TyperGroup
 
     from harness.cli import examples
 
+    class Group(TyperGroup):
+        def invoke(self, ctx: Any) -> Any:
+            try:
+                return super().invoke(ctx)
+            except EOFError as error:  # a file that ends too soon: typer takes it for a user who left, "Aborted."
+                raise RuntimeError(f"EOFError: {error}") from error
+
     app = typer.Typer(
         name="ohd-bench",
+        cls=Group,
         help="Does a better eye make a more honest vision-language model?",
         epilog="Every command takes -v (--verbose): show tracebacks and what libraries say; "
         "and --config FILE.toml: its options from a file (docs/outputs.md).",

@@ -44,7 +44,15 @@ def breaking(bench, error: str) -> list[str]:
     return words
 
 
-@pytest.mark.parametrize("error", ["KeyError('x\\x1b[31mred')", "RecursionError()", "MemoryError('no room\\nat all')"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        "KeyError('x\\x1b[31mred')",
+        "RecursionError()",
+        "MemoryError('no room\\nat all')",
+        "EOFError('too short')",
+    ],
+)
 def test_an_unforeseen_error_is_one_line_that_says_what_is_kept_how_to_see_more_and_where_to_report(cli, bench, error):
     words = breaking(bench, error)
     said = cli(*words)
