@@ -107,6 +107,18 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _own_plugins() -> Iterator[None]:
+    """What a module's tests include by ``--include`` is known to no other module's."""
+    yield
+    from harness import registry
+
+    for name in ("tasks", "encoders", "lvlms", "recipes", "encoder_files", "lvlm_files", "served"):
+        table = getattr(registry, name)
+        for key in [key for key, made in table.items() if made.__module__.startswith("ohd_bench_include_")]:
+            del table[key]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Tests write to a cache of their own, kept for the session."""
