@@ -46,4 +46,5 @@ def code_span(text: str) -> str:
 
 def markdown(text: str) -> str:
     """The text as Markdown shows it: no link, no picture, no emphasis, no code."""
-    return re.sub(r"([\\`*\[\]!~])", r"\\\1", one_line(text))
+    # an underline within a word is no mark of emphasis, so 'balanced_accuracy' stays as it is
+    return re.sub(r"([\\`*\[\]!~]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", one_line(text))
