@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from pathlib import Path
 from harness.data import cache_dir
 from harness.errors import UsageError
 
+MOST = {"OHD_BENCH_MERGED": 50.0, "OHD_BENCH_PIXELS": 20.0}
+"""Gigabytes that are kept at most of two kinds, where these variables of the environment say nothing else."""
 KINDS = {
     "classifiers": "zero-shot classifiers, by encoder and captions",
     "estimates": "what runs were estimated to cost",
@@ -26,6 +29,15 @@ KINDS = {
     "text-only": "what a reader of the captions alone scores",
 }
 """All of it is made again when it is needed. What else lies in the folder is not ohd-bench's, and never touched."""
+
+
+def most_bytes(variable: str) -> float:
+    """The most bytes to keep, by this variable of ``MOST``; UsageError where it holds no number."""
+    told = os.environ.get(variable) or MOST[variable]
+    try:
+        return max(0.0, float(told)) * 1e9
+    except ValueError as error:
+        raise UsageError(f"{variable}={told} is no number of gigabytes") from error
 
 
 @dataclass(frozen=True)

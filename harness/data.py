@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import digest
+from harness import digest, durable
 from harness.errors import DataError
 
 
@@ -70,17 +68,7 @@ def _written(folder: Path, write: Callable[[Path], None]) -> Path:
     if folder.is_dir():
         return folder
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".micro-", dir=folder.parent))
+        durable.folder(folder, write)
     except OSError as error:
         raise DataError(f"cannot write the micro world to {folder}: {error.strerror}; set OHD_BENCH_CACHE") from error
-    try:
-        write(draft)
-        draft.chmod(0o755)
-        draft.rename(folder)
-    except OSError:  # another process was first
-        if not folder.is_dir():
-            raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return folder

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
+import tempfile
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 CANNOT = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES, errno.EPERM, errno.EISDIR}
@@ -32,6 +35,24 @@ def replace(path: Path, content: str | bytes) -> None:
         if isinstance(error, OSError):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def folder(path: Path, write: Callable[[Path], object]) -> None:
+    """Have ``write`` fill a draft that becomes this folder whole; where another process is first, its is kept.
+
+    OSError where it cannot be written; no draft is left beside it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=path.parent))
+    try:
+        write(draft)
+        draft.chmod(0o755)
+        draft.rename(path)
+    except OSError:  # another process was first
+        if not path.is_dir():
+            raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def flush(file: int) -> None:

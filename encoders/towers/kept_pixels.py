@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
@@ -20,9 +19,9 @@ from torch import Tensor
 from encoders.towers import eight_bit
 from encoders.towers.eight_bit import EightBit
 from encoders.towers.shelf import Shelf
-from harness import digest
+from harness import cached, digest
 from harness.data import cache_dir
-from harness.errors import DataError, UsageError
+from harness.errors import DataError
 from harness.images import ImageError, name_of, named, open_bytes
 from harness.prefetch import prefetched
 
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
 GIGABYTES = "OHD_BENCH_PIXELS"
 """How many gigabytes of pixels are kept at most, over all ways of preparing them; 0 keeps none."""
-MOST = "20"
 NAME = 32
 """Bytes before the pixels: the digest of the picture as it was decoded, which its features are kept under."""
 
@@ -52,7 +50,7 @@ class KeptPixels:
         self._shelf = self._opened(folder or cache_dir() / "pixels")
 
     def _opened(self, folder: Path) -> Shelf | None:
-        side, most = _side(self.pixels.processor), _most()
+        side, most = _side(self.pixels.processor), cached.most_bytes(GIGABYTES)
         if side is None or not most:
             return None
         self.shape = (3, *side)
@@ -129,15 +127,6 @@ class KeptPixels:
             return self._shelf.get(name) if self._shelf else None
         except (OSError, sqlite3.Error):  # the cache was cleared meanwhile
             return None
-
-
-def _most() -> float:
-    """The most bytes to keep."""
-    told = os.environ.get(GIGABYTES) or MOST
-    try:
-        return max(0.0, float(told)) * 1e9
-    except ValueError as error:
-        raise UsageError(f"{GIGABYTES}={told} is no number of gigabytes") from error
 
 
 def _settings(processor: Any) -> dict[str, Any]:

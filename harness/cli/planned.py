@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from harness.cli.studying import Work
 
 
-def measured(work: Work) -> None:
+def plan(work: Work, estimate: bool, as_json: bool) -> None:
+    """Prints the plan, with ``estimate`` after measuring a little of each sort of job."""
+    if estimate:
+        _measure(work)
+    _print(work, as_json)
+
+
+def _measure(work: Work) -> None:
     """Does a little of each sort of job for real, and keeps what it says of all in this machine's cache."""
     once: dict[str, Job] = {}
     for job in work.jobs:
@@ -34,7 +41,7 @@ def measured(work: Work) -> None:
             say(f"{job.sort.says}: its recipe cannot say what it costs")
 
 
-def print_plan(work: Work, as_json: bool) -> None:
+def _print(work: Work, as_json: bool) -> None:
     """What will be done, in order, what is done already, and what it is expected to cost."""
     unique = list({job.address: job for job in work.jobs}.values())
     found = costs.of(unique, work.place.root, work.bench.options.place)

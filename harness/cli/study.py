@@ -73,8 +73,6 @@ def study(
         asked |= {"workers": workers, "ray": ray, "allow_outside": allow_outside}
         work = studying.opened(name, data, out, asked)
         if verb == "plan":
-            if estimate:
-                planned.measured(work)
-            planned.print_plan(work, as_json)
+            planned.plan(work, estimate, as_json)
         else:
             raise typer.Exit(0 if studying.perform(work, as_json) else 1)

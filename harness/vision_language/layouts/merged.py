@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
 import psutil
 
-from harness import digest
+from harness import cached, digest, durable
 from harness.data import cache_dir
-from harness.errors import ModelError, UsageError
+from harness.errors import ModelError
 from harness.vision_language.layouts import merge
 from harness.vision_language.speaker import Speaker
 
 GIGABYTES = "OHD_BENCH_MERGED"
-MOST = "50"
 
 
 def folder(speaker: Speaker) -> Path:
@@ -28,7 +27,7 @@ def folder(speaker: Speaker) -> Path:
         root.mkdir(parents=True, exist_ok=True)
         if not made.is_dir():
             _give_up_others(root, _size(speaker))
-            _write(speaker, made)
+            durable.folder(made, functools.partial(merge.written, speaker))
         os.utime(made)
     except OSError as error:
         raise ModelError(f"{root} cannot be written: {error.strerror}; set OHD_BENCH_CACHE") from error
@@ -45,22 +44,9 @@ def _size(speaker: Speaker) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in speaker.host.model.state_dict().values())
 
 
-def _write(speaker: Speaker, made: Path) -> None:
-    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=made.parent))
-    try:
-        merge.written(speaker, draft)
-        draft.chmod(0o755)
-        draft.rename(made)
-    except OSError:  # another process was first
-        if not made.is_dir():
-            raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
 def _give_up_others(root: Path, size: int) -> None:
     """Removes the longest unused until a folder of this size fits into what may be kept; ModelError where none can."""
-    most = _most()
+    most = cached.most_bytes(GIGABYTES)
     there = {path: path.stat().st_mtime for path in root.iterdir() if path.is_dir()}
     sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in there}
     for path in sorted(there, key=there.__getitem__)[:-1]:  # the last to be used may be about to be served
@@ -79,11 +65,3 @@ def _give_up_others(root: Path, size: int) -> None:
 def _is_read(folder: Path) -> bool:
     """Whether a process of this machine, such as a server, was started on this folder."""
     return any(str(folder) in (one.info["cmdline"] or ()) for one in psutil.process_iter(["cmdline"]))
-
-
-def _most() -> float:
-    told = os.environ.get(GIGABYTES) or MOST
-    try:
-        return max(0.0, float(told)) * 1e9
-    except ValueError as error:
-        raise UsageError(f"{GIGABYTES}={told} is no number of gigabytes") from error
