@@ -15,8 +15,9 @@ from harness.errors import UsageError
 from harness.images import open_image
 from harness.kept_runs import runs
 from harness.metrics import Metric
-from harness.stats import Difference, Estimate, compared, of_both, paired_tallies
+from harness.stats import Difference, Estimate, compared, of_both
 from harness.store import Run
+from harness.tallies import paired_tallies
 from harness.types import Sample, Task
 
 NAMES = ("none", "shuffle-image", "blank-image", "text-only")

@@ -25,8 +25,8 @@ from harness.datasets.manifests import manifests
 from harness.errors import BrokenDataError, DataError, UsageError
 from harness.kept_runs import slug
 from harness.records import Record
-from harness.stats import tally
 from harness.store import Run
+from harness.tallies import tally
 from harness.types import OF_ENCODERS, Answer, Task
 
 if TYPE_CHECKING:

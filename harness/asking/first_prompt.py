@@ -9,9 +9,10 @@ from typing import Any
 from PIL.Image import Image
 
 from harness import digest
+from harness.abilities import Served, ShowsIds
 from harness.console import say
 from harness.images import ImageError
-from harness.types import LVLM, Asked, Sample, Served, ShowsIds
+from harness.types import LVLM, Asked, Sample
 
 
 def first_prompt(lvlm: LVLM, samples: Iterable[Sample], see: Callable[[Path], Image | None]) -> dict[str, Any] | None:

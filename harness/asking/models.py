@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness import registry
+from harness.abilities import LooksAtFiles
 from harness.asking import ask as asking
 from harness.asking import controls, provenance
 from harness.asking.batches import by_image
@@ -20,7 +21,7 @@ from harness.asking.verify import Verdict, alone, drawn, verify
 from harness.compute.memory import spent
 from harness.errors import DataError
 from harness.images import ImageError
-from harness.types import LVLM, OF_ENCODERS, Answer, Asked, Encoder, LooksAtFiles, LvlmHost, Place, Sample
+from harness.types import LVLM, OF_ENCODERS, Answer, Asked, Encoder, LvlmHost, Place, Sample
 
 
 @dataclass(frozen=True)

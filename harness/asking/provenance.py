@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.abilities import Convertible
 from harness.errors import ModelError
 from harness.registry import parse_spec
-from harness.types import LVLM, Convertible, Encoder
+from harness.types import LVLM, Encoder
 
 DRAWN = {"fraction": 1.0, "max_samples": 0, "shuffle_images": False}
 """Fields by which the seed draws rows: set otherwise than so, the rows' digest differs with the seed."""

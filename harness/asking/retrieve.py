@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import digest
+from harness.abilities import LooksAtFiles
 from harness.asking.ask import IMAGES_AT_ONCE, Ask
 from harness.asking.features import ImageFeatures
 from harness.images import ImageError, image_digest, open_image
 from harness.prefetch import prefetched
-from harness.types import Answer, Asked, Encoder, Failure, LooksAtFiles, Place, Reply, Sample
+from harness.types import Answer, Asked, Encoder, Failure, Place, Reply, Sample
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -6,7 +6,8 @@ import functools
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
-from harness.types import LVLM, Asked, Sample, ShowsIds
+from harness.abilities import ShowsIds
+from harness.types import LVLM, Asked, Sample
 
 
 def tokens_read(lvlm: LVLM | None, shown: Asked) -> Callable[[Iterable[Sequence[Sample]]], int]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import stats
+from harness import stats, tallies
 from harness.comparison.existence import Claim
 from harness.metrics import Metric, divide, ratio
 from harness.records import Record
@@ -174,12 +174,12 @@ class Attribution:
 
     def rates(self) -> dict[str, dict[str, Estimate]]:
         """Group → metric → value with its interval."""
-        return {g: stats.estimates(METRICS, one) for g, one in stats.tally(self.records).items() if "/" in g}
+        return {g: stats.estimates(METRICS, one) for g, one in tallies.tally(self.records).items() if "/" in g}
 
 
 def changes(base: Attribution, other: Attribution) -> dict[str, dict[str, Pair]]:
     """Group → metric → base, other and their difference, paired by question, images as clusters."""
-    pairs = stats.paired_tallies(base.records, other.records)
+    pairs = tallies.paired_tallies(base.records, other.records)
     drawn = stats.of_both(pairs)
     return {group: stats.compared(METRICS, *pair, drawn=drawn[group]) for group, pair in pairs.items() if "/" in group}
 

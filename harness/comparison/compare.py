@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness import stats
+from harness import stats, tallies
 from harness.comparison import answer_sets, bias, probabilities, significance
 from harness.comparison.answer_sets import AnswerSet
 from harness.comparison.methods import Figures
 from harness.comparison.significance import Flips
 from harness.metrics import Metric
 from harness.records import Record
-from harness.stats import Difference, Estimate, Tally
+from harness.stats import Difference, Estimate
+from harness.tallies import Tally
 from harness.types import Task
 
 Key = tuple[str, str, str]
@@ -143,8 +144,8 @@ def compare(base: AnswerSet, candidate: AnswerSet, tasks: Sequence[Task]) -> Com
 
 def _one_task(task: Task, base: AnswerSet, candidate: AnswerSet) -> OneTask:
     every = base.records[task.name], candidate.records[task.name]
-    first, second = stats.common(*every)
-    pairs = stats.paired_tallies(first, second)
+    first, second = tallies.common(*every)
+    pairs = tallies.paired_tallies(first, second)
     beliefs = _beliefs(first, second)
     believed = _belief_lines(task, beliefs) if beliefs else []
     lines: list[MetricChange] = []
@@ -174,9 +175,9 @@ def _floors(task: str, base: AnswerSet, candidate: AnswerSet) -> Mapping[str, Ma
     return {**first, **{f"{name} of {candidate.name}": one for name, one in second.items() if one != first.get(name)}}
 
 
-def _finite(metrics: Mapping[str, Metric], *tallies: Tally) -> dict[str, Metric]:
+def _finite(metrics: Mapping[str, Metric], *counted: Tally) -> dict[str, Metric]:
     """The metrics that have a value on both sides."""
-    totals = [one.totals() for one in tallies]
+    totals = [one.totals() for one in counted]
     return {name: metric for name, metric in metrics.items() if all(np.isfinite(metric(one)) for one in totals)}
 
 
@@ -188,7 +189,7 @@ def _flips(first: Sequence[Record], second: Sequence[Record]) -> dict[str, Flips
     """The flips of every group."""
     members: dict[str, list[int]] = {}
     for i, record in enumerate(first):
-        for group in stats.groups_of(record.group):
+        for group in tallies.groups_of(record.group):
             members.setdefault(group, []).append(i)
     found = {g: significance.flips([first[i] for i in at], [second[i] for i in at]) for g, at in members.items()}
     return {group: one for group, one in found.items() if one}
@@ -199,7 +200,7 @@ def _beliefs(
 ) -> tuple[probabilities.Believed, probabilities.Believed] | None:
     """Both sides' p(yes) on the same questions, where both have it and the questions have both answers."""
     both = [
-        (a, stats.placed(b, a.image, b.group))
+        (a, tallies.placed(b, a.image, b.group))
         for a, b in zip(first, second, strict=True)
         if getattr(a.reply, "p_yes", None) is not None and getattr(b.reply, "p_yes", None) is not None
     ]
@@ -225,23 +226,23 @@ def _joint(tasks: Sequence[Task], base: AnswerSet, candidate: AnswerSet) -> Diff
     """The mean change of the tasks' headlines for the better; one draw of images for all tasks, as tasks share them."""
     parts: list[tuple[Metric, list[Record], list[Record]]] = []
     for task in headlined(tasks, (base, candidate)):
-        first, second = stats.common(base.records[task.name], candidate.records[task.name])
+        first, second = tallies.common(base.records[task.name], candidate.records[task.name])
         group, name = headline(task)
         metric = task.metrics_of(group)[name]
         parts.append((metric, _clustered(first), _clustered(second)))
     if len(parts) < 2:
         return None
     images = sorted({record.image for _, *both in parts for records in both for record in records})
-    tallies = {
-        (n, side): stats.tally(records, images, [""])[""]
+    counted = {
+        (n, side): tallies.tally(records, images, [""])[""]
         for n, (_, *both) in enumerate(parts)
         for side, records in enumerate(both)
     }
-    drawn = stats.resampled(tallies)
+    drawn = stats.resampled(counted)
     value, spread = 0.0, np.zeros(stats.RESAMPLES)
     for n, (metric, *_) in enumerate(parts):
         sign = (-1.0 if metric.better == "lower" else 1.0) / len(parts)
-        value += sign * float(metric(tallies[n, 1].totals()) - metric(tallies[n, 0].totals()))
+        value += sign * float(metric(counted[n, 1].totals()) - metric(counted[n, 0].totals()))
         spread += sign * (np.asarray(metric(drawn[n, 1]), float) - np.asarray(metric(drawn[n, 0]), float))
     return stats.difference(value, spread, len(images))
 
@@ -255,9 +256,9 @@ def headlined(tasks: Iterable[Task], sides: Sequence[AnswerSet]) -> list[Task]:
     def has_value(task: Task) -> bool:
         group, name = headline(task)
         metric = task.metrics_of(group)[name]
-        tallies = [stats.tally(side.records[task.name], only=[group]).get(group) for side in sides]
+        counted = [tallies.tally(side.records[task.name], only=[group]).get(group) for side in sides]
         return metric.better != "neither" and all(
-            one is not None and np.isfinite(metric(one.totals())) for one in tallies
+            one is not None and np.isfinite(metric(one.totals())) for one in counted
         )
 
     return [task for task in tasks if has_value(task)]
@@ -270,7 +271,7 @@ def headline(task: Task) -> tuple[str, str]:
 
 
 def _clustered(records: Iterable[Record]) -> list[Record]:
-    return [stats.placed(record, answer_sets.cluster(record.image), record.group) for record in records]
+    return [tallies.placed(record, answer_sets.cluster(record.image), record.group) for record in records]
 
 
 def _above(other: str, group: str) -> bool:

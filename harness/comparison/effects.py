@@ -8,11 +8,12 @@ from itertools import combinations, product
 
 import numpy as np
 
-from harness import stats
+from harness import stats, tallies
 from harness.errors import UsageError
 from harness.metrics import Metric
-from harness.stats import Difference, Tally
+from harness.stats import Difference
 from harness.store import Run
+from harness.tallies import Tally
 from harness.types import Task
 
 PARTS = ("tower", "projector", "language_model")
@@ -62,10 +63,10 @@ def effects(task: Task, runs: Sequence[Run]) -> list[Effect]:
     if not shared:
         raise UsageError(f"no sample of {task.name} was answered by all of these runs")
     images = sorted({kept[(0,) * len(parts)][id].image for id in shared})
-    tallies = {cell: stats.tally([one[id] for id in shared], images) for cell, one in kept.items()}
+    counted = {cell: tallies.tally([one[id] for id in shared], images) for cell, one in kept.items()}
     found = []
-    for group in tallies[(0,) * len(parts)]:
-        own = {cell: one[group] for cell, one in tallies.items()}
+    for group in counted[(0,) * len(parts)]:
+        own = {cell: one[group] for cell, one in counted.items()}
         for names in (*((p,) for p in parts), *combinations(parts, 2)):
             sign = {cell: int(np.prod([2 * cell[parts.index(name)] - 1 for name in names])) for cell in own}
             changes = contrasts(task.metrics_of(group), own, sign)
@@ -74,15 +75,15 @@ def effects(task: Task, runs: Sequence[Run]) -> list[Effect]:
 
 
 def contrasts(
-    metrics: Mapping[str, Metric], tallies: Mapping[tuple[int, ...], Tally], sign: Mapping[tuple[int, ...], int]
+    metrics: Mapping[str, Metric], counted: Mapping[tuple[int, ...], Tally], sign: Mapping[tuple[int, ...], int]
 ) -> dict[str, Difference]:
     """The signed sum of each metric over the cells, over half their number; images as clusters."""
-    first = next(iter(tallies.values()))
-    resampled = stats.resampled(tallies)
-    half = len(tallies) / 2
+    first = next(iter(counted.values()))
+    resampled = stats.resampled(counted)
+    half = len(counted) / 2
     found = {}
     for name, metric in metrics.items():
-        value = sum(sign[cell] * float(metric(one.totals())) for cell, one in tallies.items()) / half
+        value = sum(sign[cell] * float(metric(one.totals())) for cell, one in counted.items()) / half
         if np.isfinite(value):
             spread = sum(sign[cell] * np.asarray(metric(one), float) for cell, one in resampled.items()) / half
             found[name] = stats.difference(value, np.asarray(spread), int(np.count_nonzero(first.n)))

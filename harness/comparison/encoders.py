@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import images, registry
+from harness.abilities import Convertible, Engined
 from harness.errors import DataError, ModelError, UsageError
-from harness.types import Convertible, Encoder, Engined, Place
+from harness.types import Encoder, Place
 from harness.vision_language import drift
 from harness.vision_language.layouts.merge import empty
 
@@ -133,7 +134,7 @@ def _misfit(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
 
 def _aligned(host: Any, encoder: Encoder) -> dict[str, Any]:
     """What an eye of this encoder's tower would cost behind this LVLM, trained as LLaVA-1.5 was."""
-    from harness.types import SeesPixels
+    from harness.abilities import SeesPixels
     from harness.vision_language.align import cost, eye
 
     images = encoder.image_processor() if isinstance(encoder, SeesPixels) else host.processor.image_processor

@@ -9,8 +9,9 @@ from typing import Any
 
 from harness.metrics import Metric
 from harness.records import Record
-from harness.stats import Difference, Estimate, Tally, compared, estimates, of_both, paired_tallies, tally
+from harness.stats import Difference, Estimate, compared, estimates, of_both
 from harness.store import Run
+from harness.tallies import Tally, paired_tallies, tally
 from harness.types import Task
 
 

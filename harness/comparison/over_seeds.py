@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness import stats
+from harness import tallies
 from harness.asking import available
 from harness.comparison import answer_sets, bias, compare, methods
 from harness.comparison.answer_sets import AnswerSet
@@ -17,7 +17,8 @@ from harness.comparison.methods import Figures, Seeds
 from harness.errors import UsageError
 from harness.metrics import Metric
 from harness.records import Record
-from harness.stats import Difference, Estimate, Tally
+from harness.stats import Difference, Estimate
+from harness.tallies import Tally
 from harness.types import Task
 
 THESE = "one training seed: this is about these weights, not about the method"
@@ -142,29 +143,29 @@ def common(groups: Sequence[Group], task: str) -> list[list[list[Record]]]:
     flat = [run for runs in every for run in runs]
     first = {key: r for key, r in flat[0].items() if all(key in run for run in flat)}
     return [
-        [[stats.placed(run[key], answer_sets.cluster(r.image), r.group) for key, r in first.items()] for run in runs]
+        [[tallies.placed(run[key], answer_sets.cluster(r.image), r.group) for key, r in first.items()] for run in runs]
         for runs in every
     ]
 
 
 def tables(runs: Sequence[Sequence[Record]], images: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
     """By group of samples, the totals of these runs as arrays [runs, images]."""
-    tallies = [stats.tally(run, images) for run in runs]
-    return {name: _table([one[name] for one in tallies]) for name in tallies[0]}
+    counted = [tallies.tally(run, images) for run in runs]
+    return {name: _table([one[name] for one in counted]) for name in counted[0]}
 
 
-def _table(tallies: Sequence[Tally]) -> dict[str, np.ndarray]:
-    names = dict.fromkeys(name for one in tallies for name in one.counts)
-    seen = tallies[0].n > 0
+def _table(counted: Sequence[Tally]) -> dict[str, np.ndarray]:
+    names = dict.fromkeys(name for one in counted for name in one.counts)
+    seen = counted[0].n > 0
     none = np.zeros(len(seen))
-    return {name: np.stack([one.counts.get(name, none) for one in tallies])[:, seen] for name in names}
+    return {name: np.stack([one.counts.get(name, none) for one in counted])[:, seen] for name in names}
 
 
 def _one_task(task: Task, base: Group, candidate: Group, plan: Design) -> OneTask:
     arms = common((base, candidate), task.name)
     images = sorted({record.image for record in arms[0][0]})
     before, after = (tables(runs, images) for runs in arms)
-    answers = {name: one.n for name, one in stats.tally(arms[0][0], images).items()}
+    answers = {name: one.n for name, one in tallies.tally(arms[0][0], images).items()}
     lines: list[MetricChange] = []
     readings: dict[str, bias.Reading] = {}
     signal: dict[str, tuple[dict[str, float], dict[str, float]]] = {}
@@ -223,9 +224,9 @@ def _joint(tasks: Sequence[Task], base: Group, candidate: Group, plan: Design) -
     both: list[dict[str, np.ndarray]] = [{}, {}]
     for task, one in zip(tasks, arms, strict=True):
         for totals, runs in zip(both, one, strict=True):
-            tallies = [stats.tally(run, images)[compare.headline(task)[0]] for run in runs]
-            for name in dict.fromkeys(name for tally in tallies for name in tally.counts):
-                rows = [tally.counts.get(name, np.zeros(len(images))) for tally in tallies]
+            counted = [tallies.tally(run, images)[compare.headline(task)[0]] for run in runs]
+            for name in dict.fromkeys(name for tally in counted for name in tally.counts):
+                rows = [tally.counts.get(name, np.zeros(len(images))) for tally in counted]
                 totals[f"{task.name}\n{name}"] = np.stack(rows)
     return gap(plan.difference(both[0], both[1], Metric(lambda totals: _mean_headline(tasks, totals), scale=1.0)))
 

@@ -16,7 +16,7 @@ from harness.data import resolve
 from harness.doctor.looked import Looked
 from harness.errors import OhdBenchError
 from harness.images import open_image
-from harness.stats import tally
+from harness.tallies import tally
 from harness.types import Answer, Asked, Failure, Place, Sample
 from harness.verbs import run as verb
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import stats
+from harness import tallies
 from harness.comparison.compare import Comparison
 from harness.comparison.significance import correct
 from harness.errors import DataError
@@ -69,7 +69,7 @@ def cards(
             continue
         task = tasks.get(name)
         samples = _samples(task, fence)
-        first, second = stats.common(one.base.records[name], one.candidate.records[name])
+        first, second = tallies.common(one.base.records[name], one.candidate.records[name])
         shelves: dict[tuple[str, bool], list[tuple[Record, Record]]] = {}
         for before, after in zip(first, second, strict=True):
             if (kind := _kind(before, after)) is not None:

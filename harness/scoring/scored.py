@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from harness import stats, yes_no
+from harness import stats, tallies, yes_no
 from harness.metrics import Metric
 from harness.records import Record
-from harness.stats import Tally
+from harness.tallies import Tally
 from harness.types import Answer, Sample, Task
 
 NAMED = {
@@ -46,7 +46,7 @@ class Scored:
     @cached_property
     def tallies(self) -> dict[str, Tally]:
         """Totals by image of every group, a row for every image that was answered."""
-        return stats.tally(self.records)
+        return tallies.tally(self.records)
 
     @cached_property
     def groups(self) -> dict[str, str]:
@@ -57,14 +57,14 @@ class Scored:
     def _firsts(self) -> dict[str, Sample]:
         """A sample of each group."""
         by_group = {sample.group: sample for sample in reversed(self.samples)}
-        return {path: one for group, one in reversed(by_group.items()) for path in stats.groups_of(group)}
+        return {path: one for group, one in reversed(by_group.items()) for path in tallies.groups_of(group)}
 
     @cached_property
     def _totals(self) -> dict[str, dict[str, float]]:
         kinds = {path: self.task.count(one, Answer("")) if path else () for path, one in self._firsts.items()}
         found = {path: dict.fromkeys(keys, 0.0) for path, keys in kinds.items()}
         for group, counted in _summed(self.records).items():
-            for path in stats.groups_of(group):
+            for path in tallies.groups_of(group):
                 for key, value in counted.items():
                     found[path][key] = found[path].get(key, 0.0) + value
         return found
@@ -150,7 +150,7 @@ class Scored:
         return [(sample, reply.p_yes) for sample, reply in pairs if reply.p_yes is not None]
 
     def _from_probabilities(self, path: str) -> dict[str, float]:
-        pairs = [(s.target, p) for s, p in self._with_probability if path in stats.groups_of(s.group)]
+        pairs = [(s.target, p) for s, p in self._with_probability if path in tallies.groups_of(s.group)]
         if not pairs:
             return {}
         return yes_no.of_probabilities([truth for truth, _ in pairs], [p for _, p in pairs])
@@ -193,7 +193,7 @@ def _added(pairs: Iterable[tuple[Sample, str]], count: Any) -> dict[str, dict[st
     totals: dict[str, dict[str, float]] = {}
     for (group, _, text), (sample, times) in kinds.items():
         for key, value in count(sample, text).items():
-            for path in stats.groups_of(group):
+            for path in tallies.groups_of(group):
                 into = totals.setdefault(path, {})
                 into[key] = into.get(key, 0.0) + times * value
     return totals

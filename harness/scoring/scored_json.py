@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import digest, stats, yes_no
+from harness import digest, stats, tallies, yes_no
 from harness.metrics import Metric
 from harness.scoring import published
 from harness.scoring.scored import Scored
@@ -122,14 +122,14 @@ def differences(base: Scored, other: Scored) -> dict[str, dict[str, dict[str, fl
 
     ``base_common`` and ``candidate_common`` are the values there, ``base`` and ``candidate`` those of all answers.
     """
-    tallies = stats.paired_tallies(base.records, other.records)
-    drawn = stats.of_both(tallies)
+    pairs = tallies.paired_tallies(base.records, other.records)
+    drawn = stats.of_both(pairs)
     found: dict[str, dict[str, dict[str, float]]] = {}
     for group, path in base.groups.items():
-        if path not in tallies:
+        if path not in pairs:
             continue
         metrics = {**(base.named(path) if path else {**base.named(path), **_whole(base)}), **_telling(base.task, path)}
-        for name, (first, second, gap) in stats.compared(metrics, *tallies[path], drawn=drawn[path]).items():
+        for name, (first, second, gap) in stats.compared(metrics, *pairs[path], drawn=drawn[path]).items():
             row = {"value": gap.value, "low": gap.low, "high": gap.high, "p": gap.p}
             row |= {"base": base.value(path, metrics[name]), "candidate": other.value(path, metrics[name])}
             row |= {"base_common": first.value, "candidate_common": second.value}

@@ -16,7 +16,7 @@ from harness.data import Data
 from harness.errors import DataError, ModelError
 from harness.records import Record
 from harness.result import Result
-from harness.stats import tally
+from harness.tallies import tally
 from harness.types import OF_ENCODERS, Answer, Encoder, Place, Sample, Task
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from harness import registry
+from harness.abilities import Engined
 from harness.asking import engine, evaluate, finished
 from harness.asking.foretold import A_MINUTE, Rates
 from harness.asking.models import Models
@@ -20,7 +21,7 @@ from harness.compute.forecast import duration
 from harness.data import resolve
 from harness.errors import ModelError, UsageError
 from harness.report.side_by_side import SideBySide
-from harness.types import Encoder, Engined, LvlmHost
+from harness.types import Encoder, LvlmHost
 from harness.verbs.estimated import Estimated, Way
 from harness.vision_language.vllm import install
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from harness.metrics import Metric, divide, f1, ratio
 from harness.records import Record
-from harness.stats import blocks, common, estimates, groups_of, paired, paired_tallies, resampled, tally, weights
+from harness.stats import blocks, estimates, paired, resampled, weights
+from harness.tallies import common, groups_of, paired_tallies, tally
 from harness.types import Answer, Failure
 
 ACCURACY = {"accuracy": ratio("right", "n")}

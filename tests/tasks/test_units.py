@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.records import Record
-from harness.stats import paired_tallies, tally
+from harness.tallies import paired_tallies, tally
 from harness.types import Answer, Failure
 from harness.units import together
 

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 
 from harness import registry
+from harness.abilities import SeesPixels
 from harness.compute import devices
 from harness.errors import ModelError
-from harness.types import Encoder, Place, SeesPixels
+from harness.types import Encoder, Place
 from harness.vision_language import identity, preprocess, template
 from harness.vision_language.align import batches, conversation, eye, output, rows, start, trained, trainer
 from harness.vision_language.align.batches import Examples

@@ -16,8 +16,9 @@ from torch import Tensor
 from transformers import AutoConfig
 
 from harness import permissions
+from harness.abilities import Engined
 from harness.errors import ModelError, UsageError
-from harness.types import Engined, Spec
+from harness.types import Spec
 from harness.vision_language import fits, identity, template
 from harness.vision_language.layouts import chat_template, weight_names
 from harness.vision_language.layouts.folder import read_json

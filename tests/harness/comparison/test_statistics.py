@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from harness import stats
+from harness import stats, tallies
 from harness.comparison import significance
 from harness.metrics import ratio
 from harness.records import Record
-from harness.stats import Tally
+from harness.tallies import Tally
 from harness.types import Answer
 
 ACCURACY = ratio("right", "n")
@@ -157,7 +157,7 @@ def test_a_caption_is_right_where_it_invents_nothing_and_a_sum_is_neither() -> N
 def test_a_control_s_answer_counts_on_the_base_s_image() -> None:
     base = [record("1", "a", n=1, right=1), record("2", "b", n=1, right=0)]
     control = [record("1", "b", n=1, right=0), record("2", "a", n=1, right=0)]
-    first, second = stats.paired_tallies(base, control)[""]
+    first, second = tallies.paired_tallies(base, control)[""]
     assert first.images == second.images == ("a", "b")
     assert list(second.counts["right"]) == [0, 0]
     assert list(second.n) == [1, 1]

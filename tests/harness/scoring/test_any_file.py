@@ -16,7 +16,7 @@ from harness import registry
 from harness.data import micro
 from harness.errors import UsageError
 from harness.scoring.score import make_task, score
-from harness.stats import groups_of
+from harness.tallies import groups_of
 from harness.types import Answer
 
 REPLIES = ("response", "prediction", "output", "model_answer", "answer", "text", "Response")
