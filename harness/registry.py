@@ -9,9 +9,10 @@ import importlib.util
 import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, NoReturn, TypeVar, get_args
 from urllib.parse import parse_qsl, urlencode
 
 from harness import extras
@@ -120,12 +121,20 @@ def _named(plugin: str) -> Iterator[None]:
         raise UsageError(f"{plugin} cannot be imported: {type(error).__name__}: {error}") from error
 
 
+class _AsWritten(SourceFileLoader):
+    """Reads the file as it is now: compiled code kept beside it is known by whole seconds and its size alone."""
+
+    def path_stats(self, path: str) -> NoReturn:
+        """Nothing is known of the file, so none is looked for and none is kept."""
+        raise OSError(path)
+
+
 def _load_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise UsageError(f"--include {folder} is not a folder")
     for path in sorted(folder.glob("*.py")):
         name = f"ohd_bench_include_{path.stem}"
-        spec = importlib.util.spec_from_file_location(name, path)
+        spec = importlib.util.spec_from_file_location(name, path, loader=_AsWritten(name, str(path)))
         assert spec and spec.loader
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module

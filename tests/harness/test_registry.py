@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import pytest
 
 from harness import registry
@@ -56,6 +59,16 @@ def test_a_name_taken_twice_is_refused(cli, tmp_path):
     said = cli("list", "--include", tmp_path)
     assert said.code == 2
     assert "'pope' is registered twice" in said.err
+
+
+def test_a_plugin_that_is_changed_within_a_second_is_read_as_it_is_now(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    for name in ("first", "other"):
+        plugin = tmp_path / "of_mine.py"
+        plugin.write_text(f"from harness.registry import lvlm\n\n\n@lvlm('{name}')\ndef made(spec, place): ...\n")
+        os.utime(plugin, (1e9, 1e9))
+        assert name in cli("list", "lvlms", "--include", tmp_path).out
+    assert [path.name for path in tmp_path.iterdir()] == ["of_mine.py"]
 
 
 def test_a_plugin_with_an_error_of_its_own_is_named(cli, tmp_path):
