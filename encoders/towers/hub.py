@@ -86,7 +86,7 @@ def _told(location: str, where: dict[str, Any]) -> dict[str, Any]:
     try:
         told: dict[str, Any] = PreTrainedConfig.get_config_dict(location, **where)[0]
     except (OSError, ValueError) as error:
-        raise ModelError(f"no model at {location}: {_first_line(error)}") from error
+        raise _none(location, error) from error
     return told
 
 
@@ -94,7 +94,7 @@ def _config(location: str, where: dict[str, Any]) -> Any:
     try:
         return AutoConfig.from_pretrained(location, trust_remote_code=False, **where)
     except (OSError, ValueError) as error:
-        raise ModelError(f"no model at {location}: {_first_line(error)}") from error
+        raise _none(location, error) from error
 
 
 def _says_activation(told: dict[str, Any]) -> bool:
@@ -109,6 +109,12 @@ def _named_tower(location: str, told: dict[str, Any], where: dict[str, Any]) -> 
     if not weights.read_folder(folder, "vision_tower."):
         raise ModelError(f"{location} is in LLaVA's own layout and holds no tower; the one it names is clip:{named}")
     return original.vision_config(named, folder)
+
+
+def _none(location: str, error: Exception) -> ModelError:
+    """What to raise where a folder holds no model, or there is none and the hub has, or gives, none either."""
+    sought = "" if Path(location).is_dir() else "there is no such folder here, and on the hub: "
+    return ModelError(f"no model at {location}: {sought}{_first_line(error)}")
 
 
 def _first_line(error: Exception) -> str:

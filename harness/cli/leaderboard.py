@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 def leaderboard(
     results: Results = Path("results"),
-    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("leaderboard.md"),
+    out: Annotated[Path, typer.Option(help="The page to write, in Markdown.")] = Path("leaderboard.md"),
     html: Annotated[bool, typer.Option("--html", help="Also a page beside it that sorts and filters itself.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Also a CSV file beside it, unrounded.")] = False,
     name: Annotated[
@@ -36,6 +36,10 @@ def leaderboard(
     from harness.errors import GateError, UsageError
     from harness.verbs.leaderboard import leaderboard as verb
 
+    if out.suffix in (".html", ".csv"):
+        raise UsageError(
+            f"--out names the page in Markdown, {out.with_suffix('.md')}; --html and --csv write beside it"
+        )
     registry.load(include or ())
     page = verb(results, _names(name or ()))
     text, left_out = page.markdown, page.left_out

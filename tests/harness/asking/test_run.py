@@ -305,6 +305,8 @@ def test_a_manifest_that_is_none_is_told_in_one_line(cli, tmp_path):
 
 def test_a_leaderboard_of_no_folder_is_refused(cli, tmp_path):
     assert cli("leaderboard", "--results", tmp_path / "typo", "--out", tmp_path / "l.md").code == 2
+    page = cli("leaderboard", "--results", tmp_path, "--out", tmp_path / "l.html", "--html")
+    assert page.code == 2 and "l.md" in page.err and not (tmp_path / "l.html").exists()
     assert not (tmp_path / "l.md").exists()
 
 

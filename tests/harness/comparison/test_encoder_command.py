@@ -155,7 +155,7 @@ def test_a_change_that_the_lvlm_never_reads_is_no_drift(cli, root, tiny, tmp_pat
         ("clip:{root}/flat", "normalised with std (0.500, 0.500, 0.500), the LVLM's with (0.269, 0.261, 0.276)"),
         ("hashing", "hashing has no vision tower"),
         ("clip:{root}/none", "no folder and no file at"),
-        ("clip:no/such-model", "no model at no/such-model"),
+        ("clip:no/such-model", "no model at no/such-model: there is no such folder here, and on the hub: "),
     ],
 )
 def test_check_of_a_misfit_is_exit_4_and_one_line(cli, root, spec, says):
