@@ -107,6 +107,16 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _room_for_pixels() -> Iterator[None]:
+    """How full this machine's disk is decides no test."""
+    from encoders.towers import shelf
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shelf, "SPARED", 0)
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _own_plugins() -> Iterator[None]:
     """What a module's tests include by ``--include`` is known to no other module's."""

@@ -47,6 +47,7 @@ class KeptPixels:
         self.pixels = pixels
         self.decoded = 0
         self._count = threading.Lock()
+        self._told = False
         self._shelf = self._opened(folder or cache_dir() / "pixels")
 
     def _opened(self, folder: Path) -> Shelf | None:
@@ -58,7 +59,7 @@ class KeptPixels:
         try:
             return Shelf(folder / name, NAME + int(np.prod(self.shape)), most)
         except (OSError, sqlite3.Error) as error:
-            logging.getLogger(__name__).warning("pixels are not kept: %s", error)
+            self._tell(error)
             return None
 
     def __contains__(self, of: object) -> bool:
@@ -119,8 +120,14 @@ class KeptPixels:
         try:
             self._shelf.put(name, np.concatenate([np.frombuffer(bytes.fromhex(whole), np.uint8), piece.reshape(-1)]))
         except (OSError, sqlite3.Error) as error:  # what cannot be kept is decoded again
-            logging.getLogger(__name__).warning("pixels are not kept: %s", error)
+            self._tell(error)
         return whole, piece
+
+    def _tell(self, error: Exception) -> None:
+        """Say once why there is nothing to be had of the next epoch."""
+        if not self._told:
+            self._told = True
+            logging.getLogger(__name__).warning("pixels are not kept: %s", error)
 
     def _found(self, name: str) -> NDArray[np.uint8] | None:
         try:

@@ -69,13 +69,13 @@ class Shelf:
             return np.array(self._mapped[place])
 
     def put(self, name: str, piece: NDArray[np.uint8]) -> None:
-        """Keep this piece, unless the shelf is full."""
+        """Keep this piece; OSError where there is no room for it."""
         with self._list() as told:
             told.execute("begin immediate")  # one process at a time finds a place and fills it
             place = int(told.execute("select count(*) from pieces").fetchone()[0])
             kept = told.execute("select place from pieces where name = ?", (name,)).fetchone()
-            if kept is None and not self._room():
-                return
+            if kept is None:
+                self._want_room()
             place = place if kept is None else int(kept[0])
             self._write(place, piece)
             crc = zlib.crc32(piece.tobytes())
@@ -83,9 +83,12 @@ class Shelf:
             told.commit()
         self._known[name] = (place, crc)
 
-    def _room(self) -> bool:
+    def _want_room(self) -> None:
         used = sum(path.stat().st_size for path in self.folder.parent.glob("*/pieces.bin"))
-        return used + self.size <= self.most and shutil.disk_usage(self.folder).free > SPARED + self.size
+        if used + self.size > self.most:
+            raise OSError(f"the {self.most / 1e9:g} GB for them are full")
+        if shutil.disk_usage(self.folder).free < SPARED + self.size:
+            raise OSError(f"less than {SPARED / 1e9:g} GB are free on the disk of {self.folder.parent}")
 
     def _write(self, place: int, piece: NDArray[np.uint8]) -> None:
         file = os.open(self._data, os.O_WRONLY | os.O_CREAT, 0o644)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from encoders.towers import pixels
+from encoders.towers import pixels, shelf
 from encoders.towers.kept_pixels import KeptPixels
 from encoders.towers.shelf import Shelf
 from harness import cached
@@ -84,15 +85,30 @@ def test_what_changed_on_the_disk_is_decoded_again(tmp_path):
 
 
 def test_a_shelf_takes_no_more_than_its_size_and_gives_what_it_took(tmp_path):
-    shelf = Shelf(tmp_path / "a", 10, 35)
-    for n in range(5):
-        shelf.put(str(n), np.full(10, n, np.uint8))
-    assert [n for n in range(5) if str(n) in shelf] == [0, 1, 2]
-    assert all((shelf.get(str(n)) == n).all() for n in range(3))
-    assert shelf.get("4") is None
+    one = Shelf(tmp_path / "a", 10, 35)
+    for n in range(3):
+        one.put(str(n), np.full(10, n, np.uint8))
+    with pytest.raises(OSError, match="are full"):
+        one.put("3", np.full(10, 3, np.uint8))
+    assert [n for n in range(5) if str(n) in one] == [0, 1, 2]
+    assert all((one.get(str(n)) == n).all() for n in range(3))
+    assert one.get("3") is None
     other = Shelf(tmp_path / "b", 10, 35)
-    other.put("x", np.zeros(10, np.uint8))
-    assert "x" not in other  # the size is that of all preprocessings together
+    with pytest.raises(OSError, match="are full"):  # the size is that of all preprocessings together
+        other.put("x", np.zeros(10, np.uint8))
+    assert "x" not in other
+
+
+def test_a_disk_that_is_nearly_full_is_left_its_rest_and_that_is_said_once(tmp_path, monkeypatch, caplog):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shelf, "SPARED", 5e9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=5_000_000_000))
+    paths = [noise(tmp_path / f"{n}.png", 20, 20, n) for n in range(3)]
+    kept = KeptPixels(WAYS["OpenAI's"], tmp_path / "kept")
+    assert torch.equal(kept(paths), kept(paths)) and kept.decoded == 6
+    assert [*(tmp_path / "kept").glob("*/pieces.bin")] == []
+    (told,) = caplog.messages
+    assert "pixels are not kept: less than 5 GB are free" in told
 
 
 def test_two_that_write_at_once_hear_of_each_others_places(tmp_path):
