@@ -23,6 +23,7 @@ from harness.vision_language import fits, identity, swap, template, yes_no_token
 from harness.vision_language.inference import greedily
 from harness.vision_language.layouts import checkpoint, floats, original
 from harness.vision_language.layouts.folder import first_line, local, require_in_memory
+from harness.vision_language.part_digest import PartDigest
 from harness.vision_language.tokens import spoken
 
 
@@ -32,6 +33,7 @@ class Family:
     def __init__(self, spec: Spec, place: Place) -> None:
         weights.quietly()
         self.spec, self.tokens = spec, registry.whole_number(spec, "tokens")
+        self._whole = PartDigest(spec, place)
         folder = local(spec.location)
         self.how = checkpoint.loading(spec, place, folder)
         self.model = self._loaded(folder)
@@ -112,10 +114,14 @@ class Family:
 
     @functools.cached_property
     def own_digests(self) -> dict[str, str]:
-        """SHA-256 of the whole as it came, and of its tower where it can be swapped."""
+        """SHA-256 of the whole as it came (an earlier one until ``confirm``), and of a tower that can be swapped."""
         self.put(self.own)
-        found = {"model": identity.part_digest(self.model), "tokenizer": identity.text_digest(self.processor.tokenizer)}
+        found = {"model": self._whole.told(self.model), "tokenizer": identity.text_digest(self.processor.tokenizer)}
         return found | ({"tower": identity.tower_digest(self.own)} if self.own is not None else {})
+
+    def confirm(self) -> None:
+        """Returns once the weights are known to be those that were told; ModelError where they are others."""
+        self._whole.confirm()
 
 
 class FamilySpeaker:
@@ -131,7 +137,9 @@ class FamilySpeaker:
         self.host.put(self.tower)
         for one in asked:
             for sample in one.samples:
-                yield sample, self._answer(one, sample)
+                reply = self._answer(one, sample)
+                self.host.confirm()
+                yield sample, reply
 
     @torch.inference_mode()
     def _answer(self, one: Asked, sample: Sample) -> Answer | Failure:

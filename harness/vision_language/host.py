@@ -13,6 +13,7 @@ from harness.types import Encoder, Place, Spec
 from harness.vision_language import fits, identity, inference, preprocess, swap, template, tokens, yes_no_tokens
 from harness.vision_language.align import closed as closed_forms
 from harness.vision_language.layouts import checkpoint
+from harness.vision_language.part_digest import PartDigest
 from harness.vision_language.speaker import Speaker, View
 
 
@@ -21,6 +22,7 @@ class Host:
 
     def __init__(self, spec: Spec, place: Place) -> None:
         self.spec, self.place = spec, place
+        self._language = PartDigest(spec, place)
         loaded = checkpoint.load(spec, place)
         self.model, self.processor, self.notes = loaded.model, loaded.processor, loaded.notes
         self.laid = [kind for kind, _ in checkpoint.overlays(spec)]
@@ -94,13 +96,17 @@ class Host:
 
     @functools.cached_property
     def part_digests(self) -> dict[str, str]:
-        """SHA-256 of what no swap changes."""
+        """SHA-256 of what no swap changes; a large language model's may be an earlier one until ``confirm``."""
         inner = self.model.model
         language = torch.nn.ModuleDict({"language_model": inner.language_model, "lm_head": self.model.lm_head})
         return {
-            "language_model": identity.part_digest(language),
+            "language_model": self._language.told(language),
             "tokenizer": identity.text_digest(self.processor.tokenizer),
         }
+
+    def confirm(self) -> None:
+        """Returns once the weights are known to be those that were told; ModelError where they are others."""
+        self._language.confirm()
 
     def describe(self) -> dict[str, Any]:
         """What else decides the answers: template, pixels, precision, layer of the tower that is read."""

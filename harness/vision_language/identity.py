@@ -78,7 +78,12 @@ def computing(tensors: Mapping[str, Tensor], *configs: Any) -> str:
 
 def part_digest(part: Module) -> str:
     """SHA-256 of another part (projector, language model) as it lies in memory, dtype included."""
-    return digest.of_tensors({n: t for n, t in part.state_dict().items() if "position_ids" not in n})
+    return digest.of_tensors(part_tensors(part))
+
+
+def part_tensors(part: Module) -> dict[str, Tensor]:
+    """The tensors that are the part's own, by name."""
+    return {name: tensor for name, tensor in part.state_dict().items() if "position_ids" not in name}
 
 
 def text_digest(tokenizer: Any) -> str:

@@ -61,6 +61,7 @@ class Speaker:
 
     def _answers(self, decoder: PackedDecoder | GenerateDecoder, asked: Iterable[Asked]) -> Iterator[Reply]:
         for said in decoder.answers(prefetched(self.request, asked)):
+            self.host.confirm()
             yield said.prompt.key, self.answer(said)
 
     def look(self) -> None:
@@ -113,7 +114,10 @@ class Speaker:
         return self.host.render(prompt, True)
 
     def digests(self) -> Mapping[str, str]:
-        """SHA-256 by part, of what is in memory; ``tower_asked`` is the encoder's own."""
+        """SHA-256 by part, of what is in memory; ``tower_asked`` is the encoder's own.
+
+        A large language model's may be that of its last run: no answer is given before it is known to be the same.
+        """
         projector = identity.part_digest(self.view.projector)
         return {**self.view.digests, "projector": projector, **self.host.part_digests}
 

@@ -101,7 +101,9 @@ class OneStage:
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)
-        return host, {"base": host.part_digests["language_model"], **self._look(host)}
+        base = host.part_digests["language_model"]
+        host.confirm()
+        return host, {"base": base, **self._look(host)}
 
     def _host(self) -> Host:
         """The LVLM, loaded; around a bare language model, one whose eye is still to come."""

@@ -37,7 +37,9 @@ def folder(speaker: Speaker) -> Path:
 def _address(speaker: Speaker) -> str:
     """The digest of all that is written, and of the code that writes it."""
     written = [version(package) for package in ("ohd-bench", "transformers")]
-    return digest.of_json([speaker.digests(), speaker.describe(), written])[:32]
+    told = [speaker.digests(), speaker.describe(), written]
+    speaker.host.confirm()  # what is written is kept under what it is
+    return digest.of_json(told)[:32]
 
 
 def _size(speaker: Speaker) -> int:
