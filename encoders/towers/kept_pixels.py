@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
@@ -19,7 +18,7 @@ from torch import Tensor
 from encoders.towers import eight_bit
 from encoders.towers.eight_bit import EightBit
 from encoders.towers.shelf import Shelf
-from harness import cached, digest
+from harness import cached, console, digest
 from harness.data import cache_dir
 from harness.errors import DataError
 from harness.images import ImageError, name_of, named, open_bytes
@@ -127,7 +126,7 @@ class KeptPixels:
         """Say once why there is nothing to be had of the next epoch."""
         if not self._told:
             self._told = True
-            logging.getLogger(__name__).warning("pixels are not kept: %s", error)
+            console.say(f"pixels are not kept: {error}")
 
     def _found(self, name: str) -> NDArray[np.uint8] | None:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import digest
+from harness import console, digest
 from harness.data import cache_dir
 from harness.images import name_of
 
@@ -36,7 +35,7 @@ def features_of(encoder: Encoder, place: Place) -> ImageFeatures | None:
     try:
         return ImageFeatures(encoder.digest(), {**encoder.describe(), **where})
     except (OSError, sqlite3.Error) as error:
-        logging.getLogger(__name__).warning("image features are not kept: %s", error)
+        console.say(f"image features are not kept: {error}")
         return None
 
 

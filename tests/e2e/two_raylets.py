@@ -31,6 +31,8 @@ def hide(folder: str) -> None:
 
 if __name__ == "__main__":
     folder = tempfile.TemporaryDirectory(dir="/tmp", prefix="ohd-")
+    os.environ["RAY_TMPDIR"] = folder.name  # it notes its address there, and makes no folder for that
+    os.mkdir(os.path.join(folder.name, "ray"))
     small = {
         "num_cpus": int(sys.argv[1]),
         "object_store_memory": 100 * 2**20,

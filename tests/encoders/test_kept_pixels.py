@@ -99,7 +99,7 @@ def test_a_shelf_takes_no_more_than_its_size_and_gives_what_it_took(tmp_path):
     assert "x" not in other
 
 
-def test_a_disk_that_is_nearly_full_is_left_its_rest_and_that_is_said_once(tmp_path, monkeypatch, caplog):
+def test_a_disk_that_is_nearly_full_is_left_its_rest_and_that_is_said_once(tmp_path, monkeypatch, capsys):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shelf, "SPARED", 5e9)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=5_000_000_000))
@@ -107,7 +107,7 @@ def test_a_disk_that_is_nearly_full_is_left_its_rest_and_that_is_said_once(tmp_p
     kept = KeptPixels(WAYS["OpenAI's"], tmp_path / "kept")
     assert torch.equal(kept(paths), kept(paths)) and kept.decoded == 6
     assert [*(tmp_path / "kept").glob("*/pieces.bin")] == []
-    (told,) = caplog.messages
+    (told,) = capsys.readouterr().err.splitlines()
     assert "pixels are not kept: less than 5 GB are free" in told
 
 

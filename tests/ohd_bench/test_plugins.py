@@ -71,7 +71,7 @@ def test_an_installed_package_is_found_checked_and_asked(installed, dots, tmp_pa
 
 @pytest.mark.parametrize("kind", ["task", "encoder", "lvlm"])
 def test_what_new_writes_works_as_it_stands(kind, tmp_path):
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": ""}
     made = command(env, "new", kind, "my-own", "--to", tmp_path / "mine", cwd=tmp_path)
     assert made.returncode == 0, made.stderr
     assert {path.name for path in (tmp_path / "mine").iterdir()} == {"my_own.py", "test_my_own.py"}
