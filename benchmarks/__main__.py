@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import logging
 import os
 import pkgutil
 import platform
@@ -43,6 +44,8 @@ def main() -> int:
     options = asked.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line has it
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    logging.disable(logging.WARNING)
     if options.gpu:
         return _gpu(options.out, options.json)
     if not any(_wanted(module, options.only) for module in ROWS):

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.threads``: OHD-Caps by one thread and by all, with the cores to itself and beside a busy one.
+"""``python -m benchmarks.threads``: three rows by one thread and by all, alone and beside a busy core.
 
 Threads that wait passively let go of their core, as the command line has them; torch's own default spins (active).
 Ratios by the clock and by processor time. Where a machine does other work, "alone" is only said: its load is printed.
@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from itertools import product
 
 SPIN = "while True: pass"
+ROWS = ("ohd_caps", "training_step", "captions")
+"""The modules whose first quick row is measured."""
 ONE = """
-import json, os
-from benchmarks import ohd_caps
-found = ohd_caps.whole(2)
+import importlib, json, sys
+found = next(importlib.import_module(f"benchmarks.{sys.argv[1]}").rows(quick=True))
 print(json.dumps([found["ratio"], found["detail"]["cpu_time_ratio"], found["detail"]["product_s"], found["equal"]]))
 """
 
@@ -27,29 +28,22 @@ def main() -> int:
     """Print a line for each number of threads and neighbour; exit 1 where the two ways give other results."""
     every = os.cpu_count() or 1
     print(f"load {os.getloadavg()[0]:.1f} over {every} cores before")
-    print(f"{'':38}{'by clock':>9}{'by CPU':>9}{'ours, s':>9}  equal")
+    print(f"{'':52}{'by clock':>9}{'by CPU':>9}{'ours, s':>9}  equal")
     right = True
     ways = dict.fromkeys([(1, "PASSIVE"), (every, "PASSIVE"), (every, "ACTIVE")])
-    for (threads, policy), busy in product(ways, (False, True)):
+    for module, (threads, policy), busy in product(ROWS, ways, (False, True)):
         with _neighbour(busy):
-            clock, cpu, took, equal = _measured(threads, policy)
+            clock, cpu, took, equal = _measured(module, threads, policy)
         right = right and equal
-        name = f"{threads} threads, {policy.lower()}, {'busy core beside' if busy else 'alone'}"
-        print(f"{name:38}{clock:8.2f}×{cpu:8.2f}×{took:9.2f}  {'yes' if equal else 'NO'}", flush=True)
+        name = f"{module}, {threads} threads, {policy.lower()}, {'busy core beside' if busy else 'alone'}"
+        print(f"{name:52}{clock:8.2f}×{cpu:8.2f}×{took:9.2f}  {'yes' if equal else 'NO'}", flush=True)
     return 0 if right else 1
 
 
-def _measured(threads: int, policy: str) -> tuple[float, float, float, bool]:
+def _measured(module: str, threads: int, policy: str) -> tuple[float, float, float, bool]:
+    counts = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": policy}
     done = subprocess.run(  # noqa: S603 - this interpreter, on the words above
-        [sys.executable, "-c", ONE],
-        env={
-            **os.environ,
-            "OMP_NUM_THREADS": str(threads),
-            "MKL_NUM_THREADS": str(threads),
-            "OMP_WAIT_POLICY": policy,
-        },
-        stdout=subprocess.PIPE,
-        check=True,
+        [sys.executable, "-c", ONE, module], env={**os.environ, **counts}, stdout=subprocess.PIPE, check=True
     )
     clock, cpu, took, equal = json.loads(done.stdout)
     return clock, cpu, took, equal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -10,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from harness import digest
 from harness.asking import engine
 from harness.asking.retrieve import gallery_digest
-from harness.errors import UsageError
+from harness.errors import ModelError, UsageError
 from harness.kept_runs import slug
 from harness.store import Run
-from harness.types import OF_ENCODERS
+from harness.types import OF_ENCODERS, writable
 
 if TYPE_CHECKING:
     from harness.asking.evaluate import RunPlan
@@ -67,12 +68,36 @@ def identity(plan: RunPlan, encoder: OfEncoder | None, lvlm: OfLvlm | None) -> d
 
 def of_encoder(encoder: OfEncoder) -> dict[str, Any]:
     """The digest of its weights, and what else decides what comes out of it."""
-    return {"digest": encoder.digest(), "describe": dict(encoder.describe())}
+    return {
+        "digest": _text(encoder.spec, "digest", encoder.digest()),
+        "describe": _plain(encoder.spec, "describe", encoder.describe()),
+    }
 
 
 def of_lvlm(lvlm: OfLvlm) -> dict[str, Any]:
     """The digests of its parts, and what else decides its answers."""
-    return {"digests": dict(lvlm.digests()), "describe": dict(lvlm.describe())}
+    digests = _plain(lvlm.spec, "digests", lvlm.digests())
+    return {
+        "digests": {part: _text(lvlm.spec, "digests", told) for part, told in digests.items()},
+        "describe": _plain(lvlm.spec, "describe", lvlm.describe()),
+    }
+
+
+def _text(spec: str, method: str, told: Any) -> str:
+    if isinstance(told, str) and told and writable(told):
+        return told
+    raise ModelError(f"{spec}: {method}() gives {told!r:.60} for a digest; right would be a SHA-256, as text")
+
+
+def _plain(spec: str, method: str, told: Any) -> dict[str, Any]:
+    """The mapping as a manifest gives it back; ModelError where none can hold it."""
+    try:
+        written = json.dumps(dict(told), allow_nan=False, ensure_ascii=False).encode()
+        return json.loads(written)  # type: ignore[no-any-return]
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ModelError(
+            f"{spec}: {method}() gives {told!r:.60}; right would be a mapping of what JSON holds, by name"
+        ) from error
 
 
 def of_answers(

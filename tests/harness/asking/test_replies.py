@@ -74,6 +74,71 @@ def test_a_model_whose_reply_is_odd_is_refused_in_a_line_and_its_run_goes_on_wit
     assert cli(*words).code == 0
 
 
+ODD_ABOUT = {
+    "digests": ["None", "{'tower': None}", "{'tower': ''}", "'tower'", "{'tower': {'a'}}", "{'tower': b'1'}"],
+    "describe": ["None", "{'a': {1, 2}}", "{'a': object()}", "{'a': float('nan')}", "['a']", "{'a': '\\ud800'}"],
+}
+
+
+@pytest.mark.parametrize(("method", "told"), [(method, told) for method, every in ODD_ABOUT.items() for told in every])
+def test_a_model_that_tells_odd_things_of_itself_is_refused_in_a_line_and_writes_no_run(cli, bench, method, told):
+    plugin = bench.plugin / "odd.py"
+    words = [word.replace("eye?", "odd?").partition("?")[0] if "eye" in word else word for word in bench.words()]
+    sound = MODEL.replace("SAYS", 'yield sample, Answer("Yes", p_yes=1.0)')
+    plugin.write_text(
+        sound.replace(f"def {method}(self):\n        return {{}}", f"def {method}(self):\n        return {told}")
+    )
+    said = cli(*words)
+    assert (said.code, said.err.count("error: ")) == (4, 1), said
+    assert f"{method}() gives " in said.err
+    assert not bench.results.exists() or not [*bench.results.iterdir()]
+
+
+ENCODER = """
+import torch
+
+from harness.registry import encoder
+
+
+class Odd:
+    width = 4
+
+    def __init__(self, spec):
+        self.spec = spec.text
+
+    def encode_images(self, images):
+        return torch.eye(4)[[0] * len(images)]
+
+    def encode_texts(self, texts):
+        return torch.eye(4)[[n % 4 for n in range(len(texts))]]
+
+    def digest(self):
+        return DIGEST
+
+    def describe(self):
+        return DESCRIBE
+
+
+@encoder("odd-eye")
+def odd(spec, place):
+    \"\"\"Odd in one way.\"\"\"
+    return Odd(spec)
+"""
+
+
+@pytest.mark.parametrize(
+    ("digest", "describe", "method"),
+    [("None", "{}", "digest"), ("7", "{}", "digest"), ("''", "{}", "digest"), ("'1'", "{'a': {1}}", "describe")],
+)
+def test_so_is_an_encoder(cli, tmp_path, digest, describe, method):
+    (tmp_path / "odd.py").write_text(ENCODER.replace("DIGEST", digest).replace("DESCRIBE", describe))
+    words = ["run", "-e", "odd-eye", "-t", "ohd-caps", "--limit", "2", "--include", tmp_path]
+    said = cli(*words, "--results", tmp_path / "results")
+    assert (said.code, said.err.count("error: ")) == (4, 1), said
+    assert f"{method}() gives " in said.err
+    assert not (tmp_path / "results").exists() or not [*(tmp_path / "results").iterdir()]
+
+
 ANSWERS = st.one_of(
     st.builds(Failure, st.text()),
     st.builds(
