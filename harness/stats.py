@@ -37,10 +37,17 @@ HELD = 11_000_000
 """A table of no more numbers than this (44 MB) is made once for all who ask."""
 
 
-@lru_cache(maxsize=2)
 def weights(images: int, seed: int = 0, resamples: int = RESAMPLES) -> NDArray[np.float32]:
     """How often each image is drawn in each resample [R, images]: multinomial, seeded; ``blocks`` for many images."""
+    made = _small if images * resamples <= HELD / 4 else _large
+    return made(images, seed, resamples)
+
+
+def _table(images: int, seed: int, resamples: int) -> NDArray[np.float32]:
     return np.concatenate([*_drawn(images, seed, resamples)])
+
+
+_small, _large = lru_cache(maxsize=8)(_table), lru_cache(maxsize=2)(_table)
 
 
 def blocks(images: int, resamples: int = RESAMPLES, rows: int = 0) -> Iterator[NDArray[np.float32]]:

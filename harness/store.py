@@ -75,9 +75,10 @@ class Run:
         Without ``words`` answers come without texts and scores, in a fraction of the memory.
         DataError where they are another run's, or where the run has ended and some of its answers are gone.
         """
-        found = self.own(task, words)
-        there, due = sum(record.scored for record in found.values()), self._due(task)
-        if there < due and self.manifest().get("status") in ENDED:
+        told = self.manifest()
+        found = self._own(task, words, told)
+        there, due = sum(record.scored for record in found.values()), _due(told, task)
+        if there < due and told.get("status") in ENDED:
             path = self.records_path(task)
             raise DataError(f"{path} holds {there} of {due} answers; the command that asked them asks the rest again")
         return sorted(found.values(), key=lambda record: (len(record.id), record.id))
@@ -88,19 +89,18 @@ class Run:
         Each of those is whole and its seal fits, but this run's manifest tells of others. Where some are gone nobody
         can tell, nor where a manifest of an older version tells nothing.
         """
+        return self._own(task, words, self.manifest())
+
+    def _own(self, task: str, words: bool, manifest: Mapping[str, Any]) -> Mapping[str, Record]:
         found = latest(self.records_path(task), words)
         scored = [record for record in found.values() if record.scored]
-        told = self.manifest().get("answers", {}).get(task)
-        if scored and len(scored) >= self._due(task) and told not in (None, answers_digest(scored)):
+        told = manifest.get("answers", {}).get(task)
+        if scored and len(scored) >= _due(manifest, task) and told not in (None, answers_digest(scored)):
             raise DataError(
                 f"{self.records_path(task)} holds other answers than {self.id} was given;"
                 " put its own back, or remove it and run the command that asked them again"
             )
         return found
-
-    def _due(self, task: str) -> int:
-        """How many answers the manifest says that this task has."""
-        return self.manifest().get("tasks", {}).get(task, {}).get("scored") or 0
 
     @contextlib.contextmanager
     def adding(self, task: str) -> Iterator[Journal]:
@@ -140,3 +140,8 @@ class Run:
             raise UsageError(f"cannot write to {self.folder}: {error.strerror}; name another --results") from error
         with lock:
             yield
+
+
+def _due(manifest: Mapping[str, Any], task: str) -> int:
+    """How many answers the manifest says that this task has."""
+    return manifest.get("tasks", {}).get(task, {}).get("scored") or 0

@@ -15,6 +15,7 @@ from harness.errors import UsageError
 from harness.images import open_image
 from harness.kept_runs import runs
 from harness.metrics import Metric
+from harness.records import Record
 from harness.stats import Difference, Estimate, compared, of_both
 from harness.store import Run
 from harness.tallies import paired_tallies
@@ -66,14 +67,14 @@ class ImageDependent:
 
 
 def image_dependent(
-    run: Run, control: Run, task: Task, only: Collection[tuple[str, str]] | None = None
+    answers: Sequence[Record], control: Sequence[Record], task: Task, only: Collection[tuple[str, str]] | None = None
 ) -> dict[tuple[str, str], ImageDependent]:
-    """By (group, metric): score, control and the part that the picture makes, paired by question, images as clusters.
+    """By (group, metric): score, control's and the part that the picture makes, paired by question, images as clusters.
 
     All of them, or ``only`` these. The part is score minus control in the metric's own direction: for a metric where
     lower is better, a picture that helps makes it negative.
     """
-    pairs = paired_tallies(run.records(task.name, words=False), control.records(task.name, words=False))
+    pairs = paired_tallies(answers, control)
     chosen = {group: metrics for group in pairs if (metrics := _metrics(task, group, only))}
     both = {group: (pairs[group][1], pairs[group][0]) for group in chosen}
     drawn = of_both(both)

@@ -150,16 +150,19 @@ def _task(one: OneTask) -> Iterator[RenderableType]:
 
 def controlled(one: Comparison, results: Path) -> dict[str, list[tuple[MetricChange, Any, Any]]]:
     """By control that both sides were run under: each line with both sides' image-dependent part."""
-    runs = [side.run for side in (one.base, one.candidate)]
-    if not runs[0] or not runs[1]:
+    sides = [side for side in (one.base, one.candidate) if side.run]
+    if len(sides) < 2:
         return {}
-    kept = [controls.of(run, results) for run in runs if run]
+    kept = [controls.of(side.run, results) for side in sides if side.run]
     found: dict[str, list[tuple[MetricChange, Any, Any]]] = {}
     for name in (name for name in kept[0] if name in kept[1]):
         for task in one.tasks:
             lines = {(line.group, line.metric): line for line in task.short()}
             parts = [
-                controls.image_dependent(r, k[name], task.task, lines) for r, k in zip(runs, kept, strict=True) if r
+                controls.image_dependent(
+                    side.records[task.task.name], k[name].records(task.task.name, words=False), task.task, lines
+                )
+                for side, k in zip(sides, kept, strict=True)
             ]
             for at, line in lines.items():
                 if at in parts[0] and at in parts[1]:

@@ -188,6 +188,11 @@ def _column(task: Task, group: str, name: str) -> str:
     return as_markdown(f"{task.name} {group.split('/')[-1]} {name}{arrow}")
 
 
+def _picture_parts(run: Run, control: Run, task: Task) -> dict[tuple[str, str], controls.ImageDependent]:
+    answers, without = (one.records(task.name, words=False) for one in (run, control))
+    return controls.image_dependent(answers, without, task)
+
+
 def _pictures(kept: Sequence[Kept], results: Path) -> str:
     """For each run with controls, the part of each value that the picture makes."""
     tasks = evaluate.kept_tasks(run for run, _ in kept)
@@ -197,7 +202,7 @@ def _pictures(kept: Sequence[Kept], results: Path) -> str:
         if manifest.get("control", "none") == "none":
             ours = {name: one for name, one in controls.of(run, results).items() if one in dict(kept)}
             for name, control in ours.items():
-                parts = {task.name: controls.image_dependent(run, control, task) for task in tasks}
+                parts = {task.name: _picture_parts(run, control, task) for task in tasks}
                 cells = [
                     _part(parts[task.name].get((group, metric)), task, group, metric) for task, group, metric in columns
                 ]

@@ -60,7 +60,7 @@ def test_a_blank_picture_has_the_size_and_mean_colour_of_the_true_one(tmp_path: 
 def test_the_image_dependent_part_is_score_less_control(make_run: MakeRun, world: Path) -> None:
     run, control = make_run("a@1", sight=2.0), make_run("a@1-shuffle", sight=0.0, control="shuffle-image")
     task = evaluate.open_task("pope", world)
-    part = controls.image_dependent(run, control, task)["", "accuracy"]
+    part = controls.image_dependent(run.records("pope"), control.records("pope"), task)["", "accuracy"]
     assert part.part.value == pytest.approx(part.score.value - part.control.value)
     assert part.part.low > 15
     assert part.control.low < 50 < part.control.high
@@ -68,7 +68,8 @@ def test_the_image_dependent_part_is_score_less_control(make_run: MakeRun, world
 
 def test_a_model_that_never_looks_has_no_image_dependent_part(make_run: MakeRun, world: Path) -> None:
     run, control = make_run("a@1", sight=0.0), make_run("a@1-shuffle", sight=0.0, control="shuffle-image")
-    part = controls.image_dependent(run, control, evaluate.open_task("pope", world))["", "accuracy"].part
+    task = evaluate.open_task("pope", world)
+    part = controls.image_dependent(run.records("pope"), control.records("pope"), task)["", "accuracy"].part
     assert (part.value, part.p) == (0, 1)
 
 
