@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import CLIPModel
 
-from benchmarks.measure import Measurement, device, row, seconds
+from benchmarks.measure import Beside, Measurement, device, row, seconds
 from benchmarks.ohd_caps import VISION, clip, work_left_out
 from encoders.towers.trie import nodes
 from encoders.training.loss import object_contrastive_loss
@@ -66,9 +66,8 @@ def _compared(name: str, size: str, captions: list[list[list[int]]], pixels: Ten
     flat = [tokens for one in ids for tokens in one]
     return row(
         name,
-        # CPU seconds do not grow when somebody else uses the machine; of a GPU only the wall clock tells.
-        theirs.seconds if torch.cuda.is_available() else theirs.cpu,
-        ours.seconds if torch.cuda.is_available() else ours.cpu,
+        theirs.seconds,
+        ours.seconds,
         abs(ours.loss - theirs.loss) < 1e-4 and error < 1e-4,
         # Masked captions are padded by the reference and left out by ours; backward costs twice what forward does.
         limit=work_left_out(model, flat, count, count * CAPTIONS),
@@ -76,7 +75,7 @@ def _compared(name: str, size: str, captions: list[list[list[int]]], pixels: Ten
         loss=ours.loss,
         loss_reference=theirs.loss,
         gradient_error=error,
-        wall_ratio=round(theirs.seconds / ours.seconds, 2),
+        **Beside(theirs.seconds, ours.seconds, theirs.cpu, ours.cpu).detail(),
         activation_ratio=theirs.saved / ours.saved,
         activation_mb=round(ours.saved / 2**20),
         activation_reference_mb=round(theirs.saved / 2**20),
