@@ -22,15 +22,17 @@ def _nothing() -> None:
 class Journal:
     """An open ``records.jsonl``: what is appended survives the process, and a torn last line is cut off first.
 
-    OSError, with its path, where the disk is full or gone: what was appended before is kept, and a line that was cut
-    short is passed over by readers and cut off by the next journal. ``before_first`` is called before the first record.
+    OSError, with its path, where the disk is full or gone, or takes no additions: what was appended before is kept, and
+    a line that was cut short is passed over by readers and cut off by the next journal. ``before_first`` is called
+    before the first record.
     """
 
     def __init__(self, path: Path, before_first: Callable[[], None] = _nothing) -> None:
         self.path, self._before_first = path, before_first
         path.parent.mkdir(parents=True, exist_ok=True)
-        cut_torn_line(path)
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        with _about(path):
+            cut_torn_line(path)
+            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         durable.flush_folder(path.parent)
         self._flushed = time.monotonic()  # a clock that nobody sets
 

@@ -34,22 +34,38 @@ def folders(results: Path) -> Iterator[Looked]:
 
 
 def _written(what: str, folder: Path, advice: str) -> Looked:
-    """A file written there, flushed to the disk and put in another's place, as records and manifests are."""
+    """A file written there, flushed to the disk, put in another's place and added to, as manifests and records are."""
     try:
         with tempfile.TemporaryDirectory(dir=_nearest(folder), prefix=".ohd-bench-doctor-") as tried:
             began = time.perf_counter()
-            draft = Path(tried) / "draft"
-            with draft.open("wb") as file:
-                file.write(b"tried\n" * 1000)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(Path(tried) / "kept")
+            draft, kept = Path(tried) / "draft", Path(tried) / "kept"
+            _flushed(draft, "wb")
+            draft.replace(kept)
             took = time.perf_counter() - began
+            added = _added(kept)
     except OSError as error:
         return Looked(what, f"{folder} cannot be written: {error.strerror}", advice)
+    if added:
+        return Looked(what, f"{folder} takes whole files only: nothing can be added to one ({added})", advice)
     found = f"{folder} can be written, {took * 1e3:.0f} ms until it is on the disk"
     slow = "this disk is slow to write: a local one may be faster" if took > SLOW else ""
     return Looked(what, found, slow, needed=False)
+
+
+def _flushed(path: Path, mode: str) -> None:
+    with path.open(mode) as file:
+        file.write(b"tried\n" * 1000)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _added(path: Path) -> str:
+    """Why nothing can be added to this file, as some mounts of object stores have it; nothing where it can."""
+    try:
+        _flushed(path, "ab")
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    return ""
 
 
 def _disk(what: str, folder: Path) -> Looked:

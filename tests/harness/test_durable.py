@@ -54,6 +54,29 @@ def test_results_below_a_file_are_refused_before_anything_is_asked(cli, bench):
     assert bench.asked() == []
 
 
+def test_a_mount_that_adds_to_no_file_ends_the_command_with_its_name_and_loses_nothing(cli, bench, monkeypatch):
+    assert cli(*bench.words(), "--limit", "2").code == 0
+    for run in bench.results.iterdir():  # a run that was ended amid its questions
+        (run / "run.json").write_text((run / "run.json").read_text().replace('"complete"', '"interrupted"'))
+    records = bench.records()
+    lines = records.read_text().splitlines(keepends=True)
+    records.write_text("".join(lines[:3]))
+    real = os.open
+
+    def refuses(path, flags, *more, **others):
+        if flags & os.O_APPEND and Path(path).exists():
+            raise PermissionError(errno.EPERM, "Operation not permitted")  # a mount tells no file's name
+        return real(path, flags, *more, **others)
+
+    monkeypatch.setattr(os, "open", refuses)
+    said = cli(*bench.words(), "--limit", "2")
+    assert said.code == 2 and f"cannot use {records}: Operation not permitted" in said.err
+    assert records.read_text() == "".join(lines[:3])
+    monkeypatch.undo()
+    assert cli(*bench.words(), "--limit", "2").code == 0
+    assert sorted(records.read_text().splitlines(keepends=True)) == sorted(lines)
+
+
 def test_a_journal_is_on_the_disk_when_a_batch_ends_and_not_at_every_record(tmp_path, monkeypatch):
     flushed, now = [], iter(range(1000))
     real = os.fsync

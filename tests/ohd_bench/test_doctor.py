@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import re
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -68,6 +69,20 @@ def test_results_that_cannot_be_written_are_advice_and_exit_1(cli, tmp_path):
     (tmp_path / "file").touch()
     said = cli("doctor", "--quick", "--results", tmp_path / "file")
     assert said.code == 1 and "do: name another --results" in said.out
+
+
+def test_a_mount_where_nothing_can_be_added_to_a_file_is_advice_and_exit_1(cli, tmp_path, monkeypatch):
+    real = Path.open
+
+    def opened(path, mode="r", *more, **others):
+        if "a" in mode and path.is_relative_to(tmp_path):
+            raise PermissionError(1, "Operation not permitted")
+        return real(path, mode, *more, **others)
+
+    monkeypatch.setattr(Path, "open", opened)
+    said = cli("doctor", "--quick", "--results", tmp_path)
+    assert said.code == 1 and "nothing can be added to one (Operation not permitted)" in said.out
+    assert "do: name another --results" in said.out
 
 
 def test_a_data_folder_is_told_task_by_task(cli, tmp_path):
