@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -32,6 +33,8 @@ HERE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Bound to loopback. Else Ray takes 127.0.0.1 for the address that others reach this machine by, and listens on it
 (``resolve_ip_for_localhost`` in ray/_private/services.py, 2.60)."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+STRANGER = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
+"""Program: ask for a cluster's number."""
 STORE = 100 * 2**20
 """Bytes of shared memory: what travels on one machine is paths and answers."""
 
@@ -86,9 +89,11 @@ def opened(workers: int, address: str = "") -> Iterator[Cluster]:
     there = _noted() if address == "auto" else address
     if not address or _host(there) in LOOPBACK:  # before Ray is imported, which reads it then
         os.environ.update(HERE)
+    if address and not _begun():
+        _knock(address, there)
     import ray
 
-    if ray.is_initialized():  # by who called us
+    if _begun():
         yield _seen(False, began)
         return
     with contextlib.ExitStack() as left:
@@ -110,16 +115,46 @@ def _host(address: str) -> str:
     return address.rpartition(":")[0].strip("[]")
 
 
-def _join(address: str, there: str) -> None:
+def _begun() -> bool:
+    """Whether who called us has a Ray already."""
+    return "ray" in sys.modules and sys.modules["ray"].is_initialized()
+
+
+def _knock(address: str, there: str) -> None:
+    """Looks who is there before Ray is imported, which settles then whether it gives a token; UsageError for nobody."""
     try:
         if not there:
             raise ValueError("`ray start` has noted none on this machine; give HOST:PORT or set RAY_ADDRESS")
         # Ray would go on trying for minutes, and still has a cluster of yesterday written down as this machine's.
         socket.create_connection((_host(there), int(there.rpartition(":")[2])), timeout=10).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise _no_cluster(address, error) from error
+    if "RAY_AUTH_MODE" not in os.environ and _asks_for_a_token(there):
+        os.environ["RAY_AUTH_MODE"] = "token"  # ray.init itself gives one to no cluster but its own (2.60)
+
+
+def _asks_for_a_token(there: str) -> bool:
+    """Whether this cluster refuses who has none: `ray start` makes one that does where a token is kept."""
+    done = subprocess.run(  # noqa: S603 - this interpreter, on the words above
+        [sys.executable, "-c", STRANGER, there], capture_output=True, text=True, timeout=60
+    )
+    return "AuthenticationError" in done.stderr
+
+
+def _join(address: str, there: str) -> None:
+    import ray
+
+    try:
         _init(address=there)
-    except (OSError, RuntimeError, ValueError, OverflowError) as error:
-        told = (str(error).strip().splitlines() or ["no word of why"])[0]
-        raise UsageError(f"--ray {address}: no cluster can be joined there: {told}") from error
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> UsageError:
+    told = (str(error).strip().splitlines() or ["no word of why"])[0]
+    if os.environ.get("RAY_AUTH_MODE") == "token":
+        told = "it asks for a token, which is to be in RAY_AUTH_TOKEN here (`ray get-auth-token` at its head says it)"
+    return UsageError(f"--ray {address}: no cluster can be joined there: {told}")
 
 
 def _noted() -> str:

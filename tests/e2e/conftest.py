@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
 import sys
@@ -18,11 +19,13 @@ class TwoRaylets:
     """Called with CPUs a raylet, and a folder that the second one is not to see (then it alone has CPUs)."""
 
     @contextlib.contextmanager
-    def __call__(self, cpus: int, *hidden: Path) -> Iterator[subprocess.Popen[str]]:
+    def __call__(self, cpus: int, *hidden: Path, **env: str) -> Iterator[subprocess.Popen[str]]:
         """The process of the cluster, whose first line is its address; a line to it takes the second raylet away."""
         script = Path(__file__).with_name("two_raylets.py")
         command = [sys.executable, str(script), str(cpus), *map(str, hidden)]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | env
+        )
         try:
             yield process
         finally:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+import uuid
 from collections import Counter
 from pathlib import Path
 
@@ -99,3 +100,22 @@ def test_a_machine_that_sees_neither_models_nor_pictures_is_sent_both(cli, tiny,
     assert one.code == 0, one.err
     assert sorted(map(json.dumps, records(tmp_path / "sent"))) == sorted(map(json.dumps, records(tmp_path / "one")))
     assert len(list((cache_dir() / "shipped").glob("*/llava"))) == 1, "both workers of the machine read one copy"
+
+
+def test_a_cluster_that_asks_for_a_token_is_joined_with_the_one_kept_here_and_else_named(tmp_path, two_raylets):
+    token = uuid.uuid4().hex
+    (tmp_path / "with" / ".ray").mkdir(parents=True)
+    (tmp_path / "with" / ".ray" / "auth_token").write_text(token)
+    (tmp_path / "without").mkdir()
+    with two_raylets(1, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token) as cluster:
+        address = cluster.stdout.readline().strip()
+        words = ["run", "-l", "parrot", "-t", "pope", "--limit", "3", "--ray", address, "--workers", "1"]
+        said = {}
+        for home in ("with", "without"):
+            env = {**os.environ, "HOME": str(tmp_path / home)}
+            command = [sys.executable, "-m", "ohd_bench", *words, "--results", str(tmp_path / "results")]
+            said[home] = subprocess.run(command, capture_output=True, text=True, env=env)
+    assert said["with"].returncode == 0, said["with"].stderr
+    assert said["without"].returncode == 2
+    assert f"--ray {address}: no cluster can be joined there" in said["without"].stderr
+    assert "it asks for a token, which is to be in RAY_AUTH_TOKEN here" in said["without"].stderr
