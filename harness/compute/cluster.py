@@ -33,8 +33,14 @@ HERE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Bound to loopback. Else Ray takes 127.0.0.1 for the address that others reach this machine by, and listens on it
 (``resolve_ip_for_localhost`` in ray/_private/services.py, 2.60)."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-STRANGER = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
-"""Program: ask for a cluster's number."""
+GREETING = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
+"""Program: ask a cluster for its number, which takes it some milliseconds."""
+GREETED = 30
+"""Seconds for it, Ray's import on a busy machine included; what is no Ray keeps it waiting for minutes."""
+ASKS = "it asks for a token, which is to be in RAY_AUTH_TOKEN here (`ray get-auth-token` at its head says it)"
+SILENT = (
+    "what listens there does not answer as Ray does; `ray start` tells the port (not the dashboard's, nor ray://'s)"
+)
 STORE = 100 * 2**20
 """Bytes of shared memory: what travels on one machine is paths and answers."""
 
@@ -129,16 +135,25 @@ def _knock(address: str, there: str) -> None:
         socket.create_connection((_host(there), int(there.rpartition(":")[2])), timeout=10).close()
     except (OSError, ValueError, OverflowError) as error:
         raise _no_cluster(address, error) from error
-    if "RAY_AUTH_MODE" not in os.environ and _asks_for_a_token(there):
-        os.environ["RAY_AUTH_MODE"] = "token"  # ray.init itself gives one to no cluster but its own (2.60)
+    if _refused(address, there):
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # ray.init itself gives one to no cluster but its own (2.60)
+        if _refused(address, there):
+            raise _no_cluster(address, ValueError(ASKS))
 
 
-def _asks_for_a_token(there: str) -> bool:
-    """Whether this cluster refuses who has none: `ray start` makes one that does where a token is kept."""
-    done = subprocess.run(  # noqa: S603 - this interpreter, on the words above
-        [sys.executable, "-c", STRANGER, there], capture_output=True, text=True, timeout=60
-    )
-    return "AuthenticationError" in done.stderr
+def _refused(address: str, there: str) -> bool:
+    """Whether this cluster lets nobody in who comes as we do now, tokens being what it speaks of."""
+    done = _greeted(address, there)
+    return done.returncode != 0 and "token" in done.stderr.lower()
+
+
+def _greeted(address: str, there: str) -> subprocess.CompletedProcess[str]:
+    """A process of its own that has greeted this cluster, with an error where it was not let in."""
+    greeting = [sys.executable, "-c", GREETING, there]
+    try:
+        return subprocess.run(greeting, capture_output=True, text=True, timeout=GREETED)  # noqa: S603
+    except subprocess.TimeoutExpired as error:
+        raise _no_cluster(address, ValueError(SILENT)) from error
 
 
 def _join(address: str, there: str) -> None:
@@ -152,8 +167,6 @@ def _join(address: str, there: str) -> None:
 
 def _no_cluster(address: str, error: Exception) -> UsageError:
     told = (str(error).strip().splitlines() or ["no word of why"])[0]
-    if os.environ.get("RAY_AUTH_MODE") == "token":
-        told = "it asks for a token, which is to be in RAY_AUTH_TOKEN here (`ray get-auth-token` at its head says it)"
     return UsageError(f"--ray {address}: no cluster can be joined there: {told}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -61,9 +62,10 @@ class PartDigest:
 
     def _recalled(self) -> str:
         try:
-            return self._kept.read_text(encoding="ascii") if self._kept else ""
+            kept = self._kept.read_text(encoding="ascii") if self._kept else ""
         except (OSError, ValueError):
             return ""
+        return kept if re.fullmatch("[0-9a-f]{64}", kept) else ""
 
     def _keep(self, found: str) -> None:
         if self._kept is None:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ import pytest
 from harness import registry
 from harness.asking.models import Models
 from harness.asking.worker import Batch, Holder, Introduce, Pair, identity, versions
+from harness.compute import cluster
 from harness.digest import of_file
 from harness.errors import DataError, ModelError
 from harness.images import image_digest
@@ -135,6 +137,17 @@ def test_an_address_where_no_cluster_is_says_so(cli, tmp_path, monkeypatch, addr
     said = cli("run", "-l", "parrot", "-t", "pope", "--limit", "1", "--results", tmp_path, "--ray", address)
     assert said.code == 2
     assert f"--ray {address}: no cluster can be joined there" in said.err
+
+
+def test_what_listens_and_is_no_ray_is_told_so(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "GREETED", 3)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        said = cli("run", "-l", "parrot", "-t", "pope", "--limit", "1", "--results", tmp_path, "--ray", address)
+    assert said.code == 2
+    assert f"--ray {address}: no cluster can be joined there: what listens there does not answer as Ray" in said.err
 
 
 @pytest.fixture

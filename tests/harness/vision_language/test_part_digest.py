@@ -96,6 +96,15 @@ def test_a_file_that_changed_is_read_before_its_model_is_told(spec, tmp_path):
     assert len(parts(tmp_path)) == len(before) + 1
 
 
+def test_a_digest_that_is_none_is_taken_anew(spec, tmp_path):
+    exact = dict(loaded(spec).digests())
+    (kept,) = parts(tmp_path)
+    for damage in ("", "0" * 63, "é" * 64):
+        kept.write_text(damage)
+        assert dict(loaded(spec).digests()) == exact
+        assert kept.read_text() in exact.values()
+
+
 def test_small_models_are_read_each_time(spec, tmp_path, monkeypatch):
     monkeypatch.setattr(part_digest, "LARGE", 1e9)
     loaded(spec).digests()
