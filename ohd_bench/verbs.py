@@ -93,7 +93,10 @@ def report(*runs: str | Path | Sequence[str], out: str | Path = "report.html", *
 
 
 def leaderboard(results: str | Path = "results", include: Iterable[str | Path] = ()) -> Leaderboard:
-    """The leaderboard of kept runs: ``markdown`` is the page, ``left_out`` names the runs that cannot be read."""
+    """The leaderboard of kept runs: ``markdown`` is the page, ``left_out`` names the runs that cannot be read.
+
+    The page's links lead to the runs from beside ``results``.
+    """
     from harness import registry
     from harness.verbs.leaderboard import leaderboard as verb
 

@@ -41,7 +41,7 @@ def leaderboard(
             f"--out names the page in Markdown, {out.with_suffix('.md')}; --html and --csv write beside it"
         )
     registry.load(include or ())
-    page = verb(results, _names(name or ()))
+    page = verb(results, _names(name or ()), out.parent)
     text, left_out = page.markdown, page.left_out
     for run, why in left_out.items():
         say(f"left out: {run}: {why}")

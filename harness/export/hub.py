@@ -107,7 +107,7 @@ def of_runs(repo: str, results: Path, names: Sequence[str]) -> Parcel:
         f"Runs of ohd-bench {version('ohd-bench')}: `ohd-bench results pull {repo}` brings them into a folder of runs."
     )
     page = (
-        leaderboard.render(results, leaderboard.unreadable(results))
+        leaderboard.render(results, RUNS, leaderboard.unreadable(results))
         if not names
         else "\n".join(f"- `{run.id}`" for run in wanted)
     )

@@ -28,7 +28,7 @@ FORGOTTEN = f"{FORGETTING} Δ to its base"
 
 HEAD = """# Leaderboard
 
-Written by `ohd-bench leaderboard` from the answers kept in `results/`; do not edit. CI fails when it is stale.
+Written by `ohd-bench leaderboard` from the answers kept in {folder}; do not edit. `--check` fails when it is stale.
 Values are followed by their 95 % interval over resampled images. ↑ higher is better, ↓ lower is better.
 A table a task, best first by its headline (bold); ★ only where the first is better than the second beyond chance.
 `ohd-bench leaderboard --html --csv` writes the same as a page that sorts and filters, and unrounded.
@@ -86,16 +86,19 @@ def _kept(results: Path, without: Collection[str]) -> list[Kept]:
     return [(run, run.manifest()) for run in runs(results) if run.id not in without]
 
 
-def render(results: Path, without: Collection[str] = (), names: Mapping[str, str] | None = None) -> str:
-    """The whole page as Markdown, the same for the same results; runs of the names in ``without`` are left out."""
+def render(results: Path, folder: str, without: Collection[str] = (), names: Mapping[str, str] | None = None) -> str:
+    """The whole page as Markdown, the same for the same results; runs of the names in ``without`` are left out.
+
+    Runs are linked below ``folder``: how the page's own place calls the results.
+    """
     kept, tables = _kept(results, without), by_world(results, without, names)
-    parts = [HEAD]
+    parts = [HEAD.format(folder=code_span(f"{folder}/"))]
     for world, (title, note) in SECTIONS.items():
         ours = [(run, manifest) for run, manifest in kept if manifest.get("world") == world]
         body = "Nothing kept yet.\n"
         if ours:
             shown = _columns(evaluate.kept_tasks(run for run, _ in ours))
-            body = "\n".join(_table(one, results.name) for one in tables[title]) + _unanswered(ours)
+            body = "\n".join(_table(one, folder) for one in tables[title]) + _unanswered(ours)
             body += _tradeoffs(tradeoffs(ours))
             body += _floors(ours, shown) + _pictures(ours, results)
         parts.append(f"## {title}\n\n{note}\n\n{body}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,6 +27,7 @@ class Leaderboard(Result):
     """The page as Markdown, and the runs it could not read with the reason."""
 
     results: Path
+    folder: str
     markdown: str
     left_out: Mapping[str, str]
     names: Mapping[str, str] = field(default_factory=dict)
@@ -37,7 +39,7 @@ class Leaderboard(Result):
 
     def html(self) -> str:
         """The page that sorts and filters itself."""
-        return board.html(self.standings, self.results.name, page.tradeoffs_by_world(self.results, self.left_out))
+        return board.html(self.standings, self.folder, page.tradeoffs_by_world(self.results, self.left_out))
 
     def csv(self) -> str:
         """A row for each task, model and metric, unrounded."""
@@ -61,12 +63,14 @@ class Leaderboard(Result):
         yield Markdown(self.markdown)
 
 
-def leaderboard(results: Path, names: Mapping[str, str] | None = None) -> Leaderboard:
+def leaderboard(results: Path, names: Mapping[str, str] | None = None, place: Path | None = None) -> Leaderboard:
     """The leaderboard that these kept results give; UsageError where there is no such folder.
 
-    ``names`` are shown instead of specs, or for the runs of these names.
+    ``names`` are shown instead of specs, or for the runs of these names. ``place`` is the folder that the page is for,
+    from which its links lead to the runs: beside the results where none is given.
     """
     if not results.is_dir():
         raise UsageError(f"{results} is not a folder of runs; 'ohd-bench run' makes one")
     left_out = page.unreadable(results)
-    return Leaderboard(results, page.render(results, left_out, names), left_out, names or {})
+    folder = Path(os.path.relpath(results, results.absolute().parent if place is None else place)).as_posix()
+    return Leaderboard(results, folder, page.render(results, folder, left_out, names), left_out, names or {})

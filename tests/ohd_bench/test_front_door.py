@@ -92,10 +92,11 @@ def test_score_reads_a_file_of_answers_without_a_model(results, tmp_path):
     assert found.json()["task"] == "pope"
 
 
-def test_the_leaderboard_is_the_page_of_the_command(results, tmp_path, cli):
-    assert cli("leaderboard", "--results", results, "--out", tmp_path / "l.md").code == 0
+def test_the_leaderboard_is_the_page_that_the_command_writes_beside_the_results(results, cli):
+    out = results.parent / "l.md"
+    assert cli("leaderboard", "--results", results, "--out", out).code == 0
     board = leaderboard(results)
-    assert board.markdown == (tmp_path / "l.md").read_text(encoding="utf-8")
+    assert board.markdown == out.read_text(encoding="utf-8")
     assert len(set(board.table()["run"])) == 2
 
 

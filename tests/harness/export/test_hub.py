@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -111,6 +112,8 @@ def test_runs_that_are_pushed_can_be_pulled(hub: str, make_run: MakeRun, tmp_pat
     assert (done.returncode, done.stdout) == (0, f"{hub}/datasets/me/runs/commit/{SHA}\n"), done.stderr
     card = Hub.files["README.md"].decode()
     assert card.startswith("---\n") and "ohd-bench results pull me/runs" in card and "| 1 |" in card
+    linked = re.findall(r"\]\(([^)]*%40[^)]*)\)", card)
+    assert linked and all(f"{unquote(link)}/run.json" in Hub.files for link in linked)
     assert set(Hub.files) == {"README.md", "results/a@1/run.json", "results/a@1/pope/records.jsonl"}
     done = online(hub, tmp_path / "home", "results", "pull", "me/runs", "--results", tmp_path / "mine")
     assert done.returncode == 0, done.stderr

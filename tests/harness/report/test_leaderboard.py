@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -59,6 +60,27 @@ def test_a_run_is_shown_by_the_name_it_is_given_and_linked(results: Path) -> Non
     assert "`Keen &lt;b>Eye&lt;/b>`" in page.markdown and "`Fair`" in page.markdown
     assert "(results/keen%401)" in page.markdown
     assert "Keen &lt;b&gt;Eye&lt;/b&gt;" in page.html() and "<b>Eye" not in page.html()
+
+
+@pytest.mark.parametrize(
+    ("at", "kept", "out"),
+    [
+        (".", "results", "leaderboard.md"),
+        (".", "results", "results/leaderboard.md"),
+        (".", "results", "elsewhere/deep/leaderboard.md"),
+        ("results", ".", "leaderboard.md"),
+        ("elsewhere", "../results", "leaderboard.md"),
+    ],
+)
+def test_every_link_leads_to_its_run_wherever_the_page_lies(cli, results, monkeypatch, at, kept, out):
+    (results.parent / "elsewhere" / "deep").mkdir(parents=True)
+    monkeypatch.chdir(results.parent / at)
+    assert cli("leaderboard", "--results", kept, "--out", out, "--html").code == 0
+    page = Path(out)
+    markdown = re.findall(r"\]\(([^)]*%40[^)]*)\)", page.read_text(encoding="utf-8"))
+    linked = re.findall(r'<a href="([^"]*%40[^"]*)"', page.with_suffix(".html").read_text(encoding="utf-8"))
+    assert len(markdown) == len(linked) == 5
+    assert all((page.parent / unquote(link) / "run.json").is_file() for link in [*markdown, *linked])
 
 
 def test_the_csv_holds_every_value_unrounded(results: Path) -> None:
