@@ -138,7 +138,7 @@ def _knock(address: str, there: str) -> None:
     if _refused(address, there):
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # ray.init itself gives one to no cluster but its own (2.60)
         if _refused(address, there):
-            raise _no_cluster(address, ValueError(ASKS))
+            raise _no_cluster(address, ASKS)
 
 
 def _refused(address: str, there: str) -> bool:
@@ -153,7 +153,7 @@ def _greeted(address: str, there: str) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(greeting, capture_output=True, text=True, timeout=GREETED)  # noqa: S603
     except subprocess.TimeoutExpired as error:
-        raise _no_cluster(address, ValueError(SILENT)) from error
+        raise _no_cluster(address, SILENT) from error
 
 
 def _join(address: str, there: str) -> None:
@@ -165,8 +165,8 @@ def _join(address: str, there: str) -> None:
         raise _no_cluster(address, error) from error
 
 
-def _no_cluster(address: str, error: Exception) -> UsageError:
-    told = (str(error).strip().splitlines() or ["no word of why"])[0]
+def _no_cluster(address: str, why: Exception | str) -> UsageError:
+    told = (str(why).strip().splitlines() or ["no word of why"])[0]
     return UsageError(f"--ray {address}: no cluster can be joined there: {told}")
 
 
