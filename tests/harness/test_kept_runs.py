@@ -169,7 +169,7 @@ def test_an_odd_run_stops_neither_the_leaderboard_nor_the_other_runs(tmp_path_fa
     (results / "odd").mkdir()
     (results / "odd" / "run.json").write_bytes(content)
     left_out = leaderboard.unreadable(results)
-    assert "`sound`" in leaderboard.render(results, left_out)
+    assert "`sound`" in leaderboard.render(results, "results", left_out)
     assert kept_runs.pick(results, "sound").manifest()["encoder"]["spec"] == "sound"
 
 

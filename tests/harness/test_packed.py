@@ -231,9 +231,10 @@ READERS = {
 @pytest.mark.parametrize("reader", READERS)
 def test_every_command_that_reads_runs_says_the_same_of_compressed_ones(cli, kept, tmp_path, reader, world):
     told = []
-    for n, results in enumerate(kept):
-        out = tmp_path / str(n) / "out"
+    for n, from_ in enumerate(kept):
+        out, results = (tmp_path / str(n) / name for name in ("out", "results"))
         out.mkdir(parents=True)
+        shutil.copytree(from_, results)
         words = [word.replace("OUT", str(out)).replace("FROM", str(results)) for word in READERS[reader]]
         words += [] if "--results" in words else ["--results", str(results)]
         words += ["--data", str(world)] if reader in ("csv", "lm-eval") else []

@@ -253,7 +253,7 @@ def test_the_leaderboard_has_one_row_a_group_with_its_number_of_seeds(
     arms: tuple[list[Run], list[Run]], make_run: MakeRun, tmp_path: Path
 ) -> None:
     make_run("released+drawn@micro-0", tasks=("pope",))
-    rows = [line for line in leaderboard.render(tmp_path / "results").splitlines() if "`drawn`" in line]
+    rows = [line for line in leaderboard.render(tmp_path / "results", "results").splitlines() if "`drawn`" in line]
     found = {row.split(" | ")[0].strip("| ") + row.split(" | ")[3]: row for row in rows}
     assert sorted(found) == ["`clip:a-*`3", "`clip:b-*`3", "`released`1"]
     assert "±" in found["`clip:a-*`3"] and "±" not in found["`released`1"] and " [" in found["`released`1"]
