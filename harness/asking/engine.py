@@ -156,7 +156,7 @@ def answer(
     again by the next call. DegenerateError where scores are not finite, or a ranker cannot tell any two texts apart.
     """
     path = run.records_path(asked.task.name)
-    keys = {sample.id: model.key(sample) if _there(sample) else "" for sample in asked.samples}
+    keys = _keys(asked, model)
     before = run.known(asked.task.name, keys)
     by_id = {sample.id: sample for sample in asked.samples}
     kept = {id: r for id, r in before.items() if keys.get(id) == r.key and _answers(by_id[id], r.reply)}
@@ -166,7 +166,7 @@ def answer(
             journal.append([*_recounted(asked, kept), *gone])
         ours = _share(asked, keys, ask.batch)
         due = ours - kept.keys()
-        tick(len(asked.samples) - len(due))
+        tick(len(ours) - len(due))
         if due:
             lent = _lent(run, asked, keys, due)
             journal.append(lent)
@@ -184,7 +184,7 @@ def settled(run: Run, asked: Questions, model: Identity) -> Progressed | None:
 
     It is what ``answer`` would find without asking, and needs the model's identity alone.
     """
-    keys = {sample.id: model.key(sample) if _there(sample) else "" for sample in asked.samples}
+    keys = _keys(asked, model)
     known = run.known(asked.task.name, keys)
     if any(id not in keys and record.reply != GONE for id, record in known.items()):
         return None
@@ -195,6 +195,15 @@ def settled(run: Run, asked: Questions, model: Identity) -> Progressed | None:
         if not record.sealed or record.rules != asked.counted_by(sample):
             return None
     return Progressed(len(asked.samples), len(asked.samples), 0)
+
+
+def expected(asked: Questions, model: Identity, size: int) -> int:
+    """How many samples are to be answered, ``size`` images in a batch: all, or those of the shard."""
+    return len(asked.samples) if asked.shard is None else len(_share(asked, _keys(asked, model), size))
+
+
+def _keys(asked: Questions, model: Identity) -> dict[str, str]:
+    return {sample.id: model.key(sample) if _there(sample) else "" for sample in asked.samples}
 
 
 def _share(asked: Questions, keys: Mapping[str, str], size: int) -> set[str]:

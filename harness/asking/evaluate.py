@@ -194,9 +194,10 @@ def _ask(
     ask, see = pair.asked(mode, asked.samples, control)
     began = time.perf_counter()
     floors = floor_values(asked)
-    with ticking(f"{run.id}  {asked.task.name}", len(asked.samples)) as tick:
+    expected = engine.expected(asked, model, ask.batch)
+    with ticking(f"{run.id}  {asked.task.name}", expected) as tick:
         listened = foretelling.listening(asked.task.name, ask)
-        foretelling.due[asked.task.name] = len(asked.samples)
+        foretelling.due[asked.task.name] = expected
 
         def done(count: int) -> None:
             tick(count)

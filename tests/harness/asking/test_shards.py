@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -60,6 +61,16 @@ def test_the_plain_run_reads_the_shards_that_are_there_and_asks_the_rest(cli, be
     rest = bench.asked()
     assert sorted(asked + rest) == sorted(f"{('red', 'blue')[n % 2]}{n}-{k}" for n in range(6) for k in (0, 1))
     assert not list(bench.results.glob("*/shards"))
+
+
+def test_a_shard_counts_its_own_share_alone_whatever_the_others_have(cli, bench):
+    shares = []
+    for n in (1, 2, 3, 2):
+        said = cli(*bench.words(), "--shard", f"{n}/3")
+        done, share = map(int, re.search(r"red: (\d+) of (\d+)", said.err).groups())
+        assert done == share, said.err
+        shares.append(share)
+    assert (sum(shares[:3]), shares[3]) == (18, shares[1])
 
 
 def test_a_killed_shard_goes_on_where_it_stopped(cli, bench):
