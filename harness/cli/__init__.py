@@ -10,11 +10,12 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from harness import extras
+from harness.cli import unread
 from harness.errors import OhdBenchError, UsageError
 from harness.shown import one_line, plain
 
@@ -82,22 +83,30 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     words = sys.argv[1:] if words is None else [*words]  # the module harness.cli.list hides the name
     heard: list[int] = []
     _listen(heard)
+    code = 0
     verbose = not {"-v", "--verbose"}.isdisjoint(words)
     try:
         _speak_every_encoding()
         _require_printable(words, os.environ)
         with _heeding(verbose):
             _run([word for word in words if word not in ("-v", "--verbose")])
-    except SystemExit as end:  # typer ends every command so, Ctrl-C with 130
-        if not _ended_by_typer(end):
-            sys.exit(_told(end, verbose))
-        if end.code != 130:
-            raise
-        sys.exit(_told(KeyboardInterrupt(), verbose))
     except BaseException as error:
         # A signal that is heard amid the import of an extension comes out of it as whatever error that makes of it.
-        sys.exit(_told(_SIGNALS[heard[0]]() if heard else error, verbose))
-    sys.exit(0)
+        code = _code(_SIGNALS[heard[0]]() if heard and not isinstance(error, SystemExit) else error, verbose)
+    try:
+        unread.flush()
+    except OSError as error:
+        code = code or _code(error, verbose)
+    sys.exit(code)
+
+
+def _code(error: BaseException, verbose: bool) -> int:
+    """The exit code of a command that ended so; what ended it is said, unless that is done or nobody reads it."""
+    if (pipe := unread.broken_pipe(error)) is not None:
+        return unread.CODE if unread.is_of_reader(pipe) else _told(pipe, verbose)
+    if isinstance(error, SystemExit) and _ended_by_typer(error):  # typer ends every command so, Ctrl-C with 130
+        return _told(KeyboardInterrupt(), verbose) if error.code == 130 else int(error.code or 0)
+    return _told(error, verbose)
 
 
 def _run(words: Sequence[str]) -> None:
@@ -151,7 +160,8 @@ def _told(error: BaseException, verbose: bool) -> int:
 
         print(plain("".join(traceback.format_exception(error))), file=sys.stderr)
     code, line = _ending(error)
-    print(one_line(line), file=sys.stderr)
+    with suppress(OSError):  # where nobody reads it
+        print(one_line(line), file=sys.stderr)
     return code
 
 
@@ -169,7 +179,8 @@ def _ending(error: BaseException) -> tuple[int, str]:
     if isinstance(error, OSError) and error.errno in NO_PLACE:
         return 2, f"error: cannot use {error.filename or 'this place'}: {error.strerror}; name another"
     if isinstance(error, OSError):
-        return 1, f"error: {error.filename or ''}: {error.strerror or error}; {KEPT}"
+        where = f"{error.filename}: " if error.filename else ""
+        return 1, f"error: {where}{error.strerror or error}; {KEPT}"
     return 1, (
         f"error: this was not foreseen: {type(error).__name__}: {str(error)[:300]} ({_where(error)}); {KEPT}. "
         "-v shows the traceback: please report it, with the command, to the maintainers of ohd-bench"
@@ -188,9 +199,11 @@ def _where(error: BaseException) -> str:
 
 
 def _speak_every_encoding() -> None:
-    """What stdout or stderr cannot write is written out as an escape, and is no error."""
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
+    """What stdout or stderr cannot write is written out as an escape, and where it is closed nowhere; no error."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # a file opened later would else become what libraries print to
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        reconfigure = getattr(getattr(sys, name), "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
 

@@ -147,6 +147,55 @@ def test_a_stdout_that_is_not_utf8_is_written_to_all_the_same(tmp_path, encoding
     assert json.loads(command(*words, "--json", PYTHONIOENCODING=encoding).stdout.decode(encoding))["rows"]
 
 
+SAYING = [
+    ["--help"], ["compare", "-h"], ["--version"], ["list"], ["list", "--json"],
+    ["run", "--lvlm", "parrot", "-t", "pope", "--limit", "2"], ["run", "--lvlm", "parrot", "-t", "pope", "--json"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", SAYING, ids=" ".join)
+def test_a_reader_that_leaves_early_ends_a_command_without_a_word_and_loses_nothing(tmp_path, words):
+    words = [*words, "--results", str(tmp_path)] if words[0] == "run" else words
+    for both in (False, True):
+        reading, writing = os.pipe()
+        os.close(reading)
+        call = [sys.executable, "-m", "ohd_bench", *words]
+        said = subprocess.run(call, stdout=writing, stderr=writing if both else subprocess.PIPE, timeout=300)
+        os.close(writing)
+        assert said.returncode == 141
+        assert both or not [line for line in said.stderr.splitlines() if b"pope: " not in line], said.stderr
+    if words[0] == "run":
+        assert command(*words).stderr.count(b"error") == 0
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+@pytest.mark.parametrize("words", SAYING, ids=" ".join)
+def test_what_cannot_be_written_out_is_told_in_one_line_however_little_it_is(tmp_path, words):
+    words = [*words, "--results", str(tmp_path)] if words[0] == "run" else words
+    with open("/dev/full", "w") as full:
+        call = [sys.executable, "-m", "ohd_bench", *words]
+        said = subprocess.run(call, stdout=full, stderr=subprocess.PIPE, timeout=300)
+    assert said.returncode == 1
+    assert said.stderr.splitlines()[-1].startswith(b"error: No space left on device; what was answered is kept")
+
+
+@pytest.mark.parametrize("words", SAYING, ids=" ".join)
+@pytest.mark.parametrize("closed", [(1,), (0, 1, 2)])
+def test_a_command_whose_streams_are_closed_does_its_work(tmp_path, words, closed):
+    words = [*words, "--results", str(tmp_path)] if words[0] == "run" else words
+    call = [sys.executable, "-m", "ohd_bench", *words]
+    shut = f"import os; [os.close(n) for n in {closed}]; os.execv({sys.executable!r}, {call})"
+    said = subprocess.run([sys.executable, "-c", shut], capture_output=True, timeout=300)
+    assert (said.returncode, b"rror" in said.stderr) == (0, False), said.stderr
+    assert words[0] != "run" or list(tmp_path.glob("*/pope/records.jsonl"))
+
+
+def test_a_pipe_that_breaks_elsewhere_is_an_error_like_any_other(cli, bench):
+    said = cli(*breaking(bench, "BrokenPipeError(32, 'a server left')"))
+    assert said.code == 1
+    assert said.err.splitlines()[-1].startswith("error: a server left; what was answered is kept")
+
+
 INTERRUPTED = """
 import os, signal
 try:
