@@ -80,6 +80,10 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     # Threads that wait for one that another program has put aside are not to keep the core from it: on a busy machine
     # two threads took ten times as long so as one, and on an idle one this costs a few percent.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if not os.environ.get("COLUMNS", "0").strip(
+        "0"
+    ):  # no width, as shutil.get_terminal_size has it; rich writes nothing
+        os.environ.pop("COLUMNS", None)
     words = sys.argv[1:] if words is None else [*words]  # the module harness.cli.list hides the name
     heard: list[int] = []
     _listen(heard)

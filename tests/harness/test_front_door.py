@@ -196,6 +196,12 @@ def test_a_pipe_that_breaks_elsewhere_is_an_error_like_any_other(cli, bench):
     assert said.err.splitlines()[-1].startswith("error: a server left; what was answered is kept")
 
 
+@pytest.mark.parametrize("columns", ["0", "00", "", "x"])
+def test_a_width_of_nothing_is_no_width(columns):
+    said = command("list", COLUMNS=columns)
+    assert said.returncode == 0 and said.stdout == command("list", COLUMNS="200").stdout
+
+
 INTERRUPTED = """
 import os, signal
 try:
