@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qsl
 
+from harness.console import say
 from harness.errors import OhdBenchError, UsageError
 from harness.store import Run
 
+SHARDS = "shards"
+"""The folder of a run in which its shards lie until they are read back."""
 _SHOWN = 6
 """So many runs are named to one who names none of them."""
 
@@ -49,6 +53,15 @@ def slug(text: str) -> str:
 
 def _last(path: str) -> str:
     return path.rstrip("/").split("/")[-1]
+
+
+def say_shards(run: Run) -> None:
+    """A remark where this run's shards hold answers that it does not have yet."""
+    if any(run.folder.glob(f"{SHARDS}/*/run.json")):
+        say(
+            f"{run.id} has shards whose answers are not counted yet: "
+            f"ohd-bench merge {run.id} --results {shlex.quote(str(run.folder.parent))}"
+        )
 
 
 def pick(results: Path, name: str) -> Run:

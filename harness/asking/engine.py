@@ -160,11 +160,11 @@ def answer(
     before = run.known(asked.task.name, keys)
     by_id = {sample.id: sample for sample in asked.samples}
     kept = {id: r for id, r in before.items() if keys.get(id) == r.key and _answers(by_id[id], r.reply)}
-    gone = [replace(r, reply=GONE) for id, r in before.items() if id not in keys and r.reply != GONE]
+    ours = _share(asked, keys, ask.batch)
+    own = before if asked.shard is None else latest(path)  # what a shard did not answer is not its own to write
+    gone = [replace(r, reply=GONE) for id, r in own.items() if id not in keys and r.reply != GONE]
     with run.adding(asked.task.name) as journal:
-        if asked.shard is None:  # what a shard did not answer is not its own to write
-            journal.append([*_recounted(asked, kept), *gone])
-        ours = _share(asked, keys, ask.batch)
+        journal.append([*_recounted(asked, {id: r for id, r in kept.items() if id in own}), *gone])
         due = ours - kept.keys()
         tick(len(ours) - len(due))
         if due:

@@ -149,7 +149,10 @@ def perform(plan: RunPlan, pair: Models | Far, ticking: Ticking) -> Outcome:
             return Outcome(run, kept)
         known = run.manifest()
         told = known.get("tasks", {})
-        known_tasks = unasked | {name: unasked.get(name, {}) | entry for name, entry in told.items()}
+        known_tasks = told | {
+            one.task.name: unasked[one.task.name] | told.get(one.task.name, {}) | run_identity.questions(one)
+            for one in plan.questions
+        }
         run.update(status="running", **about, **_circumstances(plan, known), tasks=known_tasks)
         standings: dict[str, engine.Progressed] = {}
         status = "interrupted"

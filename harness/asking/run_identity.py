@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from harness import digest
+from harness import digest, packed
 from harness.asking import engine
 from harness.asking.retrieve import gallery_digest
 from harness.errors import ModelError, UsageError
@@ -114,8 +114,12 @@ def of_answers(
 
 def entry(asked: engine.Questions, standing: engine.Progressed) -> dict[str, Any]:
     """How a task stands, as its entry in the manifest says it."""
-    about = {"spec": asked.task.spec, "samples_digest": asked.digest, "rules": asked.task.rules()}
-    return asdict(standing) | about
+    return asdict(standing) | questions(asked)
+
+
+def questions(asked: engine.Questions) -> dict[str, Any]:
+    """What a task's entry says of what is asked and how it is counted."""
+    return {"spec": asked.task.spec, "samples_digest": asked.digest, "rules": asked.task.rules()}
 
 
 def nameless(identity: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,6 +142,24 @@ def require_one_run(one: Run, there: Run) -> None:
         models = [told.get(part) or {} for told in (first, second)]
         if any(models[0].get(name) != models[1].get(name) for name in ("digest", "digests")):
             raise UsageError(f"{one.folder} and {there.folder} are not one run: the {part}'s weights differ")
+
+
+def require_same_questions(parts: Iterable[Run]) -> None:
+    """UsageError where two folders have answers of one task to other questions, or counted by other rules.
+
+    Each of them may be right, of the data as they were then; what both come to is not, and no data are at hand here.
+    """
+    seen: dict[tuple[str, str], tuple[Any, Run]] = {}
+    for part in parts:
+        for name, told in part.manifest().get("tasks", {}).items():
+            for key in ("samples_digest", "rules") if packed.files(part.records_path(name)) else ():
+                before, there = seen.setdefault((name, key), (told.get(key), part))
+                if before and told.get(key) and before != told[key]:
+                    raise UsageError(
+                        f"{there.folder} and {part.folder} hold answers of '{name}' to other questions, or counted by "
+                        "other rules: its data changed between. The run itself, without --shard, asks and counts anew "
+                        "what changed"
+                    )
 
 
 def folder(plan: RunPlan, encoder: OfEncoder | None, lvlm: OfLvlm | None, identity: Mapping[str, Any]) -> Path:

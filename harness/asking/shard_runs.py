@@ -10,13 +10,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.asking import run_identity
+from harness import packed
+from harness.asking import engine, run_identity
 from harness.asking.shards import Shard
 from harness.console import say
+from harness.errors import UsageError
+from harness.kept_runs import SHARDS as FOLDER
 from harness.records import Record, latest
-from harness.store import Run
+from harness.store import RECORDS, Run
 
-FOLDER = "shards"
 PATIENCE = 30.0
 """Seconds that a shard waits for others to begin: each holds the run while it begins, and no longer."""
 OWN = ("expected", "scored", "failed", "first_failure", "seconds")
@@ -56,18 +58,30 @@ def written(run: Run, shard: Shard | None, begun: Mapping[str, Any], patience: f
     """
     if shard is None:
         with run.writing():
-            for name, ids in merge(run).conflicts.items():
+            for name, ids in merge(run, settled=False).conflicts.items():
                 say(f"{name}: {len(ids)} samples were answered in two ways by shards, {ids[0]} the first")
             yield run
         return
     part = ShardRun(run.folder / FOLDER / str(shard))
     with contextlib.ExitStack() as held:
         with run.writing(patience):
-            if not run.manifest():
-                run.update(status="sharded", **begun)
+            _begin(run, begun)
             held.enter_context(part.writing())
             part.update(**part.manifest())  # so that it is one of the run's shards from now on
         yield part
+
+
+def _begin(run: Run, begun: Mapping[str, Any]) -> None:
+    """The run's manifest tells of every task that a shard asks, and of how many samples there are for all shards."""
+    known = run.manifest()
+    if not known:
+        run.update(status="sharded", **begun)
+        return
+    told = known.get("tasks", {})
+    new = {name: one for name, one in begun.get("tasks", {}).items() if not packed.files(run.records_path(name))}
+    if any(told.get(name) != one for name, one in new.items()):
+        status = "partial" if known.get("status") == "complete" else known.get("status")
+        run.update(tasks=told | new, status=status)
 
 
 @dataclass(frozen=True)
@@ -78,18 +92,22 @@ class ReadBack:
     conflicts: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-def merge(run: Run) -> ReadBack:
+def merge(run: Run, settled: bool = True) -> ReadBack:
     """Read every shard back into the run, which the caller holds. UsageError where one is held, or is another run's.
 
-    Where a sample was answered before in another way, the shard's answer is kept and the sample is named.
+    Where a sample was answered before in another way, the shard's answer is kept and the sample is named. ``settled``
+    says that nobody looks at the data after: UsageError where two hold answers to other questions.
     A kill amid it loses nothing: a shard goes when the run's records, its own among them, are on the disk.
     """
+    require_whole(run)
     found = shard_runs(run)
     clash: dict[str, list[str]] = {}
     with contextlib.ExitStack() as held:
         for part in found:
             run_identity.require_one_run(part, run)
             held.enter_context(part.writing())
+        if settled:
+            run_identity.require_same_questions([run, *found])
         came = sum(_read_back(run, part, clash) for part in found)
     if found:
         entries = {name: stands(run, name, entry) for name, entry in run.manifest()["tasks"].items()}
@@ -97,10 +115,22 @@ def merge(run: Run) -> ReadBack:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         run.update(tasks=entries, status="complete" if done else "partial", finished=now)
         for part in found:  # no longer held, as an open file cannot be taken away on Windows; the run still is
-            shutil.rmtree(part.folder)
+            _taken_away(part.folder)
         with contextlib.suppress(OSError):
             (run.folder / FOLDER).rmdir()
     return ReadBack(came, clash)
+
+
+def require_whole(run: Run) -> None:
+    """UsageError where a folder of answers lies among the shards that is none."""
+    for path in sorted(run.folder.glob(f"{FOLDER}/*/*/{RECORDS}*")):
+        if not (path.parents[1] / "run.json").is_file():
+            raise UsageError(f"{path.parents[1]} has no run.json, so it is no shard: copy it whole, or remove it")
+
+
+def _taken_away(folder: Path) -> None:
+    """What lies behind a link stays."""
+    folder.unlink() if folder.is_symlink() else shutil.rmtree(folder)
 
 
 def _read_back(run: Run, part: ShardRun, clash: dict[str, list[str]]) -> int:
@@ -142,6 +172,6 @@ def _contradicts(record: Record, there: Record | None) -> bool:
 
 def stands(run: Run, name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     """The task's entry with how it stands now."""
-    kept = list(latest(run.records_path(name)).values())
+    kept = [record for record in latest(run.records_path(name)).values() if record.reply != engine.GONE]
     scored = sum(record.scored for record in kept)
     return {**entry, "scored": scored, "failed": len(kept) - scored, "expected": entry.get("expected", len(kept))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from rich.text import Text
 
 from harness import packed
 from harness.asking import shard_runs
-from harness.asking.run_identity import require_one_run
+from harness.asking.run_identity import require_one_run, require_same_questions
 from harness.errors import UsageError
 from harness.kept_runs import fault, odd, runs
 from harness.records import Record, latest
@@ -62,7 +63,7 @@ def unite(folders: Sequence[Path], results: Path) -> United:
     answer. UsageError where a folder holds no run, one that cannot be read, or a run of a name that is another's there;
     DataError where records are damaged or another run's.
     """
-    found = []
+    found: list[tuple[Path, Run]] = []
     for folder in folders:
         if faults := odd(folder):
             raise UsageError(f"{folder}: {next(iter(faults.values()))}")
@@ -71,10 +72,18 @@ def unite(folders: Sequence[Path], results: Path) -> United:
             hint = f" but one of them: name {folder.parent}" if (folder / "run.json").is_file() else ""
             raise UsageError(f"{folder} is not a folder of runs{hint}")
         for run in every:
-            require_one_run(run, Run(results / run.id))
             _require_sound(run)
         found += [(folder, run) for run in every]
+    for name in dict.fromkeys(run.id for _, run in found):
+        _require_one(Run(results / name), [run for _, run in found if run.id == name])
     return United([row for folder, run in found for row in _brought(folder, run, Run(results / run.id))])
+
+
+def _require_one(there: Run, came: Sequence[Run]) -> None:
+    """UsageError where these, and what is there of them, are not one run or were not asked the same questions."""
+    for one, other in itertools.combinations((there, *came), 2):
+        require_one_run(other, one)
+    require_same_questions(part for run in (there, *came) for part in (run, *shard_runs.shard_runs(run)))
 
 
 def _require_sound(run: Run) -> None:
@@ -99,7 +108,8 @@ def _brought(folder: Path, run: Run, there: Run) -> Iterator[dict[str, Any]]:
                 new, clash = _told_apart(one, there, name)
                 with there.adding(name) as journal:
                     journal.append(new)
-                entries[name] = shard_runs.stands(there, name, shard_runs.told_of(told) | entries.get(name, {}))
+                about = told if one is run else shard_runs.told_of(told)
+                entries[name] = shard_runs.stands(there, name, {**about, **entries.get(name, {})})
                 yield _row(folder if one is run else one.folder, run, name, len(new), clash)
         done = all(entry.get("scored", -1) == entry.get("expected") for entry in entries.values())
         there.update(tasks=entries, status="complete" if done else "partial")

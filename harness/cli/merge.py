@@ -22,8 +22,9 @@ def merge(
 ) -> None:
     """Read what 'run --shard I/N' answered back into the runs; no model, no data, no order, however many shards.
 
-    The same run without --shard does so as well, and asks what is left. Exit codes: 0 every sample has an answer,
-    1 some have none, or two (named; the last shard's is kept), 2 a shard is still being written or another run's.
+    The same run without --shard does so as well, and asks what is left. Exit codes: 0 every sample of these runs (of
+    all, where none is named) has an answer, 1 some have none, or two (named; the last shard's is kept), 2 a shard is
+    still being written, another run's, or was asked other questions.
     """
     from harness import console
     from harness.verbs import shards

@@ -75,10 +75,12 @@ def show_run(
     from harness import registry
     from harness.asking import evaluate
     from harness.console import print_json, show
-    from harness.kept_runs import pick
+    from harness.kept_runs import pick, say_shards
     from harness.report.side_by_side import SideBySide
 
     registry.load(include or ())
     runs = [pick(results, id) for id in ids]
+    for run in runs:
+        say_shards(run)
     kept = SideBySide(runs, evaluate.kept_tasks(runs), full=True)
     print_json(kept.json()) if as_json else show(kept)

@@ -11,7 +11,7 @@ from harness import digest
 from harness.asking import engine, evaluate
 from harness.data import Data
 from harness.errors import UsageError
-from harness.kept_runs import pick, runs
+from harness.kept_runs import pick, runs, say_shards
 from harness.records import Record
 from harness.store import Run
 from harness.types import Task
@@ -88,6 +88,12 @@ def title(manifest: Mapping[str, Any]) -> str:
 
 def find_run(results: Path, name: str) -> Run:
     """The run of this id, of this encoder, or whose id begins so; UsageError says what there is."""
+    run = _found(results, name)
+    say_shards(run)
+    return run
+
+
+def _found(results: Path, name: str) -> Run:
     every = runs(results)
     if any(run.id == name for run in every):
         return pick(results, name)

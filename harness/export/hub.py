@@ -15,7 +15,7 @@ from harness import extras, packed
 from harness.asking import evaluate
 from harness.comparison import metric_table
 from harness.errors import OhdBenchError, UsageError
-from harness.kept_runs import pick, runs
+from harness.kept_runs import pick, runs, say_shards
 from harness.report import leaderboard
 from harness.store import Run, records_files
 from harness.types import OF_ENCODERS, Task
@@ -99,6 +99,7 @@ def of_runs(repo: str, results: Path, names: Sequence[str]) -> Parcel:
         raise UsageError(f"{results} holds no run to push")
     files: dict[str, Path | bytes] = {}
     for run in wanted:
+        say_shards(run)
         records = [path for one in records_files(run.folder) for path in packed.files(one)]
         for path in (run.folder / "run.json", *records):
             files[f"{RUNS}/{run.id}/{path.relative_to(run.folder).as_posix()}"] = path

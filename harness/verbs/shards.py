@@ -65,32 +65,32 @@ def run_shard(options: RunOptions, watcher: Watcher) -> Sharded:
 
 @dataclass(frozen=True)
 class Merged(Result):
-    """Runs whose shards were read back, and how many records each gained."""
+    """Runs whose shards were read back, how many records each gained, and others whose questions lack answers."""
 
-    came: Sequence[tuple[Run, shard_runs.ReadBack]]
+    came: Sequence[tuple[Run, shard_runs.ReadBack | None]]
 
     @property
     def complete(self) -> bool:
         """Whether every question of every run has an answer."""
-        return all(run.manifest().get("status") == "complete" for run, _ in self.came)
+        return all(_is_whole(run) for run, _ in self.came)
 
     @property
     def agree(self) -> bool:
         """Whether no sample was answered in two ways."""
-        return not any(came.conflicts for _, came in self.came)
+        return not any(came.conflicts for _, came in self.came if came)
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for each run and task."""
         return [
             {
                 "run": run.id,
-                "records": came.records,
+                "records": came.records if came else 0,
                 "task": task,
-                **{key: entry[key] for key in ("expected", "scored", "failed")},
-                "conflicts": list(came.conflicts.get(task, ())),
+                **{key: entry.get(key) for key in ("expected", "scored", "failed")},
+                "conflicts": list(came.conflicts.get(task, ())) if came else [],
             }
             for run, came in self.came
-            for task, entry in run.manifest()["tasks"].items()
+            for task, entry in run.manifest().get("tasks", {}).items()
         ]
 
     def content(self) -> Any:
@@ -104,9 +104,9 @@ class Merged(Result):
             if clash := row["conflicts"]:
                 told = f"{', '.join(clash[:SHOWN])}" + (f" and {len(clash) - SHOWN} more" if clash[SHOWN:] else "")
                 yield Text(f"  answered otherwise, the last shard's answer is kept: {told}", style="bold red")
-        if not self.came:
+        if not any(came for _, came in self.came):
             yield Text("no run has shards that were not read back")
-        elif not self.complete:
+        if not self.complete:
             yield Text("what has no answer is asked by the same run without --shard, or by the shards that are missing")
 
 
@@ -115,9 +115,18 @@ def merge(results: Path, names: Sequence[str]) -> Merged:
 
     UsageError where there is no such run, or where it or one of its shards is being written.
     """
-    wanted = [pick(results, name) for name in names] or [run for run in runs(results) if shard_runs.shard_runs(run)]
-    came = []
-    for run in wanted:
-        with run.writing():
-            came.append((run, shard_runs.merge(run)))
-    return Merged(came)
+    wanted = [pick(results, name) for name in names] or runs(results)
+    return Merged([(run, came) for run in wanted if (came := _read_back(run)) or names or not _is_whole(run)])
+
+
+def _read_back(run: Run) -> shard_runs.ReadBack | None:
+    """What came of a run's shards; None where it has none."""
+    shard_runs.require_whole(run)
+    if not shard_runs.shard_runs(run):
+        return None
+    with run.writing():
+        return shard_runs.merge(run)
+
+
+def _is_whole(run: Run) -> bool:
+    return run.manifest().get("status") == "complete"
