@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import signal
 import socket
@@ -18,24 +17,25 @@ import psutil
 import pytest
 
 PLUGIN = """
+import os
 from ohd_bench import lvlm
 
-@lvlm("raises")
-def raises(spec, place):
-    return lambda encoder: Raises(spec.text)
+@lvlm("other")
+def other(spec, place):
+    return lambda encoder: Other(spec.text)
 
-class Raises:
+class Other:
     def __init__(self, spec):
         self.spec = spec
 
     def answers(self, asked):
-        raise ValueError("it was told to")
+        raise ValueError("nobody gets so far")
 
     def render(self, prompt):
         return prompt
 
     def digests(self):
-        return {"language_model": "raises"}
+        return {"language_model": str(os.getpid())}
 
     def describe(self):
         return {}
@@ -80,14 +80,15 @@ def test_another_cluster_in_the_environment_and_a_folder_named_as_ours_are_in_no
         shutil.rmtree(folder)
 
 
-def test_errors_of_two_workers_at_once_are_told_in_one_line(tmp_path):
+def test_errors_of_workers_at_once_are_told_in_one_line(tmp_path):
+    """A model that is another in each process: the second worker finds that of every batch it is given."""
     (tmp_path / "plugins").mkdir()
-    (tmp_path / "plugins" / "raises.py").write_text(PLUGIN)
-    asked = ["run", "-l", "raises", "-t", "pope", "--limit", "6", "--batch-size", "1", "--workers", "2"]
+    (tmp_path / "plugins" / "other.py").write_text(PLUGIN)
+    asked = ["run", "-l", "other", "-t", "pope", "--limit", "10", "--batch-size", "2", "--workers", "2"]
     words = [*asked, "--include", str(tmp_path / "plugins"), "--results", str(tmp_path / "results")]
-    env = {**os.environ, "OHD_BENCH_CACHE": os.environ["OHD_BENCH_CACHE"]}
-    done = subprocess.run([sys.executable, "-m", "ohd_bench", *words], capture_output=True, text=True, env=env)
-    assert "it was told to" in done.stderr.splitlines()[-1]
+    done = subprocess.run([sys.executable, "-m", "ohd_bench", *words], capture_output=True, text=True)
+    assert done.returncode == 4
+    assert "differs from the first worker in lvlm digests" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr and "Unhandled" not in done.stderr
 
 
