@@ -17,12 +17,10 @@ from harness.vision_language import fits, identity, inference
 from harness.vision_language.inference import GenerateDecoder
 from harness.vision_language.packed.decode import PackedDecoder
 from harness.vision_language.packed.requests import Completion, ImageRequest, Prompt
-from harness.vision_language.tokens import IMAGE, spoken
+from harness.vision_language.tokens import IMAGE, NOT_ITS_PICTURE, spoken
 
 if TYPE_CHECKING:
     from harness.vision_language.host import Host
-
-NOT_ITS_PICTURE = "the question's text holds {}, which stands for a picture that it is not asked about; leave it out"
 
 
 @dataclass(frozen=True)
