@@ -45,7 +45,7 @@ def score(task: str, files: Names, data: str | Path = "micro", **options: Any) -
     time it is answered). ``files`` are paths, or ``NAME=A+B`` for one model's answers in several files.
     Raises DataError for a file that cannot be read as answers to this task, UsageError for an unknown task or option.
     """
-    from harness import registry
+    from harness import kinds, registry
     from harness.errors import UsageError
     from harness.scoring import scoreboard
 
@@ -53,7 +53,10 @@ def score(task: str, files: Names, data: str | Path = "micro", **options: Any) -
     rules, synonyms = str(options.pop("rules", "official")), str(options.pop("synonyms", ""))
     if unknown := set(options) - {"reference", "repeats", "field"}:
         raise UsageError(f"score has no option '{min(unknown)}'; it has rules, synonyms, reference, field, repeats")
-    return scoreboard.board(task, _several(files), str(data), rules, {"synonyms": synonyms}, options)
+    if not isinstance(task, str):
+        raise kinds.refused("task", task, "a text")
+    named = [file if isinstance(file, str) else kinds.path("files", file) for file in kinds.several("files", files)]
+    return scoreboard.board(task, named, str(data), rules, {"synonyms": synonyms}, options)
 
 
 def compare(*runs: str | Path | Sequence[str], **options: Any) -> Comparisons:
@@ -77,15 +80,16 @@ def report(*runs: str | Path | Sequence[str], out: str | Path = "report.html", *
     (docs/report.md), ``sweep`` (PERCENT=RUN, …), ``allow_outside`` (the data may name images outside its folder).
     ``files`` of what comes back are the files written.
     """
+    from harness import kinds
     from harness.verbs.report import ReportOptions
     from harness.verbs.report import report as write
 
     export = options.pop("export", None)
     made = ReportOptions(
-        out=Path(out),
-        export=Path(export) if export else None,
-        sweep=tuple(options.pop("sweep", ())),
-        metrics=tuple(options.pop("metrics", ())),
+        out=kinds.path("out", out),
+        export=kinds.path("export", export) if export else None,
+        sweep=kinds.several("sweep", options.pop("sweep", ())),
+        metrics=kinds.several("metrics", options.pop("metrics", ())),
         width=str(options.pop("width", "")),
         allow_outside=bool(options.pop("allow_outside", False)),
     )
@@ -97,31 +101,28 @@ def leaderboard(results: str | Path = "results", include: Iterable[str | Path] =
 
     The page's links lead to the runs from beside ``results``.
     """
-    from harness import registry
+    from harness import kinds, registry
     from harness.verbs.leaderboard import leaderboard as verb
 
-    registry.load(tuple(Path(folder) for folder in include))
-    return verb(Path(results))
+    registry.load(tuple(kinds.path("include", folder) for folder in kinds.several("include", include)))
+    return verb(kinds.path("results", results))
 
 
 def _options(runs: Sequence[str | Path | Sequence[str]], options: dict[str, Any]) -> CompareOptions:
     """The runs, each a text or for several seeds a list of them, with the options of ``compare``."""
-    from harness import registry
+    from harness import kinds, registry
     from harness.errors import UsageError
     from harness.verbs.compare import CompareOptions
 
-    registry.load(tuple(Path(folder) for folder in options.pop("include", ())))
+    include = kinds.several("include", options.pop("include", ()))
+    registry.load(tuple(kinds.path("include", folder) for folder in include))
     known = ("by_seed", "seeds", "task", "data", "results")
     if unknown := set(options) - set(known):
         raise UsageError(f"there is no option '{min(unknown)}'; there is {', '.join(known)}, full, include")
     if "results" in options:
-        options["results"] = Path(options["results"])
+        options["results"] = kinds.path("results", options["results"])
     if "data" in options:
         options["data"] = str(options["data"])
-    sides = [[str(one)] if isinstance(one, str | Path) else [str(name) for name in one] for one in runs]
+    sides = [[str(kinds.path("a run", name)) for name in kinds.several("a run", one)] for one in runs]
     several = any(len(side) > 1 for side in sides)
     return CompareOptions(sides if several else [[name for side in sides for name in side]], **options)
-
-
-def _several(files: Names) -> list[str | Path]:
-    return [files] if isinstance(files, str | Path) else list(files)

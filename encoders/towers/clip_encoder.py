@@ -19,7 +19,7 @@ from encoders.towers.kept_pixels import KeptPixels
 from encoders.towers.last_layer import pooled
 from encoders.towers.pixels import HubPixels
 from encoders.towers.tokens import Ids, Words
-from encoders.towers.trie import text_features
+from encoders.towers.trie import text_features, up_to_the_end
 from harness.compute import devices
 from harness.compute.onednn import fast_linear
 from harness.errors import ModelError
@@ -143,12 +143,14 @@ def unit(rows: Sequence[Tensor], width: int, whose: str) -> Tensor:
 
 
 def padded_features(model: CLIPModel, ids: Ids) -> Tensor:
-    """Projected features [N, D] of texts padded to the whole context, as the reference code computes them."""
+    """Projected features [N, D] of texts padded to the whole context, computed and pooled by transformers' own code.
+
+    ModelError for a text that holds no end token: transformers would read its start.
+    """
     length = model.config.text_config.max_position_embeddings
     device = model.text_projection.weight.device
     ids_NT = torch.zeros(len(ids), length, dtype=torch.long)
     for row, tokens in zip(ids_NT, ids, strict=True):
+        up_to_the_end(tuple(tokens), model)
         row[: len(tokens)] = torch.tensor(tokens)
-    hidden_NTC = model.text_model(input_ids=ids_NT.to(device)).last_hidden_state
-    last_N = torch.tensor([len(tokens) - 1 for tokens in ids], device=device)
-    return model.text_projection(hidden_NTC[torch.arange(len(ids), device=device), last_N])  # type: ignore[no-any-return]
+    return model.text_projection(model.text_model(input_ids=ids_NT.to(device)).pooler_output)  # type: ignore[no-any-return]

@@ -59,6 +59,8 @@ def _is_plain(tower: Any) -> bool:
     """Whether nothing but the last layer's output is asked of it, and that is computed as above."""
     if type(tower) not in (CLIPTextModel, CLIPVisionModel) or type(tower.encoder) is not CLIPEncoder:
         return False
+    if not tower.encoder.layers:
+        return False
     last = tower.encoder.layers[-1]
     if type(last) is not CLIPEncoderLayer or type(last.self_attn) is not CLIPAttention:
         return False

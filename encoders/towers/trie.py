@@ -38,7 +38,7 @@ def text_features(model: CLIPModel, token_ids: Sequence[Sequence[int]], row: int
     token, so a token's state depends on its prefix alone, and gradients
     add up in shared nodes to those of the padded way.
     """
-    captions = [_up_to_the_end(tuple(ids), model) for ids in token_ids]
+    captions = [up_to_the_end(tuple(ids), model) for ids in token_ids]
     if not captions:
         return model.text_projection.weight.new_zeros(0, model.text_projection.out_features)  # type: ignore[no-any-return]
     # Sorted, captions with a beginning in common are neighbours, which is all that cutting them into trees needs.
@@ -58,7 +58,7 @@ def nodes(model: CLIPModel, token_ids: Sequence[Sequence[int]], row: int = 0) ->
 
 def laid_out(model: CLIPModel, token_ids: Sequence[Sequence[int]], row: int = 0) -> tuple[int, int, int]:
     """How many rows these captions are packed into, how long each is with its padding, and how many ends each has."""
-    rows = _rows(sorted({_up_to_the_end(tuple(ids), model) for ids in token_ids}), row or _row(model))
+    rows = _rows(sorted({up_to_the_end(tuple(ids), model) for ids in token_ids}), row or _row(model))
     length = max((len(one.tokens) for one in rows), default=0)
     return len(rows), length, max((len(one.leaves) for one in rows), default=0)
 
@@ -67,7 +67,7 @@ def _row(model: CLIPModel) -> int:
     return max(ROWS[0], min(ROWS[1], model.text_projection.in_features))  # type: ignore[no-any-return]
 
 
-def _up_to_the_end(ids: Tokens, model: CLIPModel) -> Tokens:
+def up_to_the_end(ids: Tokens, model: CLIPModel) -> Tokens:
     """The caption up to the token at which transformers pools."""
     config: Any = model.config.text_config
     # Configurations written before transformers' PR 24773 say 2 and are pooled at the highest id.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from harness import kinds
 from harness.asking.shards import Shard
 from harness.errors import UsageError
 from harness.types import Place
@@ -47,6 +48,7 @@ class RunOptions:
     available: bool = False
 
     def __post_init__(self) -> None:
+        kinds.require(self)
         least = {"limit": 0, "batch_size": 0, "workers": 1, "verify": 0}
         for name, lowest in least.items():
             if (told := getattr(self, name)) is not None and not told >= lowest:
@@ -60,17 +62,24 @@ class RunOptions:
 
     @classmethod
     def of(cls, **told: Any) -> RunOptions:
-        """These options, one text or path standing for a list of one; UsageError names an option there is not."""
+        """These options, one text or path standing for a list of one, and None for the default.
+
+        UsageError names an option there is not, and one that is told what it cannot be.
+        """
         known = [field.name for field in fields(cls)]
         for name in told:
             if name not in known:
                 raise UsageError(f"run has no option '{name}'; it has {', '.join(known)}")
-        read: dict[str, Any] = {name: _several(told[name]) for name in ("encoders", "tasks", "include") if name in told}
-        if "include" in read:
-            read["include"] = tuple(Path(folder) for folder in read["include"])
+        told = {name: value for name, value in told.items() if value is not None}
+        for name in told.keys() & {"encoders", "tasks", "include"}:
+            told[name] = kinds.several(name, told[name])
+        if "include" in told:
+            told["include"] = tuple(kinds.path("include", folder) for folder in told["include"])
         if "results" in told:
-            read["results"] = Path(told["results"])
-        return cls(**{**told, **read})
+            told["results"] = kinds.path("results", told["results"])
+        if isinstance(told.get("data"), Path):
+            told["data"] = str(told["data"])
+        return cls(**told)
 
     @property
     def place(self) -> Place:
@@ -93,7 +102,3 @@ class RunOptions:
             raise UsageError(f"--align {self.align}: with an --lvlm, one of none, {choices}")
         keys = {"align": how, "images": where} if how in ("stats", "ridge") else {"align": self.align}
         return self.lvlm + ("&" if "?" in self.lvlm else "?") + urlencode(keys, safe="/:~")
-
-
-def _several(told: Any) -> tuple[Any, ...]:
-    return (told,) if isinstance(told, str | Path) else tuple(told or ())

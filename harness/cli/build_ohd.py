@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -60,4 +61,5 @@ def build_ohd(
     console.tell(f"{built.out}: {', '.join(f'{split} {number} rows' for split, number in built.rows.items())}")
     console.tell(f"what texts alone give away: {built.leak.said()}")
     console.say(f"the card is {built.out / 'ohd_caps' / 'CARD.md'}")
-    console.say(f"now: ohd-bench run -t 'ohd-caps?source={name}' --data {out} --encoder NAME")
+    task = shlex.quote(f"ohd-caps?source={name}")
+    console.say(f"now: ohd-bench run -t {task} --data {shlex.quote(str(out))} --encoder NAME")

@@ -78,7 +78,7 @@ def convert(
 
     encoder = _encoder(spec, device, include)
     found = encoders.convert(encoder, to, out, Place(device=device))
-    _show(found, as_json, f"ohd-bench run --encoder {found['spec']}")
+    _show(found, as_json, f"ohd-bench run --encoder {shlex.quote(found['spec'])}")
 
 
 def diff(

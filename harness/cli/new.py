@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -27,4 +28,4 @@ def new(
     paths = write(kind, name, to)
     for path in paths:
         tell(path)
-    say(f"now: pytest {paths[1]}")
+    say(f"now: pytest {shlex.quote(str(paths[1]))}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -166,4 +167,5 @@ def _say_standings(asked: Asked, options: RunOptions, as_json: bool) -> None:
     for run in asked.runs:
         say(f"kept in {run.folder}")
     if len(asked.runs) > 1:
-        say(f"now: ohd-bench compare {' '.join(run.id for run in asked.runs[:2])} --results {options.results}")
+        names = [run.id for run in asked.runs[:2]]
+        say(f"now: {shlex.join(['ohd-bench', 'compare', *names, '--results', str(options.results)])}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -75,4 +76,4 @@ def synonyms(
     table = similar.table(model, resolve(data).root / "amber" / "relation.json")
     similar.write(table, out)
     tell(f"{len(table['pairs'])} pairs of {table['name']} in {out}")
-    tell(f"now: ohd-bench score amber FILE --synonyms {out}")
+    tell(f"now: ohd-bench score amber FILE --synonyms {shlex.quote(str(out))}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,7 +66,7 @@ def study(
         registry.load(include or ())
         verb, name = studying.words(words)
         if estimate and verb != "plan":
-            raise UsageError(f"--estimate goes with the plan: ohd-bench study plan {name} --estimate")
+            raise UsageError(f"--estimate goes with the plan: ohd-bench study plan {shlex.quote(name)} --estimate")
         if verb == "new":
             studying.write_new(name, data)
             return

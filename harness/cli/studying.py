@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -56,7 +57,7 @@ def write_new(name: str, data: str) -> None:
         raise UsageError(f"{path} is there already; give another name")
     text = schema.text("paper", data == "micro").replace('name = "paper"', f'name = "{path.stem}"', 1)
     path.write_text(text, encoding="utf-8")
-    say(f"written: {path}; change it, then: ohd-bench study {path} --data {data}")
+    say(f"written: {path}; change it, then: {shlex.join(['ohd-bench', 'study', str(path), '--data', data])}")
 
 
 def opened(name: str, data: str, root: Path, asked: Mapping[str, Any]) -> Work:

@@ -28,6 +28,7 @@ EVERYWHERE = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nobody is told that Ray runs here
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # Ray prints on stdout, where the result belongs, of which worker died
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a worker that reserves no GPU sees those that the driver sees
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of several workers' errors the first is told, and Ray prints the rest
 }
 HERE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Bound to loopback. Else Ray takes 127.0.0.1 for the address that others reach this machine by, and listens on it
@@ -37,6 +38,8 @@ GREETING = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys
 """Program: ask a cluster for its number, which takes it some milliseconds."""
 GREETED = 30
 """Seconds for it, Ray's import on a busy machine included; what is no Ray keeps it waiting for minutes."""
+UNHEARD = ("ray.exceptions.", "ConnectionError", "TimeoutError")
+"""How the error of a greeting begins that was not understood."""
 ASKS = "it asks for a token, which is to be in RAY_AUTH_TOKEN here (`ray get-auth-token` at its head says it)"
 SILENT = (
     "what listens there does not answer as Ray does; `ray start` tells the port (not the dashboard's, nor ray://'s)"
@@ -104,14 +107,15 @@ def opened(workers: int, address: str = "") -> Iterator[Cluster]:
         return
     with contextlib.ExitStack() as left:
         folder = Path(left.enter_context(_folder()))
-        with unbroken(), _in(folder):
-            if address:
-                _join(address, there)
-            else:
-                _start(workers, folder)
-            left.callback(_leave)
+        left.callback(_leave)  # also of what has begun where its start is broken off
         try:
-            yield _seen(not address, began)
+            with unbroken(), _in(folder):
+                if address:
+                    _join(address, there)
+                else:
+                    _start(workers, folder)
+                seen = _seen(not address, began)
+            yield seen
         except ray.exceptions.RayError as error:
             told = str(error).strip().splitlines()[0]
             raise OhdBenchError(f"the Ray cluster was lost ({told}); the same command goes on") from error
@@ -135,25 +139,25 @@ def _knock(address: str, there: str) -> None:
         socket.create_connection((_host(there), int(there.rpartition(":")[2])), timeout=10).close()
     except (OSError, ValueError, OverflowError) as error:
         raise _no_cluster(address, error) from error
-    if _refused(address, there):
+    told = _greeted(address, there)
+    if "token" in told.lower():  # it lets nobody in who comes as we do now
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # ray.init itself gives one to no cluster but its own (2.60)
-        if _refused(address, there):
+        told = _greeted(address, there)
+        if "token" in told.lower():
             raise _no_cluster(address, ASKS)
+    # Ray's own error, and not that a private name of it has gone: then ray.init is left to find out who is there.
+    if told.strip().rpartition("\n")[2].startswith(UNHEARD):
+        raise _no_cluster(address, SILENT)
 
 
-def _refused(address: str, there: str) -> bool:
-    """Whether this cluster lets nobody in who comes as we do now, tokens being what it speaks of."""
-    done = _greeted(address, there)
-    return done.returncode != 0 and "token" in done.stderr.lower()
-
-
-def _greeted(address: str, there: str) -> subprocess.CompletedProcess[str]:
-    """A process of its own that has greeted this cluster, with an error where it was not let in."""
+def _greeted(address: str, there: str) -> str:
+    """What a process of its own that greets this cluster says of why it was not let in; empty where it was."""
     greeting = [sys.executable, "-c", GREETING, there]
     try:
-        return subprocess.run(greeting, capture_output=True, text=True, timeout=GREETED)  # noqa: S603
+        done = subprocess.run(greeting, capture_output=True, text=True, timeout=GREETED)  # noqa: S603
     except subprocess.TimeoutExpired as error:
         raise _no_cluster(address, SILENT) from error
+    return done.stderr if done.returncode else ""
 
 
 def _join(address: str, there: str) -> None:
@@ -188,6 +192,7 @@ def _start(workers: int, folder: Path) -> None:
     from harness.compute.devices import gpus
 
     _init(
+        address="local",  # with none given it would join the one that RAY_ADDRESS names
         num_cpus=workers,
         num_gpus=len(gpus()),
         include_dashboard=False,
@@ -200,31 +205,49 @@ def _start(workers: int, folder: Path) -> None:
 
     bound = ray.nodes()[0]["NodeManagerAddress"]
     if bound != "127.0.0.1":
-        _leave()
         raise UsageError(f"Ray would listen on {bound}: import ohd-bench before ray, or set {'='.join(*HERE.items())}")
 
 
 def _init(**how: Any) -> None:
     import ray
 
-    ray.init(log_to_driver=False, logging_level=logging.ERROR, **how)
+    with _our_sigterm():
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **how)
+
+
+@contextlib.contextmanager
+def _our_sigterm() -> Iterator[None]:
+    """While this is open Ray sets no handler of SIGTERM; where it finds another way to, ours is back after.
+
+    Its own ends the process amid the start, as an error of which nobody knows that it was a signal; it is set by
+    ``set_sigterm_handler`` of ray/_private/utils.py (2.60).
+    """
+    import ray
+
+    ours, utils = signal.getsignal(signal.SIGTERM), ray._private.utils
+    theirs = getattr(utils, "set_sigterm_handler", None)
+    utils.set_sigterm_handler = lambda handler: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = theirs
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, ours)
 
 
 @contextlib.contextmanager
 def _in(folder: Path) -> Iterator[None]:
-    """In this folder while this is open; the handler of SIGTERM, in whose place Ray puts its own, is as it was after.
+    """In this folder while this is open.
 
     Workers put the folder that Ray is started from first where they look for modules: a ``tasks.py`` of the user's
     there would stand before ours.
     """
-    here, handler = Path.cwd(), signal.getsignal(signal.SIGTERM)
+    here = Path.cwd()
     os.chdir(folder)
     try:
         yield
     finally:
         os.chdir(here)
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)
 
 
 def _leave() -> None:
@@ -242,7 +265,8 @@ def _folder() -> Iterator[str]:
     """
     place = Path("/tmp" if os.name == "posix" else tempfile.gettempdir())  # noqa: S108
     for left in place.glob("ohd-ray-*-*"):
-        if not psutil.pid_exists(int(left.name.split("-")[2])):
+        pid = left.name.split("-")[2]
+        if pid.isascii() and pid.isdigit() and not psutil.pid_exists(int(pid)):  # what else is called so is not ours
             shutil.rmtree(left, ignore_errors=True)
     folder = tempfile.mkdtemp(prefix=f"ohd-ray-{os.getpid()}-", dir=place)
     try:

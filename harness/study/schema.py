@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import shlex
 import tomllib
 import types
 import typing
@@ -147,7 +148,7 @@ def load(name: str, micro: bool) -> Study:
     if name.endswith(".toml"):
         path = Path(name)
         if not path.is_file():
-            raise UsageError(f"there is no study at {name}; ohd-bench study new {name} writes one")
+            raise UsageError(f"there is no study at {name}; ohd-bench study new {shlex.quote(name)} writes one")
         try:
             return parse(path.read_text(encoding="utf-8-sig"), name)
         except UnicodeDecodeError as error:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness import kinds
 from harness.comparison import answer_sets, asked_ways, groups, over_seeds
 from harness.comparison.compare import Comparison, MetricChange
 from harness.comparison.groups import Group
@@ -25,6 +26,9 @@ class CompareOptions:
     task: str = ""
     data: str = "micro"
     results: Path = Path("results")
+
+    def __post_init__(self) -> None:
+        kinds.require(self)
 
 
 def compare(asked: CompareOptions, full: bool = False) -> Comparisons:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness import kinds
 from harness.asking import evaluate
 from harness.comparison import answer_sets, metric_table
 from harness.comparison.compare import Comparison, Key
@@ -34,6 +35,9 @@ class ReportOptions:
     metrics: tuple[str, ...] = ()
     width: str = ""
     allow_outside: bool = False
+
+    def __post_init__(self) -> None:
+        kinds.require(self)
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,8 @@ def estimate(options: RunOptions, watcher: Watcher) -> Estimated:
     found = way.found
     if not own and _may_be_served(options):
         watcher.say(f"vLLM is here ({install.VARIABLE}): with engine=vllm in --lvlm's spec both ways are measured")
+    if options.shard:
+        watcher.say(f"--estimate measures the whole run; --shard {options.shard} asks a share of it")
     if options.spread:
         asked = "--ray" if options.ray else f"--workers {options.workers}"
         watcher.say(f"--estimate measures one process; what {asked} gains is not part of it")

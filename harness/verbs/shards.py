@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -54,8 +55,9 @@ class Sharded(Result):
             failed = f", {row['failed']} failed: {row['first_failure']}" if row["failed"] else ""
             said = f"{row['run']}: {row['task']}: shard {row['shard']}: {row['scored']} of {row['expected']} scored"
             yield Text(said + failed)
-        names = " ".join(dict.fromkeys(row["run"] for row in self.rows()))
-        yield Text(f"when all shards are through: ohd-bench merge {names} --results {self.options.results}")
+        names = dict.fromkeys(row["run"] for row in self.rows())
+        command = ["ohd-bench", "merge", *names, "--results", str(self.options.results)]
+        yield Text(f"when all shards are through: {shlex.join(command)}")
 
 
 def run_shard(options: RunOptions, watcher: Watcher) -> Sharded:

@@ -24,7 +24,10 @@ from harness.vision_language.inference import greedily
 from harness.vision_language.layouts import checkpoint, floats, original
 from harness.vision_language.layouts.folder import first_line, local, require_in_memory
 from harness.vision_language.part_digest import PartDigest
-from harness.vision_language.tokens import spoken
+from harness.vision_language.tokens import NOT_ITS_PICTURE, spoken
+
+MARKS = ("image_token", "boi_token")
+"""Where a processor says what stands for a picture in a text."""
 
 
 class Family:
@@ -73,6 +76,10 @@ class Family:
 
     def read(self, prompt: str, image: Image | None) -> Any:
         """A question as the model's own processor gives it to the model; ValueError where it cannot."""
+        # Processors that look for the picture of each mark end in whatever way where there are more than pictures.
+        for mark in () if self.bare else filter(None, (getattr(self.processor, name, None) for name in MARKS)):
+            if str(mark) in prompt:
+                raise ValueError(NOT_ITS_PICTURE.format(mark))
         inputs = self._bare(prompt, image) if self.bare else template.read(self.processor, prompt, image)
         return inputs.to(self.model.device, self.model.dtype)
 

@@ -79,18 +79,18 @@ class GenerateDecoder:
                 generation_config=GenerationConfig(
                     max_new_tokens=limit, output_logits=True, return_dict_in_generate=True, pad_token_id=0
                 ),
-                stopping_criteria=StoppingCriteriaList([_AllFinished(prompts, width, self.finished)]),
+                stopping_criteria=StoppingCriteriaList([_AllFinished(prompts, width, self._ended)]),
             )
         for row, prompt in enumerate(prompts):
-            yield Completion(
-                prompt, self._until_finished(out.sequences[row, width:].tolist(), prompt), out.logits[0][row]
-            )
+            yield Completion(prompt, self._until_ended(out.sequences[row, width:].tolist(), prompt), out.logits[0][row])
 
-    def _until_finished(self, tokens: list[int], prompt: Prompt) -> tuple[int, ...]:
-        for end in range(1, len(tokens) + 1):
-            if self.finished(tokens[:end], prompt):
-                return tuple(tokens[:end])
-        return tuple(tokens)
+    def _until_ended(self, tokens: list[int], prompt: Prompt) -> tuple[int, ...]:
+        ends = (end for end in range(1, len(tokens) + 1) if self._ended(tokens[:end], prompt))
+        return tuple(tokens[: next(ends, len(tokens))])
+
+    def _ended(self, tokens: Sequence[int], prompt: Prompt) -> bool:
+        """Whether an answer is over, if only at its own limit: others of its call may have a higher one."""
+        return len(tokens) >= prompt.limit or self.finished(tokens, prompt)
 
 
 class _AllFinished(StoppingCriteria):  # type: ignore[misc]

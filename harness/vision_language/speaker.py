@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from torch.nn import Module
 
 from harness import traces
 from harness.prefetch import prefetched
-from harness.types import Answer, Asked, Failure, Reply
+from harness.types import Answer, Asked, Failure, Reply, Sample
 from harness.vision_language import fits, identity, inference
 from harness.vision_language.inference import GenerateDecoder
 from harness.vision_language.packed.decode import PackedDecoder
 from harness.vision_language.packed.requests import Completion, ImageRequest, Prompt
-from harness.vision_language.tokens import spoken
+from harness.vision_language.tokens import IMAGE, NOT_ITS_PICTURE, spoken
 
 if TYPE_CHECKING:
     from harness.vision_language.host import Host
@@ -60,31 +61,53 @@ class Speaker:
         yield from self._answers(GenerateDecoder(self.host.model, self.finished), asked)
 
     def _answers(self, decoder: PackedDecoder | GenerateDecoder, asked: Iterable[Asked]) -> Iterator[Reply]:
-        for said in decoder.answers(prefetched(self.request, asked)):
+        failed: deque[Reply] = deque()
+        for said in decoder.answers(self._requests(asked, failed)):
             self.host.confirm()
             yield said.prompt.key, self.answer(said)
+            yield from _emptied(failed)
+        yield from _emptied(failed)
+
+    def _requests(self, asked: Iterable[Asked], failed: deque[Reply]) -> Iterator[ImageRequest]:
+        """What is asked of the model; into ``failed`` goes what it cannot be asked."""
+        for request, unread in prefetched(self._read, asked):
+            failed.extend(unread)
+            if request.prompts:
+                yield request
 
     def look(self) -> None:
         """Puts this tower and this projector into the host, where another speaker's may be."""
         self.host.put(self.view.tower, self.view.projector)
 
     def request(self, one: Asked) -> ImageRequest:
-        """An image and its questions as the model reads them; made in threads, ahead of the model."""
-        picture = one.image is not None
+        """An image and those of its questions that can be asked, as the model reads them."""
+        return self._read(one)[0]
+
+    def _read(self, one: Asked) -> tuple[ImageRequest, list[Reply]]:
+        """The request, and a Failure for each question that cannot be asked; made in threads, ahead of the model."""
         pixels = None if one.image is None else self.host.pixels(one.image)
-        with self.tokenising:
-            prompts = tuple(
-                Prompt(sample, self.tokens(self.host.render(sample.prompt, picture)), sample.tokens, sample.until)
-                for sample in one.samples
-            )
-        return ImageRequest(pixels, prompts)
+        places = 0 if one.image is None else patch_tokens(self.host.model.config)
+        prompts: list[Prompt] = []
+        unread: list[Reply] = []
+        for sample in one.samples:
+            with self.tokenising:
+                ids = self.prompt_ids(replace(one, samples=(sample,)))
+            if ids.count(self.host.model.config.image_token_id) == places:
+                prompts.append(Prompt(sample, ids, sample.tokens, sample.until))
+            else:
+                unread.append((sample, Failure(NOT_ITS_PICTURE.format(self._mark(sample)))))
+        return ImageRequest(pixels, tuple(prompts)), unread
+
+    def _mark(self, sample: Sample) -> str:
+        """What a question writes in which this LVLM reads a picture."""
+        return IMAGE if IMAGE in sample.prompt else str(self.host.image_token)
 
     def tokens(self, text: str) -> tuple[int, ...]:
         """Token ids of a rendered prompt, one image token for each patch token of the tower."""
         config = self.host.model.config
         return tuple(self.host.template.ids(text, [config.image_token_id] * patch_tokens(config)))
 
-    def prompt_ids(self, one: Asked) -> Sequence[int]:
+    def prompt_ids(self, one: Asked) -> tuple[int, ...]:
         """Token ids of the first of these questions as the model reads them, image tokens included."""
         return self.tokens(self.host.render(one.samples[0].prompt, one.image is not None))
 
@@ -124,6 +147,11 @@ class Speaker:
     def describe(self) -> Mapping[str, Any]:
         """What else is part of its identity."""
         return {**self.host.describe(), **self.view.about}
+
+
+def _emptied(failed: deque[Reply]) -> Iterator[Reply]:
+    while failed:
+        yield failed.popleft()
 
 
 def patch_tokens(config: Any) -> int:

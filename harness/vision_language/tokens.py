@@ -9,6 +9,7 @@ from harness import traces
 from harness.errors import ModelError
 
 IMAGE = "<image>"
+NOT_ITS_PICTURE = "the question's text holds {}, which stands for a picture that it is not asked about; leave it out"
 
 
 def require_known(tokenizer: Any, rows: int, whose: str) -> None:

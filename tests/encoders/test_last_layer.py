@@ -68,3 +68,8 @@ def test_a_tower_in_training_that_is_checkpointed_or_drops_out_is_computed_whole
         torch.manual_seed(2)
         rows.append(way(dropping, PIXELS))
     assert torch.equal(*rows)
+
+
+def test_a_tower_without_layers_gives_what_transformers_gives():
+    model = tower(layers=0)
+    assert torch.equal(pooled(model, PIXELS), whole(model, PIXELS))

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 from transformers import CLIPConfig, CLIPModel
 
+from encoders.towers.clip_encoder import padded_features
 from encoders.towers.trie import nodes, text_features
 from harness.errors import ModelError, UsageError
 
 START, END, PAD = 1, 98, 0
 
 
-def tiny(eos: int = END, attention: str = "sdpa") -> CLIPModel:
+def tiny(eos: int = END, attention: str = "sdpa", layers: int = 2) -> CLIPModel:
     torch.manual_seed(0)
     text = {
         "vocab_size": 99,
         "hidden_size": 32,
         "intermediate_size": 64,
-        "num_hidden_layers": 2,
+        "num_hidden_layers": layers,
         "num_attention_heads": 4,
         "max_position_embeddings": 20,
         "eos_token_id": eos,
@@ -102,6 +105,20 @@ def test_a_tower_of_the_old_configuration_is_read_at_its_highest_token() -> None
     torch.testing.assert_close(text_features(model, token_ids), padded(model, token_ids))
 
 
+@pytest.mark.parametrize("eos", [END, 2, 7])
+@pytest.mark.parametrize("way", [text_features, padded_features])
+def test_a_caption_with_its_end_token_amid_it_is_read_where_transformers_reads_it(eos: int, way: Any) -> None:
+    model = tiny(eos)
+    token_ids = [[START, 5, END, 7, 8, END], [START, 97, 6, 7, 7, END], [START, 7, END, 2, 6], [START, END, 7]]
+    torch.testing.assert_close(way(model, token_ids), padded(model, token_ids))
+
+
+@pytest.mark.parametrize("way", [text_features, padded_features])
+def test_a_tower_without_layers_is_read_as_transformers_reads_it(way: Any) -> None:
+    model = tiny(layers=0)
+    torch.testing.assert_close(way(model, captions(5)), padded(model, captions(5)))
+
+
 def test_each_distinct_prefix_token_is_computed_once() -> None:
     model = tiny()
     token_ids = [[START, 5, 6, 7, END], [START, 5, 6, 8, END], [START, 5, END], [START, 5, 6, 7, END]]
@@ -134,9 +151,10 @@ def test_no_captions_give_no_rows() -> None:
     assert text_features(tiny(), []).shape == (0, 16)
 
 
-def test_a_caption_without_an_end_is_refused() -> None:
+@pytest.mark.parametrize("way", [text_features, padded_features])
+def test_a_caption_without_an_end_is_refused(way: Any) -> None:
     with pytest.raises(ModelError, match="no end token"):
-        text_features(tiny(), [[START, 5, 6]])
+        way(tiny(), [[START, 5, 6]])
 
 
 def test_a_caption_too_long_for_the_tower_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -110,12 +111,45 @@ def test_the_leaderboard_is_the_page_that_the_command_writes_beside_the_results(
         (lambda: compare("a", "b", colour=1), "no option 'colour'"),
         (lambda: score("pope", "x.json", colour=1), "no option 'colour'"),
         (lambda: leaderboard("no-such-folder"), "not a folder of runs"),
+        (lambda: run("micro", workers="2"), r"workers is '2' \(str\); right would be a whole number"),
+        (lambda: run("micro", limit=True), r"limit is 'True' \(bool\); right would be a whole number"),
+        (lambda: run(["micro", 5]), "right would be several, each a text"),
+        (lambda: run(5), "encoders is '5'"),
+        (lambda: run("micro", results=5), "results is '5'.*a path"),
+        (lambda: run("micro", available="yes"), "available is 'yes'.*True or False"),
+        (lambda: run("micro", include=[5]), "include is '5'.*a path"),
+        (lambda: compare(5, "b"), "a run is '5'"),
+        (lambda: compare("a", "b", seeds=3), "seeds is '3'.*a text"),
+        (lambda: report("a", "b", metrics=3), "metrics is '3'"),
+        (lambda: report("a", "b", out=3), "out is '3'.*a path"),
+        (lambda: score("pope", 5), "files is '5'"),
+        (lambda: score(5, "x.json"), "task is '5'"),
+        (lambda: leaderboard(5), "results is '5'.*a path"),
     ],
 )
 def test_what_cannot_be_asked_is_said_in_one_line(call, told):
     with pytest.raises(UsageError, match=told) as error:
         call()
     assert "\n" not in str(error.value)
+
+
+def test_none_is_the_default_and_a_path_may_stand_for_the_data():
+    from harness.asking.run_options import RunOptions
+
+    told = RunOptions.of(encoders="micro", lvlm=None, tasks=None, limit=None, data=Path("micro"), results="results")
+    assert told == RunOptions(encoders=("micro",))
+
+
+def test_commands_that_are_printed_can_be_pasted_where_a_path_has_a_space(cli, tmp_path):
+    words = ("run", "-e", "micro", "-e", "hashing", "-t", "ohd-caps", "--limit", "2", "--results", tmp_path / "my runs")
+    asked = cli(*words)
+    (printed,) = [line for line in asked.err.splitlines() if line.startswith("now: ")]
+    assert cli(*shlex.split(printed.removeprefix("now: ohd-bench "))).code == 0
+    shard = cli(*words, "--limit", "3", "--shard", "1/1", "--data", "micro")
+    command = " ".join(shard.out.split()).partition("when all shards are through: ohd-bench ")[2]
+    assert cli(*shlex.split(command)).code == 0
+    converted = cli("encoder", "convert", "micro", "--to", "hf", "--out", tmp_path / "an eye")
+    assert f"now: ohd-bench run --encoder 'clip:{tmp_path / 'an eye'}'" in " ".join(converted.err.split())
 
 
 @pytest.mark.parametrize("name", ["tasks", "harness", "encoders"])

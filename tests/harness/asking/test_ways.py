@@ -71,6 +71,7 @@ def test_an_estimate_says_hours_memory_and_bytes_and_stands_beside_what_the_run_
 def test_an_estimate_says_that_it_leaves_workers_out(cli, tmp_path):
     words = ("run", "--lvlm", "parrot", "--task", "amber", "--limit", "3", "--results", tmp_path, "--estimate")
     assert "--estimate measures one process; what --workers 3 gains" in cli(*words, "--workers", "3").err
+    assert "--estimate measures the whole run; --shard 1/3 asks a share of it" in cli(*words, "--shard", "1/3").err
     assert "--workers" not in cli(*words).err
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from harness import registry
 from harness.asking.verify import alone, verify
 from harness.errors import UsageError
-from harness.types import Asked, Place, Sample
+from harness.types import Answer, Asked, Failure, Place, Sample
 
 QUESTIONS = ("Is there a dog in this image?", "Is there a cat?", "Is the couch red in this image?", "Describe it.")
 
@@ -89,3 +93,52 @@ def test_until_ends_a_packed_answer_where_it_ends_a_plain_one(folder, asked):
     some = [Asked(one.image, tuple(Sample(s.id, None, "", prompt=s.prompt, tokens=12, until="e") for s in one.samples))
             for one in asked]  # fmt: skip
     assert_same(by_id(speaker(folder).answers(some)), by_id(speaker(folder, "?inference=plain").answers(some)))
+
+
+@pytest.fixture(scope="module")
+def endless(tiny, tmp_path_factory):
+    """A LLaVA that never ends an answer of itself."""
+    folder = tiny.save_llava(tiny.llava_model(), tmp_path_factory.mktemp("endless") / "hub")
+    for name, key in (("generation_config.json", "eos_token_id"), ("tokenizer_config.json", "eos_token")):
+        told = json.loads((folder / name).read_text())
+        told.pop(key, None)
+        (folder / name).write_text(json.dumps(told))
+    return folder
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(limits=st.lists(st.integers(1, 9), min_size=2, max_size=6), together=st.integers(2, 4))
+def test_every_answer_ends_at_its_own_limit_whatever_is_asked_beside_it(endless, tiny, limits, together):
+    samples = (Sample(f"{n}", None, "", prompt=QUESTIONS[n % 4], tokens=limit) for n, limit in enumerate(limits))
+    asked = [Asked(tiny.pictures(1)[0], tuple(samples))]
+    packed, one, several = (
+        by_id(speaker(endless, how, size).answers(asked))
+        for how, size in (("", 0), ("?inference=plain", 1), ("?inference=plain", together))
+    )
+    assert len(speaker(endless).tokenizer(one["0"].text)["input_ids"]) <= limits[0] + 1
+    assert_same(several, one)
+    assert_same(packed, one)
+
+
+@pytest.mark.parametrize("options", ["?a=1", "?inference=plain", "?template=chat", "?template=chat&inference=plain"])
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_a_question_that_writes_the_image_token_fails_alone(folder, asked, options, batch_size):
+    options = options.removeprefix("?a=1")
+    first, second = asked[:2]
+    odd = Sample("odd", None, "", prompt="Is there a <image> here?")
+    some = [Asked(first.image, (odd, *first.samples)), Asked(second.image, (odd,)), Asked(None, (odd,)), second]
+    replies = list(speaker(folder, options, batch_size).answers(some))
+    failed = [reply.reason for sample, reply in replies if isinstance(reply, Failure)]
+    assert (
+        failed
+        == ["the question's text holds <image>, which stands for a picture that it is not asked about; leave it out"]
+        * 3
+    )
+    clean = by_id(speaker(folder, options, batch_size).answers([first, second]))
+    assert_same({sample.id: reply for sample, reply in replies if isinstance(reply, Answer)}, clean)
+
+
+def test_other_special_tokens_in_a_question_are_read_as_the_tokenizer_reads_them(folder, asked):
+    odd = [Asked(one.image, (Sample("1", None, "", prompt="Is </s> a <s> dog <pad> here?", tokens=5), *one.samples))
+           for one in asked[:2]]  # fmt: skip
+    assert_same(by_id(speaker(folder).answers(odd)), by_id(speaker(folder, "?inference=plain", 4).answers(odd)))

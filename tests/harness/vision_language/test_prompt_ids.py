@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import registry
-from harness.types import Asked, Place, Sample
+from harness.types import Answer, Asked, Failure, Place, Sample
 from harness.vision_language import template, tokens
 
 registry.load()
@@ -151,6 +151,20 @@ def test_a_family_is_asked_with_the_ids_of_its_own_chat_template(name, tiny, tmp
     words = lvlm.tokenizer.decode(out[0, len(ids) :], skip_special_tokens=True).strip()
     [(_, reply)] = lvlm.answers([Asked(image, (sample,))])
     assert reply.text == words
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_asked_with_its_own_image_token_fails_at_that_question_alone(name, tiny, tmp_path):
+    lvlm = registry.make_lvlm(f"vlm:{family(name, tmp_path / 'model', tiny)}", PLACE)(None)
+    processor = lvlm.host.processor
+    mark = getattr(processor, "boi_token", processor.image_token)
+    odd = Sample("odd", None, "", prompt=f"Is there a {mark} here?", tokens=2)
+    (image,) = tiny.pictures(1)
+    asked = [Asked(image, (odd, Sample("1", None, "", prompt="Is there a dog?", tokens=2))), Asked(None, (odd,))]
+    replies = [reply for _, reply in lvlm.answers(asked)]
+    assert [type(reply) for reply in replies] == [Failure, Answer, Failure]
+    assert f"the question's text holds {mark}, which stands for a picture" in replies[0].reason
+    assert lvlm.prompt_ids(Asked(image, (odd,))) is None
 
 
 @pytest.mark.parametrize("start", ["", "{{ bos_token }}"])
