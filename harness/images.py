@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import time
-from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,8 +35,6 @@ WIDE = ("I", "F")
 
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 """The last chunk of every PNG."""
-GRAIN = 2.0
-"""Seconds: the coarsest a file system counts time."""
 
 
 class ImageError(Exception):
@@ -220,14 +216,5 @@ def _outside(paths: set[Path], folder: Path) -> list[Path]:
 
 
 def image_digest(path: Path) -> str:
-    """SHA-256 of the image file as it lies there now; one that has not changed since is not read again."""
-    told = path.stat()
-    if abs(time.time() - max(told.st_mtime, told.st_ctime)) < GRAIN:  # it may change again within the same date
-        return digest.of_file(path)
-    # The entry's own date (ctime) is the system's alone: a file that was given its old date back is another.
-    return _image_digest(path, (told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns))
-
-
-@lru_cache(maxsize=200_000)
-def _image_digest(path: Path, told: tuple[int, ...]) -> str:
-    return digest.of_file(path)
+    """SHA-256 of the image file as it lies there now."""
+    return digest.of_unchanged(path)

@@ -51,12 +51,18 @@ class KeptRows:
                 with self._open() as file:
                     return use(file)
             except (OSError, sqlite3.Error) as error:
-                if f"mended, {doing}" not in self._given_up and is_damage(error) and discarded(self.path):
-                    self._given_up.add(f"mended, {doing}")
+                if f"{doing} again" not in self._given_up and self._may_go(error):
+                    self._given_up.add(f"{doing} again")
                     continue
                 self._given_up.add(doing)
                 self._tell(error)
         return None
+
+    def _may_go(self, error: Exception) -> bool:
+        """Whether a second try may go otherwise: without the damaged file, or as another cleared it under the first."""
+        if is_damage(error):
+            return discarded(self.path)
+        return not isinstance(error, sqlite3.Error) or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY
 
     def _open(self) -> closing[sqlite3.Connection]:
         """The file, made where it is not there: it may be cleared at any moment."""

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageOps, features
 
-from harness import digest, images
+from harness import digest
 from harness.errors import DataError
 from harness.export import inspect
 from harness.export.rows import of_run
@@ -194,8 +194,8 @@ def test_grey_of_more_than_eight_bits_is_refused_and_not_made_white(tmp_path, dt
 
 def test_a_digest_is_that_of_the_file_as_it_lies_there_now(tmp_path, monkeypatch):
     path, other = tmp_path / "a.png", tmp_path / "b.png"
-    for grain in (images.GRAIN, 0.0):
-        monkeypatch.setattr(images, "GRAIN", grain)
+    for grain in (digest.GRAIN, 0.0):
+        monkeypatch.setattr(digest, "GRAIN", grain)
         path.write_bytes(b"one")
         told = path.stat()
         assert image_digest(path) == digest.of_bytes(b"one")
@@ -211,10 +211,10 @@ def test_a_digest_is_that_of_the_file_as_it_lies_there_now(tmp_path, monkeypatch
 def test_a_file_that_has_not_changed_is_not_read_again(tmp_path, monkeypatch):
     path, read = tmp_path / "a.png", []
     path.write_bytes(b"one")
-    monkeypatch.setattr(images, "GRAIN", 0.0)
+    monkeypatch.setattr(digest, "GRAIN", 0.0)
     monkeypatch.setattr(digest, "of_file", lambda path: read.append(path) or "digest")
     assert [image_digest(path) for _ in range(3)] == ["digest"] * 3 and len(read) == 1
-    monkeypatch.setattr(images, "GRAIN", 60.0)  # it was written just now: it may be again, within the same date
+    monkeypatch.setattr(digest, "GRAIN", 60.0)  # it was written just now: it may be again, within the same date
     assert [image_digest(path) for _ in range(3)] == ["digest"] * 3 and len(read) == 4
 
 
