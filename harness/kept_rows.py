@@ -24,6 +24,8 @@ ELSEWHERE = {
     sqlite3.SQLITE_READONLY,
 }
 """SQLite's codes for what is not the file's own fault: throwing it away would mend nothing."""
+ERRORS = (OSError, sqlite3.Error, UnicodeDecodeError)
+"""What using a file may raise, the last where SQLite quotes a damaged one that is no text."""
 _told: set[Path] = set()
 
 
@@ -50,7 +52,7 @@ class KeptRows:
             try:
                 with self._open() as file:
                     return use(file)
-            except (OSError, sqlite3.Error) as error:
+            except ERRORS as error:
                 if f"{doing} again" not in self._given_up and self._may_go(error):
                     self._given_up.add(f"{doing} again")
                     continue
@@ -77,7 +79,7 @@ class KeptRows:
 
 
 def opened(path: Path, first: str) -> closing[sqlite3.Connection]:
-    """The SQLite file at this path after its first statement, to be closed; sqlite3.Error where it takes none."""
+    """The SQLite file at this path after its first statement, to be closed; one of ``ERRORS`` where it takes none."""
     file = sqlite3.connect(path, timeout=PATIENCE)
     try:
         file.execute(first)
@@ -90,7 +92,7 @@ def opened(path: Path, first: str) -> closing[sqlite3.Connection]:
 def is_damage(error: Exception) -> bool:
     """Whether a file that gives this error is better thrown away: no such file, or of another's making."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-    return isinstance(error, sqlite3.Error) and code & 0xFF not in ELSEWHERE  # the rest says more of the same kind
+    return not isinstance(error, OSError) and code & 0xFF not in ELSEWHERE  # the rest says more of the same kind
 
 
 def discarded(path: Path) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from harness import cached, console, digest
 from harness.data import cache_dir
 from harness.errors import DataError
 from harness.images import ImageError, name_of, named, open_bytes, open_image
+from harness.kept_rows import ERRORS
 from harness.prefetch import prefetched
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class KeptPixels:
         name = digest.of_json([_settings(self.pixels.processor), "each after its picture's name"])[:32]
         try:
             return Shelf(folder / name, NAME + int(np.prod(self.shape)), most)
-        except (OSError, sqlite3.Error) as error:
+        except ERRORS as error:
             self._tell(error)
             return None
 
@@ -130,7 +130,7 @@ class KeptPixels:
         whole = name_of(image)
         try:
             self._shelf.put(name, np.concatenate([np.frombuffer(bytes.fromhex(whole), np.uint8), piece.reshape(-1)]))
-        except (OSError, sqlite3.Error) as error:  # what cannot be kept is decoded again
+        except ERRORS as error:  # what cannot be kept is decoded again
             self._tell(error)
         return whole, piece
 
@@ -148,7 +148,7 @@ class KeptPixels:
     def _found(self, name: str) -> NDArray[np.uint8] | None:
         try:
             return self._shelf.get(name) if self._shelf else None
-        except (OSError, sqlite3.Error):  # the cache was cleared meanwhile
+        except ERRORS:  # the cache was cleared meanwhile
             return None
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.kept_rows import discarded, is_damage, opened
+from harness.kept_rows import ERRORS, discarded, is_damage, opened
 
 WHOLE = (
     "create temp view whole as select name, place, crc from pieces where typeof(place) = 'integer' "
@@ -33,7 +33,7 @@ class Shelf:
         self._known: dict[str, tuple[int, int]] = {}
         try:
             self._read_list()
-        except sqlite3.Error as error:
+        except ERRORS as error:
             if not (is_damage(error) and discarded(self._listed)):
                 raise
             self._read_list()
