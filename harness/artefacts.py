@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,9 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import digest
+from harness import digest, sealed
 from harness.data import cache_dir
-from harness.store import write_json
 from harness.types import Answer, Sample
 
 TOKEN = r"\w+|[^\w\s]"  # noqa: S105
@@ -210,15 +207,14 @@ def floor(samples: Sequence[Sample]) -> dict[str, Answer]:
     """The text-only scorer's answer to each sample, by id, to be counted as any model's; worked out once."""
     told = [[s.id, str(s.image.name if s.image else ""), s.texts, s.target, s.group] for s in samples]
     path = cache_dir() / "text-only" / f"{digest.of_json([SCORER, told])[:32]}.json"
-    if path.is_file():
-        kept = json.loads(path.read_text(encoding="utf-8"))
+    kept = sealed.recall(path)
+    if kept is not None:
         return {id: Answer(scores=tuple(scores)) for id, scores in kept.items()}
     found: dict[str, Answer] = {}
     for group in dict.fromkeys(sample.group for sample in samples):
         own = [sample for sample in samples if sample.group == group]
         found |= {s.id: Answer(scores=x) for s, x in zip(own, text_only(own), strict=True)}
-    with contextlib.suppress(OSError):  # a cache that cannot be written is worked out again
-        write_json(path, {id: answer.scores for id, answer in found.items()})
+    sealed.keep(path, {id: answer.scores for id, answer in found.items()})
     return found
 
 

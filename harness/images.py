@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import re
-from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,6 +31,10 @@ IN_PAGES = ("JPEG", "PNG", "WEBP", "GIF")
 """The formats that every browser shows."""
 WIDE = ("I", "F")
 """How PIL's modes of grey in 16 bits, 32 bits and fractions begin: made RGB, all above 255 is white."""
+
+
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+"""The last chunk of every PNG."""
 
 
 class ImageError(Exception):
@@ -143,19 +146,46 @@ def _decoded(file: Path | BinaryIO, name: str) -> tuple[Image.Image, str]:
 def crop(path: Path, box: tuple[int, int, int, int], folder: Path) -> Path:
     """A part of an image (left, top, right, bottom in pixels) as a lossless file in this folder, made once.
 
-    The image itself where it cannot be read, so that asking about it fails, and nothing else does.
+    It lies in a folder of the whole's digest: a picture that is replaced, or another of its name, has its own part.
+    The image itself where it cannot be read, so that asking about it fails, and nothing else does; DataError where the
+    part cannot be written.
     """
-    out = folder / f"{path.stem}_{'_'.join(map(str, box))}.png"
-    if not out.is_file() and path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            part = open_image(path).crop(box)
-        except ImageError:
-            return path
-        partial = out.with_suffix(f".{os.getpid()}.tmp")
-        part.save(partial, "PNG", compress_level=1)
-        partial.replace(out)
+    name = f"{path.stem}_{'_'.join(map(str, box))}.png"
+    try:
+        out = folder / image_digest(path)[:16] / name
+        if _ends_as_png(out):
+            return out
+        data = path.read_bytes()
+        part = open_bytes(data, path.name).crop(box)
+    except (OSError, ImageError):
+        return path
+    out = folder / digest.of_bytes(data)[:16] / name
+    try:
+        _save_png(part, out)
+    except OSError as error:
+        raise DataError(f"a part of {path.name} cannot be written to {folder}: {error.strerror or error}") from error
     return out
+
+
+def _save_png(image: Image.Image, path: Path) -> None:
+    """Written whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        image.save(partial, "PNG", compress_level=1)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _ends_as_png(path: Path) -> bool:
+    """Whether a file lies there that was not cut short; what is damaged within, PIL will not read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-len(PNG_END), os.SEEK_END)
+            return file.read() == PNG_END
+    except OSError:
+        return False
 
 
 def check(paths: set[Path], whose: str, inside: Path | None = None) -> None:
@@ -185,7 +215,6 @@ def _outside(paths: set[Path], folder: Path) -> list[Path]:
     return sorted(path for path in paths if not lies_inside(path, folder))
 
 
-@lru_cache(maxsize=200_000)
 def image_digest(path: Path) -> str:
-    """SHA-256 of the image file."""
-    return digest.of_file(path)
+    """SHA-256 of the image file as it lies there now."""
+    return digest.of_unchanged(path)

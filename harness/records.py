@@ -178,14 +178,14 @@ def latest(path: Path, words: bool = True) -> Mapping[str, Record]:
             raise DataError(f"{path} cannot be read: {error.strerror}; take it from a copy") from error
 
 
-def _told(path: Path) -> tuple[tuple[int, int, int], ...]:
+def _told(path: Path) -> tuple[tuple[int, int, int, int], ...]:
     """What tells that a file is as it was, of each that holds these records."""
     told = [one.stat() for one in packed.files(path)]
-    return tuple((one.st_ino, one.st_mtime_ns, one.st_size) for one in told)
+    return tuple((one.st_ino, one.st_ctime_ns, one.st_mtime_ns, one.st_size) for one in told)
 
 
 @lru_cache(maxsize=16)
-def _latest(path: Path, words: bool, told: tuple[tuple[int, int, int], ...]) -> Mapping[str, Record]:
+def _latest(path: Path, words: bool, told: tuple[tuple[int, int, int, int], ...]) -> Mapping[str, Record]:
     if sum(size for *_, size in told) < record_cache.SMALL:
         every = (record if words else _wordless(record) for record in read_records(path))
         return MappingProxyType({record.id: record for record in every})

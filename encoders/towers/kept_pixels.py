@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,7 +20,8 @@ from encoders.towers.shelf import Shelf
 from harness import cached, console, digest
 from harness.data import cache_dir
 from harness.errors import DataError
-from harness.images import ImageError, name_of, named, open_bytes
+from harness.images import ImageError, name_of, named, open_bytes, open_image
+from harness.kept_rows import ERRORS
 from harness.prefetch import prefetched
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class KeptPixels:
         name = digest.of_json([_settings(self.pixels.processor), "each after its picture's name"])[:32]
         try:
             return Shelf(folder / name, NAME + int(np.prod(self.shape)), most)
-        except (OSError, sqlite3.Error) as error:
+        except ERRORS as error:
             self._tell(error)
             return None
 
@@ -80,15 +80,28 @@ class KeptPixels:
     def _table(self) -> Tensor:
         return eight_bit.table(self.pixels.processor)
 
-    def look(self, path: Path) -> Image:
-        """The picture resized and cropped, known by the name of the whole; the picture itself where nothing is kept.
+    @functools.cached_property
+    def _settles(self) -> bool:
+        """Whether what was resized and cropped stays as it is when that is done to it again, as ``encode_images`` does.
 
-        ImageError where the file holds none. To resize what has its size already changes nothing.
+        It does where the size of the crop is the size resized to, and not where a margin is cut off or put around.
         """
+        if self._shelf is None:
+            return False
+        noise = np.random.default_rng(0).integers(0, 256, self.shape, np.uint8)
+        return bool((self._prepared(_image(noise)) == noise).all())
+
+    def look(self, path: Path) -> Image:
+        """The picture resized and cropped, known by the name of the whole; ImageError where the file holds none.
+
+        It is the picture itself where nothing is kept, or where to resize and crop once more would change it.
+        """
+        if not self._settles:
+            return open_image(path)
         whole, seen = self._seen(path)
         if not isinstance(seen, np.ndarray):
             return seen  # type: ignore[no-any-return]
-        return named(fromarray(np.ascontiguousarray(np.moveaxis(seen, 0, -1))), whole)
+        return named(_image(seen), whole)
 
     def _resized(self, path: Path) -> Any:
         try:
@@ -113,14 +126,18 @@ class KeptPixels:
             self.decoded += 1
         if self._shelf is None:
             return "", image
-        raw = self.pixels.processor(images=[image], return_tensors="np", do_rescale=False, do_normalize=False)
-        piece: NDArray[np.uint8] = np.asarray(raw["pixel_values"][0])
+        piece = self._prepared(image)
         whole = name_of(image)
         try:
             self._shelf.put(name, np.concatenate([np.frombuffer(bytes.fromhex(whole), np.uint8), piece.reshape(-1)]))
-        except (OSError, sqlite3.Error) as error:  # what cannot be kept is decoded again
+        except ERRORS as error:  # what cannot be kept is decoded again
             self._tell(error)
         return whole, piece
+
+    def _prepared(self, image: Image) -> NDArray[np.uint8]:
+        """The picture resized and cropped [3, H, W], in eight bits."""
+        raw = self.pixels.processor(images=[image], return_tensors="np", do_rescale=False, do_normalize=False)
+        return np.asarray(raw["pixel_values"][0])
 
     def _tell(self, error: Exception) -> None:
         """Say once why there is nothing to be had of the next epoch."""
@@ -131,8 +148,12 @@ class KeptPixels:
     def _found(self, name: str) -> NDArray[np.uint8] | None:
         try:
             return self._shelf.get(name) if self._shelf else None
-        except (OSError, sqlite3.Error):  # the cache was cleared meanwhile
+        except ERRORS:  # the cache was cleared meanwhile
             return None
+
+
+def _image(piece: NDArray[np.uint8]) -> Image:
+    return fromarray(np.ascontiguousarray(np.moveaxis(piece, 0, -1)))
 
 
 def _settings(processor: Any) -> dict[str, Any]:

@@ -1,11 +1,10 @@
-"""Equal-sized pieces of bytes by name in one memory-mapped file: any process adds, all read, and a size is kept."""
+"""Equal-sized pieces of bytes by name in one file: any process adds, all read, and a size is kept."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sqlite3
-import threading
 import zlib
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.kept_rows import ERRORS, discarded, is_damage, opened
+
+WHOLE = (
+    "create temp view whole as select name, place, crc from pieces where typeof(place) = 'integer' "
+    "and typeof(crc) = 'integer' and place between 0 and (select count(*) from pieces)"
+)
+"""The list without what only a damaged one holds: places are given one after another."""
 SPARED = 5e9
 """Bytes that are always left free on the disk."""
 
@@ -24,20 +30,26 @@ class Shelf:
         self.folder, self.size, self.most = folder, size, most
         folder.mkdir(parents=True, exist_ok=True)
         self._data = folder / "pieces.bin"
-        self._open = threading.Lock()
-        self._mapped: NDArray[np.uint8] = np.empty((0, size), np.uint8)
-        with self._list() as told:
-            told.execute("create table if not exists pieces (name text primary key, place integer, crc integer)")
-            told.commit()
         self._known: dict[str, tuple[int, int]] = {}
-        self._read_list()
+        try:
+            self._read_list()
+        except ERRORS as error:
+            if not (is_damage(error) and discarded(self._listed)):
+                raise
+            self._read_list()
+
+    @property
+    def _listed(self) -> Path:
+        return self.folder / "list.sqlite"
 
     def _list(self) -> closing[sqlite3.Connection]:
-        return closing(sqlite3.connect(self.folder / "list.sqlite", timeout=60))
+        return opened(self._listed, WHOLE)
 
     def _read_list(self) -> None:
         with self._list() as told:
-            self._known = {name: (place, crc) for name, place, crc in told.execute("select * from pieces")}
+            told.execute("create table if not exists pieces (name text primary key, place integer, crc integer)")
+            told.commit()
+            self._known = {name: (place, crc) for name, place, crc in told.execute("select * from whole")}
 
     def __contains__(self, name: str) -> bool:
         return name in self._known
@@ -54,26 +66,26 @@ class Shelf:
     def _added_since(self, name: str) -> tuple[int, int] | None:
         """Where another process has put this piece since the list was read."""
         with self._list() as told:
-            found = told.execute("select place, crc from pieces where name = ?", (name,)).fetchone()
+            found = told.execute("select place, crc from whole where name = ?", (name,)).fetchone()
         if found:
             self._known[name] = (int(found[0]), int(found[1]))
         return self._known.get(name)
 
     def _piece(self, place: int) -> NDArray[np.uint8] | None:
-        with self._open:
-            if place >= len(self._mapped):
-                whole = self._data.stat().st_size // self.size if self._data.exists() else 0
-                if place >= whole:
-                    return None
-                self._mapped = np.memmap(self._data, np.uint8, "r", shape=(whole, self.size))
-            return np.array(self._mapped[place])
+        """What lies there; read and not mapped, as a file that is cut while it is mapped ends the process."""
+        if not self._data.exists():
+            return None
+        with self._data.open("rb") as file:
+            file.seek(place * self.size)
+            found = file.read(self.size)
+        return np.frombuffer(found, np.uint8).copy() if len(found) == self.size else None
 
     def put(self, name: str, piece: NDArray[np.uint8]) -> None:
         """Keep this piece; OSError where there is no room for it."""
         with self._list() as told:
             told.execute("begin immediate")  # one process at a time finds a place and fills it
-            place = int(told.execute("select count(*) from pieces").fetchone()[0])
-            kept = told.execute("select place from pieces where name = ?", (name,)).fetchone()
+            place = int(told.execute("select coalesce(max(place), -1) + 1 from whole").fetchone()[0])
+            kept = told.execute("select place from whole where name = ?", (name,)).fetchone()
             if kept is None:
                 self._want_room()
             place = place if kept is None else int(kept[0])

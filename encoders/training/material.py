@@ -16,7 +16,7 @@ from encoders.training.dataset import Pair
 from encoders.training.evaluation import ZeroShot
 from harness import digest
 from harness.errors import DataError, UsageError
-from harness.images import ImageError, open_image
+from harness.images import ImageError, image_digest, open_image
 
 if TYPE_CHECKING:
     from encoders.towers.tokens import Words
@@ -108,7 +108,7 @@ def pictures(paths: Sequence[Path], known: Container[str] = ()) -> list[str]:
     """
     once = list(dict.fromkeys(paths))
     with ThreadPoolExecutor(READERS) as readers:
-        found = dict(zip(once, readers.map(lambda path: _examined(_stamped(path), known), once), strict=True))
+        found = dict(zip(once, readers.map(lambda path: _examined(path, known), once), strict=True))
     broken = [error for error in found.values() if isinstance(error, ImageError)]
     if broken:
         more = f" (and {len(broken) - 1} more of {len(found)} pictures)" if len(broken) > 1 else ""
@@ -116,26 +116,17 @@ def pictures(paths: Sequence[Path], known: Container[str] = ()) -> list[str]:
     return [str(found[path]) for path in paths]
 
 
-def _stamped(path: Path) -> tuple[Path, int, int]:
-    found = path.stat()
-    return path, found.st_size, found.st_mtime_ns
-
-
-def _examined(picture: tuple[Path, int, int], known: Container[str]) -> str | ImageError:
+def _examined(path: Path, known: Container[str]) -> str | ImageError:
     """The digest of the picture's file as it lies there now, or why it cannot be read."""
-    of = _digest(picture)
-    return of if of in known else _decodable(picture)
+    of = image_digest(path)
+    return of if of in known else _decodable(path, of)
 
 
 @lru_cache(maxsize=1_000_000)
-def _digest(picture: tuple[Path, int, int]) -> str:
-    return digest.of_file(picture[0])
-
-
-@lru_cache(maxsize=1_000_000)
-def _decodable(picture: tuple[Path, int, int]) -> str | ImageError:
+def _decodable(path: Path, of: str) -> str | ImageError:
+    """The digest of this file's bytes again, or why they cannot be decoded."""
     try:
-        open_image(picture[0])
+        open_image(path)
     except ImageError as error:
         return error
-    return _digest(picture)
+    return of

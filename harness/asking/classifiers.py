@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from harness import digest
+from harness import digest, sealed
 from harness.data import cache_dir
 
 if TYPE_CHECKING:
@@ -35,9 +32,11 @@ class Classifiers:
         if key not in self._made:
             told = [self.encoder.digest(), dict(self.encoder.describe()), classes, templates]
             path = self.folder / f"{digest.of_json(told)[:32]}.npy"
-            if not path.is_file():
-                _save(path, self._encoded(classes, templates).numpy())
-            self._made[key] = torch.from_numpy(np.load(path, allow_pickle=False))
+            rows = sealed.recall_array(path)
+            if rows is None:
+                rows = self._encoded(classes, templates).numpy()
+                sealed.keep_array(path, rows)
+            self._made[key] = torch.from_numpy(rows)
         return self._made[key]
 
     def _encoded(self, classes: Sequence[str], templates: Sequence[str]) -> Tensor:
@@ -50,12 +49,3 @@ class Classifiers:
             row_CTD = self.encoder.encode_texts(captions).float().cpu().reshape(len(some), len(templates), -1)
             rows.append(torch.nn.functional.normalize(row_CTD.mean(1), dim=-1))
         return torch.cat(rows)
-
-
-def _save(path: Path, rows: np.ndarray) -> None:
-    """Written whole or not at all, whichever process is first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.tmp")
-    with partial.open("wb") as file:
-        np.save(file, rows, allow_pickle=False)
-    partial.replace(path)

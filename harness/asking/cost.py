@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from harness import sealed
 from harness.asking.estimate import TimeEstimate
 from harness.data import cache_dir
-from harness.store import Run, write_json
+from harness.store import Run
 
 
 def note(run: Run, expected: Mapping[str, TimeEstimate]) -> None:
     """Keeps an estimate of this run, by task, in this machine's cache, until the run is asked here."""
-    write_json(_place(run), {name: one.record() for name, one in expected.items()})
+    sealed.keep(_place(run), {name: one.record() for name, one in expected.items()})
 
 
 def costs(run: Run, spent: Mapping[str, Any]) -> dict[str, Any]:
@@ -22,8 +22,7 @@ def costs(run: Run, spent: Mapping[str, Any]) -> dict[str, Any]:
 
     ``seconds`` are those of all commands that asked the task, ``estimated`` what ``--estimate`` said here before.
     """
-    path = _place(run)
-    expected = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    expected = sealed.recall(_place(run)) or {}
     tasks = run.manifest().get("tasks", {})
     return {
         **spent,

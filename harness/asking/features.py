@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import console, digest
+from harness import digest
 from harness.data import cache_dir
 from harness.images import name_of
+from harness.kept_rows import KeptRows
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -32,47 +31,28 @@ def features_of(encoder: Encoder, place: Place) -> ImageFeatures | None:
 
     # How towers are computed decides the last digits: rows that were kept before the last one was trimmed are not read.
     where = {"device": devices.device(place).type, "dtype": place.dtype, "last_layer": "where it is read"}
-    try:
-        return ImageFeatures(encoder.digest(), {**encoder.describe(), **where})
-    except (OSError, sqlite3.Error) as error:
-        console.say(f"image features are not kept: {error}")
-        return None
+    return ImageFeatures(encoder.digest(), {**encoder.describe(), **where})
 
 
 class ImageFeatures:
     """Unit rows of images, in one file for each tower and preprocessing; safe for several processes.
 
     A row's last digits hang on the images it was encoded with, so it is kept for those and for no others: what comes
-    out of here is what encoding the same images again would give.
+    out of here is what encoding the same images again would give. A row that is not as it was kept is encoded again.
     """
 
     def __init__(self, tower: str, preprocessing: Mapping[str, Any], folder: Path | None = None) -> None:
-        folder = folder or cache_dir() / "features"
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f"{digest.of_json([tower, dict(preprocessing)])[:32]}.sqlite"
-        with self._open() as file:
-            file.execute("create table if not exists features (image text primary key, row blob not null)")
-            file.commit()
-
-    def _open(self) -> closing[sqlite3.Connection]:
-        return closing(sqlite3.connect(self.path, timeout=60))
+        # Rows without a seal, some of pictures that had been resized twice, lie in files of other names.
+        name = digest.of_json([tower, dict(preprocessing), "sealed"])[:32]
+        self._kept = KeptRows((folder or cache_dir() / "features") / f"{name}.sqlite", "image features")
 
     def known(self, images: Iterable[str]) -> dict[str, np.ndarray]:
         """The rows kept under these names."""
-        found = {}
-        with self._open() as file:
-            for image in dict.fromkeys(images):
-                kept = file.execute("select row from features where image = ?", (image,)).fetchone()
-                if kept:
-                    found[image] = np.frombuffer(kept[0], dtype=np.float32)
-        return found
+        return {image: np.frombuffer(row, dtype=np.float32) for image, row in self._kept.known(images).items()}
 
     def keep(self, rows: Mapping[str, np.ndarray]) -> None:
-        """Keep these rows; what is kept already stays as it is."""
-        values = [(image, np.ascontiguousarray(row, dtype=np.float32).tobytes()) for image, row in rows.items()]
-        with self._open() as file:
-            file.executemany("insert or ignore into features values (?, ?)", values)
-            file.commit()
+        """Keep these rows."""
+        self._kept.keep({one: np.ascontiguousarray(row, dtype=np.float32).tobytes() for one, row in rows.items()})
 
     def of(self, images: Sequence[Image], encode: Encode) -> Tensor:
         """A row [D] for every image; images that were encoded together before are not encoded again."""

@@ -52,8 +52,9 @@ class Rates:
     def _rate(self, task: str) -> float | None:
         try:
             told = json.loads(self._path(task).read_text(encoding="utf-8"))
-            return float(told["seconds"]) / int(told["samples"])
-        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+            rate = float(told["seconds"]) / int(told["samples"])
+            return rate if 0 <= rate < A_MINUTE * 60 * 24 else None  # what no sample takes is no rate
+        except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
             return None
 
     def _path(self, task: str) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import digest, model_places, registry
+from harness import digest, model_places, registry, sealed
 from harness.data import cache_dir
 from harness.errors import OhdBenchError
-from harness.store import write_json
 from harness.types import Place
 
 GRAIN = 2.0
@@ -70,7 +68,7 @@ def recall(encoder: str, lvlm: str, place: Place) -> Pair | None:
     """What this pair was when it was last loaded here; None where that is not known, or a file of theirs changed."""
     path = _path(encoder, lvlm, place)
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        kept = sealed.recall(path)
         marks = _marks(encoder, lvlm)
         if marks is None or kept["marks"] != marks or kept["machine"] != _machine():
             return None
@@ -106,11 +104,7 @@ def keep(
         "lvlm": {**lvlm, "rendered": dict(rendered)} if lvlm else None,
         "made": {key: identity[key] for key in ("training", "alignment")},
     }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, told)
-    except OSError:  # a cache that cannot be written costs time, and nothing else
-        return
+    sealed.keep(path, told)
 
 
 def _same(known: KnownLvlm, lvlm: Mapping[str, Any]) -> bool:

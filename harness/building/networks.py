@@ -16,6 +16,7 @@ from harness.building.lexicon import read_words
 from harness.data import cache_dir
 from harness.errors import ModelError, UsageError
 from harness.images import ImageError, image_digest, open_image
+from harness.kept_rows import KeptRows
 from harness.types import Spec
 
 See = Callable[[Image.Image], Mapping[str, float]]
@@ -94,35 +95,20 @@ def _boxes(
 
 def _seen(identity: Sequence[Any], see: See, pictures: Sequence[Path]) -> dict[str, Sequence[str]]:
     """The objects of each picture, the biggest first; a picture seen before by the same network is not looked at."""
-    path = cache_dir() / "objects" / f"{digest.of_json(list(identity))[:32]}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    known = _known(path)
+    kept = KeptRows(cache_dir() / "objects" / f"{digest.of_json(list(identity))[:32]}.sqlite", "objects in pictures")
     found: dict[str, Sequence[str]] = {}
-    with path.open("a", encoding="utf-8") as file:
-        for picture in pictures:
-            key = image_digest(picture)
-            if key not in known:
-                try:
-                    areas = see(open_image(picture))
-                except ImageError:
-                    continue
-                known[key] = sorted(areas, key=lambda name: (-areas[name], name))
-                file.write(json.dumps([key, known[key]]) + "\n")
-                file.flush()
-            found[picture.name] = known[key]
+    for picture in pictures:
+        key = image_digest(picture)
+        known = kept.known([key]).get(key)
+        if known is None:
+            try:
+                areas = see(open_image(picture))
+            except ImageError:
+                continue
+            known = json.dumps(sorted(areas, key=lambda name: (-areas[name], name))).encode()
+            kept.keep({key: known})
+        found[picture.name] = json.loads(known)
     return found
-
-
-def _known(path: Path) -> dict[str, Sequence[str]]:
-    """What was kept, a torn last line cut off."""
-    if not path.is_file():
-        return {}
-    text = path.read_bytes()
-    end = text.rfind(b"\n") + 1
-    if end < len(text):
-        with path.open("r+b") as file:
-            file.truncate(end)
-    return dict(json.loads(line) for line in text[:end].splitlines())
 
 
 def _identity(location: str) -> Any:

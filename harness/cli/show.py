@@ -62,7 +62,10 @@ def _show_picture(path: Path) -> None:
         console.print(picture.blocks(image, console.width))
         return
     small = cache_dir() / "shown" / f"{digest.of_json(str(path.resolve()))[:16]}.png"
-    say(f"a small copy of the picture: {picture.thumbnail(image, small)}")
+    try:
+        say(f"a small copy of the picture: {picture.thumbnail(image, small)}")
+    except OSError as error:  # what was asked for stands on stdout already
+        say(f"no small copy of the picture: {error}")
 
 
 def show_run(

@@ -88,14 +88,15 @@ def known(sort: Sort, where: Compute) -> dict[str, Forecast]:
     try:
         told = json.loads(_place(sort, where).read_text(encoding="utf-8"))
         return {name: Forecast.of(one) for name, one in told.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return {}
 
 
 def keep(sort: Sort, where: Compute, found: Mapping[str, Forecast]) -> None:
     """Keeps what was measured of this sort in this machine's cache."""
     told = {name: one.record() for name, one in found.items()}  # in the order of stages and tasks
-    durable.replace(_place(sort, where), json.dumps(told))
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs an estimate, and nothing else
+        durable.replace(_place(sort, where), json.dumps(told))
 
 
 def _place(sort: Sort, where: Compute) -> Path:

@@ -7,7 +7,6 @@ import inspect
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -280,17 +279,16 @@ def identity(spec: str) -> dict[str, Any]:
     return named | {"files": _weights(beside)}
 
 
-@cache
 def _weights(folder: Path) -> str:
     kinds = (".safetensors", ".bin", ".json")
     files = sorted(path for path in folder.rglob("*") if path.suffix in kinds) if folder.is_dir() else []
-    return digest.of_json([[str(path.relative_to(folder)), digest.of_file(path)] for path in files])
+    return digest.of_json([[str(path.relative_to(folder)), digest.of_unchanged(path)] for path in files])
 
 
 def rows_digest(data: Data) -> str:
     """A digest of the files that trainings read their rows from."""
     files = [path for part in READ_IN_TRAINING for path in sorted((data.root / part).glob("*.json*"))]
-    return digest.of_json([[str(path.relative_to(data.root)), digest.of_file(path)] for path in files])
+    return digest.of_json([[str(path.relative_to(data.root)), digest.of_unchanged(path)] for path in files])
 
 
 def left(jobs: list[Job]) -> list[Job]:

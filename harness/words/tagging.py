@@ -115,7 +115,7 @@ class Shelf:
             except sqlite3.OperationalError:  # read-only folder, no room, or locked for long: work without a cache
                 self._base = None
                 return
-            except sqlite3.DatabaseError:
+            except (sqlite3.DatabaseError, UnicodeDecodeError):  # the latter where it quotes what is no text
                 self._discard()
                 if attempt == 2:
                     return
@@ -138,7 +138,7 @@ class Shelf:
             row = self._base.execute("SELECT json, seal FROM words WHERE key = ?", (key,)).fetchone()
         except sqlite3.OperationalError:
             return None
-        except sqlite3.DatabaseError:
+        except (sqlite3.DatabaseError, UnicodeDecodeError):  # the latter where it quotes what is no text
             self._discard()
             self._open()
             return None
@@ -155,7 +155,7 @@ class Shelf:
             self._base.execute("INSERT OR REPLACE INTO words VALUES (?, ?, ?)", (key, text, _seal(key, text)))
         except sqlite3.OperationalError:
             return
-        except sqlite3.DatabaseError:
+        except (sqlite3.DatabaseError, UnicodeDecodeError):  # the latter where it quotes what is no text
             self._discard()
             self._open()
 

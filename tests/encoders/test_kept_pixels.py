@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from encoders.towers import pixels, shelf
+from encoders.towers import hub, pixels, shelf
 from encoders.towers.kept_pixels import KeptPixels
 from encoders.towers.shelf import Shelf
 from harness import cached
+from harness.data import micro
 from harness.errors import DataError, UsageError
 from harness.images import name_of, open_image
 
@@ -53,6 +58,61 @@ def test_kept_pixels_are_those_of_the_processor_to_the_bit(way, width, height, e
     assert torch.equal(way(looked), expected)
     assert [name_of(image) for image in looked] == [name_of(open_image(path)) for path in paths]
     assert again.decoded == 0
+
+
+SIDES = st.integers(8, 48)
+SIZES = st.one_of(
+    st.builds(lambda edge: {"shortest_edge": edge}, SIDES),
+    st.builds(lambda height, width: {"height": height, "width": width}, SIDES, SIDES),
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    size=SIZES,
+    crop=st.builds(lambda height, width: {"height": height, "width": width}, SIDES, SIDES),
+    crops=st.booleans(),
+    resample=st.sampled_from([0, 1, 2, 3]),
+    wide=st.integers(8, 90),
+    high=st.integers(8, 90),
+)
+@example(size={"shortest_edge": 48}, crop={"height": 32, "width": 32}, crops=True, resample=3, wide=60, high=40)
+@example(size={"shortest_edge": 20}, crop={"height": 32, "width": 32}, crops=True, resample=3, wide=60, high=40)
+@example(size={"height": 40, "width": 48}, crop={"height": 32, "width": 32}, crops=True, resample=3, wide=60, high=40)
+@example(size={"shortest_edge": 32}, crop={"height": 32, "width": 48}, crops=True, resample=3, wide=60, high=40)
+def test_what_is_looked_at_gives_the_pixels_of_the_whole_whatever_the_processor(
+    size, crop, crops, resample, wide, high, tmp_path
+):
+    way = pixels.HubPixels(CLIPImageProcessorPil(size=size, crop_size=crop, do_center_crop=crops, resample=resample))
+    path = noise(tmp_path / "a.png", wide, high)
+    shutil.rmtree(tmp_path / "kept", ignore_errors=True)
+    expected, whole = way([open_image(path)]), name_of(open_image(path))
+    for _ in range(2):  # the second time it is kept, where it is
+        kept = KeptPixels(way, tmp_path / "kept")
+        looked = kept.look(path)
+        assert torch.equal(way([looked]), expected)
+        assert name_of(looked) == whole
+        assert torch.equal(kept([path]), expected)
+
+
+@pytest.mark.parametrize("size", [{"shortest_edge": 96}, {"shortest_edge": 40}, {"height": 80, "width": 96}])
+def test_a_run_whose_crop_is_not_what_is_resized_to_gives_the_records_of_one_that_decodes(
+    cli, tmp_path, monkeypatch, size
+):
+    world = micro()
+    monkeypatch.setenv("OHD_BENCH_CACHE", str(tmp_path / "cache"))
+    shutil.copytree(Path(hub.__file__).parents[1] / "micro" / "weights" / "micro", tmp_path / "model")
+    told = tmp_path / "model" / "preprocessor_config.json"
+    told.write_text(json.dumps(json.loads(told.read_text()) | {"size": size}))
+    words = ["-e", f"clip:{tmp_path / 'model'}", "--data", world, "--limit", 4, "-t", "ohd-caps", "-t", "retrieval"]
+    found = []
+    for n, most in enumerate(("1", "0", "1")):  # the last of what the others kept
+        monkeypatch.setenv("OHD_BENCH_PIXELS", most)
+        if n == 1:
+            shutil.rmtree(tmp_path / "cache" / "features")
+        assert cli("run", *words, "--results", tmp_path / str(n)).code == 0
+        found.append([path.read_bytes() for path in sorted((tmp_path / str(n)).glob("*/*/records.jsonl"))])
+    assert len(found[0]) == 2 and found[0] == found[1] == found[2]
 
 
 def test_a_picture_that_changed_under_its_name_size_and_dates_is_decoded_anew(tmp_path):
@@ -109,6 +169,21 @@ def test_a_disk_that_is_nearly_full_is_left_its_rest_and_that_is_said_once(tmp_p
     assert [*(tmp_path / "kept").glob("*/pieces.bin")] == []
     (told,) = capsys.readouterr().err.splitlines()
     assert "pixels are not kept: less than 5 GB are free" in told
+
+
+@pytest.mark.parametrize("place", [-1, "x", 2**40, 2.5, None, b"x"])
+def test_a_place_that_nothing_can_have_is_none(tmp_path, place):
+    first = Shelf(tmp_path / "a", 4, 1e6)
+    for n in range(3):
+        first.put(str(n), np.full(4, n, np.uint8))
+    with closing(sqlite3.connect(tmp_path / "a" / "list.sqlite")) as told:
+        told.execute("update pieces set place = ? where name = '1'", (place,))
+        told.commit()
+    again = Shelf(tmp_path / "a", 4, 1e6)
+    assert again.get("1") is None
+    for n in (1, 3):
+        again.put(str(n), np.full(4, n, np.uint8))
+    assert [int(Shelf(tmp_path / "a", 4, 1e6).get(str(n))[0]) for n in range(4)] == [*range(4)]
 
 
 def test_two_that_write_at_once_hear_of_each_others_places(tmp_path):

@@ -97,6 +97,19 @@ def test_the_floor_is_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert artefacts.floor(samples) == first
 
 
+@pytest.mark.parametrize("told", ["", "{", "{}", "[]", "null", '{"seal": "", "told": {}}', '{"1": [0.0]}'])
+def test_a_floor_that_is_not_as_it_was_kept_is_worked_out_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, told: str
+) -> None:
+    monkeypatch.setenv("OHD_BENCH_CACHE", str(tmp_path))
+    samples = rows("mark", 20)
+    first = artefacts.floor(samples)
+    (path,) = tmp_path.glob("text-only/*.json")
+    for text in (told, path.read_text().replace("0.", "1.")):
+        path.write_text(text)
+        assert artefacts.floor(samples) == first
+
+
 def test_the_rows_left_unread_are_those_the_scorer_gets_wrong(world: Path) -> None:
     whole = list(evaluate.open_task("ohd-caps", world).samples())
     left = {sample.id for sample in evaluate.open_task("ohd-caps?rows=unread", world).samples()}

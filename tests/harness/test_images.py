@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -15,10 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageOps, features
 
+from harness import digest
 from harness.errors import DataError
 from harness.export import inspect
 from harness.export.rows import of_run
-from harness.images import FORMATS, ImageError, find, for_a_page, lies_inside, open_image
+from harness.images import FORMATS, ImageError, crop, find, for_a_page, image_digest, lies_inside, open_image
 from harness.store import Run
 
 BENCHMARKS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "PPM": ".ppm", "BMP": ".bmp", "GIF": ".gif"}
@@ -188,3 +190,66 @@ def test_grey_of_more_than_eight_bits_is_refused_and_not_made_white(tmp_path, dt
     Image.fromarray(np.linspace(0, 60_000, 64).reshape(8, 8).astype(dtype)).save(path, "PPM")
     with pytest.raises(ImageError, match=r"^1\.ppm is grey in more than 8 bits"):
         open_image(path)
+
+
+def test_a_digest_is_that_of_the_file_as_it_lies_there_now(tmp_path, monkeypatch):
+    path, other = tmp_path / "a.png", tmp_path / "b.png"
+    for grain in (digest.GRAIN, 0.0):
+        monkeypatch.setattr(digest, "GRAIN", grain)
+        path.write_bytes(b"one")
+        told = path.stat()
+        assert image_digest(path) == digest.of_bytes(b"one")
+        other.write_bytes(b"two")  # a file of its own, put in the place of the first, its size and date the same
+        os.utime(other, ns=(told.st_atime_ns, told.st_mtime_ns))
+        other.replace(path)
+        assert image_digest(path) == digest.of_bytes(b"two")
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        image_digest(path)
+
+
+def test_a_file_that_has_not_changed_is_not_read_again(tmp_path, monkeypatch):
+    path, read = tmp_path / "a.png", []
+    path.write_bytes(b"one")
+    monkeypatch.setattr(digest, "GRAIN", 0.0)
+    monkeypatch.setattr(digest, "of_file", lambda path: read.append(path) or "digest")
+    assert [image_digest(path) for _ in range(3)] == ["digest"] * 3 and len(read) == 1
+    monkeypatch.setattr(digest, "GRAIN", 60.0)  # it was written just now: it may be again, within the same date
+    assert [image_digest(path) for _ in range(3)] == ["digest"] * 3 and len(read) == 4
+
+
+def part(path: Path, folder: Path) -> bytes:
+    """The pixels of the picture's part."""
+    out = crop(path, (1, 1, 5, 4), folder)
+    assert out.name == f"{path.stem}_1_1_5_4.png" and lies_inside(out, folder)
+    return open_image(out).tobytes()
+
+
+def test_a_part_is_that_of_the_picture_that_lies_there(tmp_path):
+    expected = {}
+    for n, name in enumerate(("one.jpg", "one.png", "one.jpg")):  # the last in the place of the first
+        picture = Image.effect_noise((9, 8), 50 + n).convert("RGB")
+        picture.save(tmp_path / name, "PNG")
+        expected[name] = picture.crop((1, 1, 5, 4)).tobytes()
+        assert part(tmp_path / name, tmp_path / "crops") == expected[name]
+    assert {name: part(tmp_path / name, tmp_path / "crops") for name in expected} == expected
+    assert len([*(tmp_path / "crops").rglob("*.png")]) == 3
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x89PNG", "half"])
+def test_a_part_that_was_half_written_is_made_again(tmp_path, damage):
+    Image.effect_noise((9, 8), 50).convert("RGB").save(tmp_path / "a.png")
+    out = crop(tmp_path / "a.png", (1, 1, 5, 4), tmp_path / "crops")
+    whole = out.read_bytes()
+    out.write_bytes(whole[: len(whole) // 2] if damage == "half" else damage)
+    assert crop(tmp_path / "a.png", (1, 1, 5, 4), tmp_path / "crops") == out and out.read_bytes() == whole
+
+
+def test_a_part_of_what_is_no_picture_is_the_file_itself_and_one_that_cannot_be_written_is_said(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"none")
+    for name in ("a.jpg", "b.jpg"):
+        assert crop(tmp_path / name, (1, 1, 5, 4), tmp_path / "crops") == tmp_path / name
+    Image.new("RGB", (9, 8)).save(tmp_path / "c.png")
+    (tmp_path / "crops").write_text("in the way")
+    with pytest.raises(DataError, match=r"a part of c\.png cannot be written"):
+        crop(tmp_path / "c.png", (1, 1, 5, 4), tmp_path / "crops")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 
 import torch
 from PIL import Image
@@ -56,6 +58,27 @@ def test_a_row_is_never_taken_from_another_batch_and_is_the_same_in_whatever_ord
     again = ImageFeatures("tower", {}, tmp_path)
     assert torch.equal(again.of([BLUE, RED], beside), two[[1, 0]])
     assert torch.equal(again.of([green, RED, BLUE], beside), three[[2, 0, 1]])
+
+
+def test_a_row_that_is_not_as_it_was_kept_is_encoded_again_and_kept_anew(tmp_path):
+    encode = Counting()
+    first = ImageFeatures("tower", {}, tmp_path).of([RED, BLUE], encode)
+    (path,) = tmp_path.glob("*.sqlite")
+    for change in (
+        "row = zeroblob(8)",
+        "row = x'00'",
+        "row = 'text'",
+        "row = null",
+        "seal = null",
+        "name = name || 'x'",
+    ):
+        with closing(sqlite3.connect(path)) as file:
+            file.execute(f"update kept set {change}")
+            file.commit()
+        before = encode.seen
+        for expected in (before + 2, before + 2):
+            assert torch.equal(ImageFeatures("tower", {}, tmp_path).of([RED, BLUE], encode), first)
+            assert encode.seen == expected
 
 
 def test_a_run_on_kept_pixels_gives_the_records_of_one_that_decodes(cli, world, tmp_path, monkeypatch):
