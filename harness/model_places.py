@@ -6,11 +6,16 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from harness.types import Spec
 
 FILES = 20_000
 """More files than this are no model's own: a spec that names such a folder is not known again."""
+PLACES = 200
+"""More places than this are named by no model either."""
+NAMING = ("_name_or_path", "_tower")
+"""How the fields end that name another model: ``base_model_name_or_path``, ``mm_vision_tower``."""
 
 Mark = list[list[object]] | None
 """Of each file its name, size, times of change in nanoseconds and number on the disk; None where nothing is there."""
@@ -23,17 +28,27 @@ class TooMany(Exception):
 def named(spec: Spec, default: str = "") -> list[Path]:
     """Every place that a spec names, there or not: its location and its options' values, as paths and as hub ids.
 
-    The configurations in them may name other places, which count as well (the base of a LoRA, LLaVA's tower).
+    The configurations in them may name other places, and those others again (a LoRA names its base, a LLaVA in its own
+    layout its tower): all of them count. TooMany where that comes to more than a model is made of.
     """
     told = [spec.location or default, *spec.options.values()]
     told += [value.partition(":")[2] for value in spec.options.values()]
-    first = [place for value in told if value for place in _places(value)]
-    return [*first, *(place for one in first for value in _named_inside(one) for place in _places(value))]
+    found: dict[Path, None] = {}
+    left = [place for value in told if value for place in _places(value)]
+    while left:
+        place = left.pop(0)
+        if place in found:  # models may name each other
+            continue
+        found[place] = None
+        if len(found) > PLACES:
+            raise TooMany(f"{spec.text} names more than {PLACES} places")
+        left += [other for value in _named_inside(place) for other in _places(value)]
+    return [*found]
 
 
 def _places(value: str) -> list[Path]:
     """The path of this name, and the hub's cache of the model of this name."""
-    if "/" not in value or value.startswith(("/", ".", "~")):
+    if value.startswith(("/", ".", "~")):
         return [Path(value)]
     from huggingface_hub.constants import HF_HUB_CACHE
 
@@ -42,14 +57,28 @@ def _places(value: str) -> list[Path]:
 
 def _named_inside(folder: Path) -> Iterator[str]:
     """What the configurations of this folder name that may be a model elsewhere."""
-    for path in sorted(folder.glob("**/*config.json")) if folder.is_dir() else ():
+    for path in sorted(_configurations(folder)):
         try:
-            told = json.loads(path.read_text(encoding="utf-8"))
+            told = json.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
-        for value in told.values() if isinstance(told, dict) else ():
-            if isinstance(value, str) and 0 < len(value) < 300 and "/" in value and value.isprintable():
+        for key, value in told.items() if isinstance(told, dict) else ():
+            if _may_name(key, value):
                 yield value
+
+
+def _may_name(key: str, value: Any) -> bool:
+    if not (isinstance(value, str) and 0 < len(value) < 300 and value.isprintable()):
+        return False
+    # A folder beside the command has no "/" in its name; then the field must be one that names a model.
+    return "/" in value or key.endswith(NAMING)
+
+
+def _configurations(folder: Path) -> list[str]:
+    try:
+        return [path for path in _files(folder) if path.endswith("config.json")] if folder.is_dir() else []
+    except (OSError, ValueError):
+        return []
 
 
 def mark(path: Path) -> Mark:
@@ -60,6 +89,11 @@ def mark(path: Path) -> Mark:
         return [_of_file(path, "")] if path.exists() else None
     except (OSError, ValueError):
         return None
+
+
+def code(place: Path) -> list[Path]:
+    """The Python files in this folder and below it, or this file; TooMany where a folder is no plug-in's."""
+    return [Path(one) for one in _files(place) if one.endswith(".py")] if place.is_dir() else [place]
 
 
 def newest(marks: Iterable[Mark]) -> float:

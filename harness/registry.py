@@ -30,6 +30,8 @@ lvlms: dict[str, LvlmMaker] = {}
 recipes: dict[str, Callable[[], Recipe]] = {}
 encoder_files: dict[str, Files] = {}
 lvlm_files: dict[str, Files] = {}
+included: list[Path] = []
+"""The folders that were included."""
 served: dict[str, Callable[[Spec], bool]] = {}
 """Whether an LVLM computes elsewhere by what its spec says: what asks it here holds no weights then."""
 
@@ -132,6 +134,8 @@ class _AsWritten(SourceFileLoader):
 def _load_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise UsageError(f"--include {folder} is not a folder")
+    if folder.absolute() not in included:
+        included.append(folder.absolute())
     for path in sorted(folder.glob("*.py")):
         name = f"ohd_bench_include_{path.stem}"
         spec = importlib.util.spec_from_file_location(name, path, loader=_AsWritten(name, str(path)))

@@ -114,9 +114,20 @@ class ClipEncoder:
             "text_length": text.max_position_embeddings,
             "text": "padded" if self.padded else "trie",
             "dtype": str(self.model.dtype).removeprefix("torch."),
+            **self._reading,
             **self.pixels.describe(),
             **self.origin,
         }
+
+    @functools.cached_property
+    def _reading(self) -> dict[str, Any]:
+        """How texts are read, where that does not go without saying."""
+        if self.words is None:
+            return {}
+        told = self.words.told()
+        found: dict[str, Any] = {"tokenizer": told} if told else {}
+        # Padded texts are read at their last token, others where the configuration says.
+        return found if self.padded else found | read_at(self.words, self.model.config.text_config)
 
     def tensors(self) -> Mapping[str, Tensor]:
         """The weights of both towers under the hub's names."""
@@ -133,6 +144,14 @@ def digest_of(model: CLIPModel) -> str:
     """SHA-256 of both towers, their values and what computes them; the same for one CLIP in every format."""
     tensors = {n: t for n, t in model.state_dict().items() if "position_ids" not in n}
     return identity.computing(tensors, model.config.vision_config, model.config.text_config)
+
+
+def read_at(words: Words, text: Any) -> dict[str, Any]:
+    """The token at which this text tower reads a text, where that is not the one that its tokenizer ends texts with."""
+    end = words([""])[0][-1]
+    # 2 stands for the highest id, in configurations that are older than transformers' PR 24773.
+    usual = (end, 2) if end == text.vocab_size - 1 else (end,)
+    return {} if text.eos_token_id in usual else {"text_end": text.eos_token_id}
 
 
 def unit(rows: Sequence[Tensor], width: int, whose: str) -> Tensor:

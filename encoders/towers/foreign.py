@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from encoders.towers.pixels import of_open_clip
 from harness.compute import devices
 from harness.errors import ModelError
 from harness.types import Place
-from harness.vision_language import identity
+from harness.vision_language import identity, unusual
 from harness.vision_language.fits import LEADING
 
 Features = Callable[[Any], Tensor]
@@ -26,11 +27,20 @@ Features = Callable[[Any], Tensor]
 class ForeignEncoder:
     """Image and text features as the model's own library computes them; its tower fits no LLaVA."""
 
-    def __init__(self, spec: str, model: Module, place: Place, why: str, about: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        spec: str,
+        model: Module,
+        place: Place,
+        why: str,
+        about: Mapping[str, Any],
+        computes: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         identity.check_finite(model, spec)
         self.spec, self.place, self.why, self.about = spec, place, why, dict(about)
         self.origin: dict[str, Any] = {}
-        self._digest = identity.values({n: t for n, t in model.state_dict().items() if "position_ids" not in n})
+        weights = identity.values({n: t for n, t in model.state_dict().items() if "position_ids" not in n})
+        self._digest = unusual.folded(weights, computes)
         self.model = model.to(devices.device(place), devices.dtype(place.dtype, torch.float32)).eval()
 
     def features_of_images(self, images: Sequence[Image]) -> Tensor:
@@ -60,7 +70,7 @@ class ForeignEncoder:
         )
 
     def digest(self) -> str:
-        """SHA-256 over the tensors of the whole model, by value, under its library's names."""
+        """SHA-256 over the tensors of the whole model, by value, under its library's names, and what computes them."""
         return self._digest
 
     def describe(self) -> Mapping[str, Any]:

@@ -24,9 +24,11 @@ from encoders.towers.clip_encoder import ClipEncoder
 from encoders.towers.foreign import HubForeign
 from encoders.towers.tokens import HubWords
 from encoders.towers.vision_only import VisionTower
+from harness import digest
 from harness.compute import weights
 from harness.errors import ModelError, UsageError
 from harness.types import Encoder, Place, Spec
+from harness.vision_language import tokenizing, unusual
 from harness.vision_language.fits import LEADING
 from harness.vision_language.layouts import floats, original
 from harness.vision_language.layouts.folder import local
@@ -216,10 +218,13 @@ def _foreign(spec: Spec, location: str, config: Any, place: Place, where: dict[s
     if not hasattr(model, "get_image_features") or not hasattr(model, "get_text_features"):
         raise ModelError(f"{location} is a '{config.model_type}', which gives no features of images and of texts")
     about = {"activation": getattr(config.vision_config, "hidden_act", "unknown")}
-    encoder = HubForeign(spec.text, model, place, f"transformers' {config.model_type}", about)
+    computes = unusual.of_family(config)
+    encoder = HubForeign(spec.text, model, place, f"transformers' {config.model_type}", about, computes)
     try:
         encoder.processor = AutoProcessor.from_pretrained(location, backend="pil", trust_remote_code=False, **where)
     except (OSError, ValueError) as error:
         raise ModelError(f"{location} has no processor that can be loaded: {_first_line(error)}") from error
     encoder.about |= pixels.HubPixels(encoder.processor.image_processor).describe()
+    words = encoder.processor.tokenizer
+    encoder.about["tokenizer"] = digest.of_json([tokenizing.content(words), words.padding_side, words.pad_token_id])
     return encoder

@@ -20,7 +20,7 @@ from encoders.towers import bare, convert, pixels
 from encoders.towers.clip_encoder import ClipEncoder
 from encoders.towers.foreign import OpenClipForeign
 from encoders.towers.hub import check_activation
-from encoders.towers.tokens import OpenClipWords
+from encoders.towers.tokens import OpenClipWords, of_open_clip
 from harness.compute.weights import hollow, read
 from harness.errors import ModelError, UsageError
 from harness.types import Encoder, Place, Spec
@@ -213,11 +213,23 @@ def _foreign(spec: Spec, found: Found, why: str, place: Place) -> OpenClipForeig
     preprocess = {**found.preprocess, "size": model.visual.image_size}
     about = {"activation": "quick_gelu" if found.config["quick_gelu"] else "the architecture's own", **preprocess}
     about |= {"preprocessing": f"assumed: {found.assumed}"} if found.assumed else {}
-    encoder = OpenClipForeign(spec.text, model, place, why, about)
+    words = _tokenizer(found.tokenizer)
+    told = of_open_clip(words)
+    about |= {"tokenizer": told} if told else {}
+    encoder = OpenClipForeign(spec.text, model, place, why, about, _own_architecture(found.config))
     encoder.pixels = preprocess
     encoder.transform = image_transform_v2(PreprocessCfg(**preprocess), is_train=False)
-    encoder.tokenizer = _tokenizer(found.tokenizer)
+    encoder.tokenizer = words
     return encoder
+
+
+def _own_architecture(config: Mapping[str, Any]) -> dict[str, Any]:
+    """This configuration, where it is none that open_clip ships: of those, the weights tell which one it is."""
+    plain = {key: value for key, value in config.items() if key != "quick_gelu"}  # the activation is told apart
+    shipped = map(open_clip.get_model_config, open_clip.list_models())
+    if any(plain == {key: value for key, value in one.items() if key != "quick_gelu"} for one in shipped):
+        return {}
+    return {"model_cfg": plain}
 
 
 def _architecture(config: Mapping[str, Any]) -> Any:

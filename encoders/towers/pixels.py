@@ -16,6 +16,7 @@ from transformers import AutoImageProcessor
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from harness.errors import ModelError
+from harness.vision_language import unusual
 from harness.vision_language.layouts.folder import first_line
 
 NO_FILE = "the folder has no preprocessor_config.json"
@@ -32,15 +33,18 @@ class HubPixels:
         return self.processor(images=list(images), return_tensors="pt")["pixel_values"]  # type: ignore[no-any-return]
 
     def describe(self) -> dict[str, Any]:
-        """Mean, std, resize and crop, as the processor has them."""
+        """Mean, std, resize and crop, as the processor has them; what else it does otherwise than nearly every one."""
         processor = self.processor
+        more = unusual.of_pixels(processor, unusual.SAID_OF_ENCODERS)
         return {
             "mean": [float(x) for x in processor.image_mean],
             "std": [float(x) for x in processor.image_std],
             "resize": _plain(processor.size),
             "crop": _plain(processor.crop_size) if getattr(processor, "do_center_crop", False) else None,
             "interpolation": Resampling(processor.resample).name.lower(),
-        } | ({"preprocessing": f"assumed: {self.assumed}"} if self.assumed else {})
+            **({"pixels": more} if more else {}),
+            **({"preprocessing": f"assumed: {self.assumed}"} if self.assumed else {}),
+        }
 
     def save(self, folder: Path) -> None:
         """Writes ``preprocessor_config.json``."""
@@ -87,8 +91,10 @@ def of_open_clip(config: Mapping[str, Any], assumed: str = "") -> HubPixels:
 
 
 def open_clip_preprocess(pixels: HubPixels) -> dict[str, Any]:
-    """open_clip's preprocessing configuration for the same pipeline."""
+    """open_clip's preprocessing configuration for the same pipeline; ModelError where it has no words for that."""
     told = pixels.describe()
+    if "pixels" in told:
+        raise ModelError(f"its pixels are made with {told['pixels']}, which open_clip's layout cannot say")
     return {
         "mean": told["mean"],
         "std": told["std"],

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from harness import digest
+from harness.vision_language import tokenizing
+
 Ids = list[list[int]]
 
 
@@ -17,6 +20,9 @@ class Words(Protocol):
 
     def cut(self, texts: Sequence[str]) -> int:
         """How many of these texts come to more tokens than the tower reads."""
+
+    def told(self) -> str:
+        """The digest of all by which texts become ids; empty where it goes without saying (``tokenizing.OF_CLIPS``)."""
 
     def save(self, folder: Path) -> None:
         """Writes a transformers tokenizer that gives the same ids."""
@@ -36,6 +42,10 @@ class HubWords:
         """How many of these texts come to more tokens than the tower reads."""
         longer = self.tokenizer(list(texts), truncation=True, max_length=self.length + 1)["input_ids"]
         return sum(len(ids) > self.length for ids in longer)
+
+    def told(self) -> str:
+        """The digest of all by which texts become ids; empty where it goes without saying."""
+        return tokenizing.of_clip(self.tokenizer)
 
     def save(self, folder: Path) -> None:
         """Writes the tokenizer's files."""
@@ -62,12 +72,30 @@ class OpenClipWords:
         ends = rows.argmax(-1) if self.end is None else (rows == self.end).int().argmax(-1)
         return [row[: end + 1].tolist() for row, end in zip(rows, ends.tolist(), strict=True)]
 
+    def told(self) -> str:
+        """The digest of all by which texts become ids; empty where it goes without saying."""
+        return of_open_clip(self.tokenizer)
+
     def save(self, folder: Path) -> None:
         """Writes a transformers tokenizer with the same vocabulary."""
-        if hasattr(self.tokenizer, "bpe_ranks"):
-            _hub_tokenizer(self.tokenizer).save_pretrained(folder)
-        else:
-            self.tokenizer.tokenizer.save_pretrained(folder)
+        _in_transformers(self.tokenizer).save_pretrained(folder)
+
+
+def of_open_clip(tokenizer: Any) -> str:
+    """The digest of all by which a tokenizer of open_clip reads; empty where it goes without saying."""
+    inner = _in_transformers(tokenizer)
+    clean = "_clean_whitespace" if inner is getattr(tokenizer, "tokenizer", None) else "_clean_lower"
+    usual = {"clean_fn": clean, "reduction_fn": None, "strip_sep_token": False, "tokenizer_mode": ""}
+    own = {name: getattr(tokenizer, name, value) for name, value in usual.items()}
+    own = {name: getattr(value, "__name__", value) for name, value in own.items()}
+    more = {name: str(value) for name, value in own.items() if value != usual[name]}
+    found = tokenizing.of_clip(inner)
+    return digest.of_json([found, more]) if more else found
+
+
+def _in_transformers(tokenizer: Any) -> Any:
+    """transformers' tokenizer with the vocabulary of this one of open_clip."""
+    return _hub_tokenizer(tokenizer) if hasattr(tokenizer, "bpe_ranks") else tokenizer.tokenizer
 
 
 def _hub_tokenizer(simple: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,7 +121,8 @@ def _marks(encoder: str, lvlm: str) -> dict[str, model_places.Mark] | None:
     """The marks of every file that decides what this pair is; None where a maker does not say which these are."""
     try:
         places = [*_places(registry.encoder_files, encoder), *_places(registry.lvlm_files, lvlm)]
-        return {str(path.absolute()): model_places.mark(path) for path in [*places, *_code()]}
+        code = [*_code(), *_plugin(registry.encoders, encoder), *_plugin(registry.lvlms, lvlm)]
+        return {str(path.absolute()): model_places.mark(path) for path in [*places, *code]}
     except (KeyError, OhdBenchError, model_places.TooMany):
         return None
 
@@ -133,11 +135,21 @@ def _places(table: Mapping[str, registry.Files], text: str) -> Iterable[Path]:
 
 
 def _code() -> Iterator[Path]:
-    """The code that computes what is kept: this package's, and that of the plugins beside it."""
+    """The code that computes what is kept: this package's, that of the plug-ins beside it, and what was included."""
     import harness
 
     for name in ("harness", "encoders"):
         yield from sorted((Path(harness.__file__).parents[1] / name).glob("**/*.py"))
+    for folder in registry.included:
+        yield from model_places.code(folder)
+
+
+def _plugin(makers: Mapping[str, Any], text: str) -> Iterable[Path]:
+    """The code of the package, or the file, that registered what makes the model of this spec."""
+    maker = makers[registry.parse_spec(text).name] if text else None
+    module = sys.modules.get(getattr(maker, "__module__", "").partition(".")[0])
+    where = getattr(module, "__path__", None) or [getattr(module, "__file__", None)]
+    return [path for place in where if place for path in model_places.code(Path(place))]
 
 
 def _machine() -> list[Any]:

@@ -19,7 +19,7 @@ from harness import registry, traces
 from harness.compute import devices, weights
 from harness.errors import ModelError, UsageError
 from harness.types import Answer, Asked, Encoder, Failure, Place, Reply, Sample, Spec
-from harness.vision_language import fits, identity, swap, template, yes_no_tokens
+from harness.vision_language import fits, identity, swap, template, unusual, yes_no_tokens
 from harness.vision_language.inference import greedily
 from harness.vision_language.layouts import checkpoint, floats, original
 from harness.vision_language.layouts.folder import first_line, local, require_in_memory
@@ -123,7 +123,8 @@ class Family:
     def own_digests(self) -> dict[str, str]:
         """SHA-256 of the whole as it came (an earlier one until ``confirm``), and of a tower that can be swapped."""
         self.put(self.own)
-        found = {"model": self._whole.told(self.model), "tokenizer": identity.text_digest(self.processor.tokenizer)}
+        whole = unusual.folded(self._whole.told(self.model), unusual.of_family(self.model.config))
+        found = {"model": whole, "tokenizer": identity.text_digest(self.processor.tokenizer)}
         return found | ({"tower": identity.tower_digest(self.own)} if self.own is not None else {})
 
     def confirm(self) -> None:
@@ -191,7 +192,8 @@ class FamilySpeaker:
 
     def describe(self) -> Mapping[str, Any]:
         """What else is part of its identity."""
-        model = self.host.model
+        model, told = self.host.model, self.host.model.generation_config.eos_token_id
+        pixels = unusual.of_pixels_of_class(self.host.processor.image_processor)
         return {
             "family": model.config.model_type,
             "template": self.host.spec.options.get("template", "chat"),
@@ -199,6 +201,8 @@ class FamilySpeaker:
             "decoding": "greedy",
             "tower": "swapped" if self.swapped else "own",
             **({"tokens": self.host.tokens} if self.host.tokens else {}),
+            **({"pixels": pixels} if pixels else {}),
+            **unusual.of_ends({*(told if isinstance(told, list) else [told])} - {None}, self.tokenizer),
         }
 
 

@@ -10,7 +10,17 @@ import torch
 from torch.nn import Module
 
 from harness.types import Encoder, Place, Spec
-from harness.vision_language import fits, identity, inference, preprocess, swap, template, tokens, yes_no_tokens
+from harness.vision_language import (
+    fits,
+    identity,
+    inference,
+    preprocess,
+    swap,
+    template,
+    tokens,
+    unusual,
+    yes_no_tokens,
+)
 from harness.vision_language.align import closed as closed_forms
 from harness.vision_language.layouts import checkpoint
 from harness.vision_language.part_digest import PartDigest
@@ -100,7 +110,9 @@ class Host:
         inner = self.model.model
         language = torch.nn.ModuleDict({"language_model": inner.language_model, "lm_head": self.model.lm_head})
         return {
-            "language_model": self._language.told(language),
+            "language_model": unusual.folded(
+                self._language.told(language), unusual.of_config(self.model.config.text_config)
+            ),
             "tokenizer": identity.text_digest(self.processor.tokenizer),
         }
 
@@ -122,5 +134,20 @@ class Host:
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "decoding": "greedy",
             "inference": inference.way(self.model, self.spec),
+            **self._unusual(),
             **self.notes,
         }
+
+    def _unusual(self) -> dict[str, Any]:
+        """Settings that are told where they are others than nearly every LLaVA has."""
+        processor, side = self.processor.image_processor, self.model.config.vision_config.image_size
+        said = unusual.said_of_llava(processor, side, self.asked["pad"] == "pad")
+        found: dict[str, Any] = {"pixels": unusual.of_pixels(processor, said)}
+        seen, blind = (self.render("?", picture) for picture in (True, False))
+        if blind not in (
+            seen.replace(f"{token}{gap}", "") for token in (tokens.IMAGE, self.image_token) for gap in "\n "
+        ):
+            found["without_a_picture"] = blind
+        # A chat template is tokenised with this token in the picture's place.
+        found |= {"image_token": self.image_token} if self.image_token != tokens.IMAGE else {}
+        return {name: value for name, value in found.items() if value}

@@ -12,6 +12,7 @@ from transformers import PreTrainedConfig
 
 from harness import digest
 from harness.errors import DegenerateError
+from harness.vision_language import tokenizing
 
 _PREFIXES = ("model.", "module.", "vision_tower.", "vision_model.")
 # What a configuration says of training, of a projection that is no part of the tower, or of words that formats name
@@ -87,9 +88,14 @@ def part_tensors(part: Module) -> dict[str, Tensor]:
 
 
 def text_digest(tokenizer: Any) -> str:
-    """SHA-256 of how a tokenizer turns text into ids: its vocabulary and its special tokens."""
+    """SHA-256 of how a tokenizer turns text into ids and ids into text.
+
+    Its vocabulary and its special tokens; the rest where it is otherwise than in LLaVA-1.5 and in micro-llava.
+    """
     special = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
-    return digest.of_json([sorted(tokenizer.get_vocab().items()), special])
+    words = digest.of_json([sorted(tokenizer.get_vocab().items()), special])
+    rest = tokenizing.beyond_vocabulary(tokenizer)
+    return digest.of_json([words, rest]) if rest else words
 
 
 def check_finite(model: Module, what: str) -> None:

@@ -13,7 +13,7 @@ from torch.nn import Module
 from harness import traces
 from harness.prefetch import prefetched
 from harness.types import Answer, Asked, Failure, Reply, Sample
-from harness.vision_language import fits, identity, inference
+from harness.vision_language import fits, identity, inference, unusual
 from harness.vision_language.inference import GenerateDecoder
 from harness.vision_language.packed.decode import PackedDecoder
 from harness.vision_language.packed.requests import Completion, ImageRequest, Prompt
@@ -141,12 +141,12 @@ class Speaker:
 
         A large language model's may be that of its last run: no answer is given before it is known to be the same.
         """
-        projector = identity.part_digest(self.view.projector)
+        projector = unusual.projector_digest(self.view.projector, self.host.model.config)
         return {**self.view.digests, "projector": projector, **self.host.part_digests}
 
     def describe(self) -> Mapping[str, Any]:
         """What else is part of its identity."""
-        return {**self.host.describe(), **self.view.about}
+        return {**self.host.describe(), **unusual.of_ends(self.ends, self.tokenizer), **self.view.about}
 
 
 def _emptied(failed: deque[Reply]) -> Iterator[Reply]:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from harness import permissions
-from harness.vision_language import identity
+from harness.vision_language import identity, unusual
 from harness.vision_language.align import trained
 from harness.vision_language.layouts import lora, merge
 
@@ -34,7 +34,7 @@ def write(model: Any, processor: Any, asked: merge.Asked, folder: Path, base: st
     tensors = {name: tensor.detach().cpu().clone() for name, tensor in projector.state_dict().items()}
     save_file(tensors, apart / PROJECTOR, metadata={"format": "pt"})
     projector.to(dtype)
-    told = {"projector": identity.part_digest(projector)}
+    told = {"projector": unusual.projector_digest(projector, model.config)}
     whole = getattr(model, "hf_quantizer", None) is None
     if hasattr(model, "peft_config"):
         _write_adapter(model, tensors, apart, base)

@@ -7,14 +7,19 @@ import os
 import shutil
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from harness import cached, digest, durable
 from harness.data import cache_dir
 from harness.errors import ModelError
-from harness.vision_language.layouts import merge
+from harness.vision_language import tokenizing, unusual
+from harness.vision_language.layouts import chat_template, merge
 from harness.vision_language.speaker import Speaker
+
+if TYPE_CHECKING:
+    from harness.vision_language.host import Host
 
 GIGABYTES = "OHD_BENCH_MERGED"
 
@@ -37,9 +42,16 @@ def folder(speaker: Speaker) -> Path:
 def _address(speaker: Speaker) -> str:
     """The digest of all that is written, and of the code that writes it."""
     written = [version(package) for package in ("ohd-bench", "transformers")]
-    told = [speaker.digests(), speaker.describe(), written]
+    told = [speaker.digests(), speaker.describe(), written, _files(speaker.host)]
     speaker.host.confirm()  # what is written is kept under what it is
     return digest.of_json(told)[:32]
+
+
+def _files(host: Host) -> list[Any]:
+    """What is written beside the weights, whether or not it decides an answer here: a server may heed more of it."""
+    model, processor = host.model, host.processor
+    told = [model.config.to_dict(), model.generation_config.to_dict(), processor.image_processor.to_dict()]
+    return [repr(unusual.plain(told)), tokenizing.content(processor.tokenizer), chat_template.of_host(host)]
 
 
 def _size(speaker: Speaker) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -161,6 +162,92 @@ def test_a_model_whose_maker_does_not_say_what_it_is_made_of_is_loaded_each_time
     told = {"encoder": {"digest": "d", "describe": {}}, "lvlm": None, "training": None, "alignment": None}
     remembered.keep(("hashing", ""), Place(), told, {}, time.time() + 60)
     assert remembered.recall("hashing", "", Place()) is None
+
+
+def _named(folder: Path, name: str, **fields: str) -> Path:
+    (folder / name).mkdir(parents=True)
+    (folder / name / "config.json").write_text(json.dumps(fields))
+    (folder / name / "model.safetensors").write_bytes(b"weights")
+    return folder / name
+
+
+def test_what_a_model_names_is_followed_to_any_depth_and_no_further_than_round(tmp_path, monkeypatch):
+    monkeypatch.setenv("OHD_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    registry.load()
+    lora = _named(tmp_path, "lora", base_model_name_or_path="base")
+    _named(tmp_path, "base", mm_vision_tower=str(tmp_path / "far" / "tower"), hidden_act="silu")
+    tower = _named(tmp_path, "far/tower", _name_or_path=str(tmp_path / "base"))
+    (tmp_path / "silu").mkdir()  # no field that names a model
+    spec, told = f"llava:{lora}", {"digests": {}, "describe": {}, "spec": f"llava:{lora}"}
+    remembered.keep(("", spec), Place(), {"encoder": None, "lvlm": told, "training": None, "alignment": None}, {},
+                    time.time() + 60)  # fmt: skip
+    assert remembered.recall("", spec, Place()) is not None
+    (tmp_path / "silu" / "file").write_text("")
+    assert remembered.recall("", spec, Place()) is not None
+    _same_length_and_dates(tower)
+    assert remembered.recall("", spec, Place()) is None
+
+
+def test_a_base_without_a_slash_is_watched(tmp_path, monkeypatch):
+    from harness import model_places
+
+    monkeypatch.chdir(tmp_path)
+    lora = _named(tmp_path, "lora", base_model_name_or_path="base")
+    assert Path("base") in model_places.named(registry.parse_spec(f"llava:{lora}"))
+
+
+EYE = """
+from pathlib import Path
+from ohd_bench import ModelError, encoder
+
+
+@encoder("edited-eye", files=lambda spec: [Path(spec.location)])
+def edited_eye(spec, place):
+    \"\"\"Mine.\"\"\"
+"""
+
+
+@pytest.mark.parametrize("edited", ["eye.py", "below/words.py"])
+def test_a_plug_in_whose_code_is_edited_is_loaded_again(tmp_path, monkeypatch, edited):
+    monkeypatch.setenv("OHD_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(registry, "included", [])
+    for table in (registry.encoders, registry.encoder_files):
+        monkeypatch.delitem(table, "edited-eye", raising=False)
+    mine = tmp_path / "mine"
+    (mine / "below").mkdir(parents=True)
+    (mine / "eye.py").write_text(EYE)
+    (mine / "below" / "words.py").write_text("x = 1\n")
+    (mine / "notes.txt").write_text("no code")
+    (tmp_path / "weights").write_text("1")
+    registry.load([mine])
+    spec = f"edited-eye:{tmp_path / 'weights'}"
+    told = {"encoder": {"digest": "d", "describe": {}}, "lvlm": None, "training": None, "alignment": None}
+    remembered.keep((spec, ""), Place(), told, {}, time.time() + 60)
+    (mine / "notes.txt").write_text("still no code")
+    assert remembered.recall(spec, "", Place()) is not None
+    (mine / edited).write_text((mine / edited).read_text() + "# edited\n")
+    assert remembered.recall(spec, "", Place()) is None
+
+
+def test_the_code_of_an_installed_plug_in_is_part_of_what_is_known(tmp_path, monkeypatch):
+    monkeypatch.setenv("OHD_BENCH_CACHE", str(tmp_path / "cache"))
+    package = tmp_path / "eyes_of_others"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "eye.py").write_text(EYE.replace("edited-eye", "installed-eye"))
+    (package / "words.py").write_text("x = 1\n")
+    (tmp_path / "weights").write_text("1")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.import_module("eyes_of_others.eye")
+    spec = f"installed-eye:{tmp_path / 'weights'}"
+    told = {"encoder": {"digest": "d", "describe": {}}, "lvlm": None, "training": None, "alignment": None}
+    remembered.keep((spec, ""), Place(), told, {}, time.time() + 60)
+    assert remembered.recall(spec, "", Place()) is not None
+    (package / "words.py").write_text("x = -1\n")
+    assert remembered.recall(spec, "", Place()) is None
+    for table in (registry.encoders, registry.encoder_files):
+        table.pop("installed-eye")
 
 
 @pytest.mark.parametrize("begun", [[], ["a"], [{"b": 1, "a": [2.5, None]}, "ü"]])
