@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -12,10 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-GRAIN = 2.0
-"""Seconds: the coarsest a file system counts time."""
 
 
 def of_bytes(data: bytes) -> str:
@@ -32,8 +27,6 @@ def of_file(path: Path) -> str:
 def of_unchanged(path: Path) -> str:
     """The same of the file as it lies there now; one that has not changed since is not read again by this process."""
     told = path.stat()
-    if abs(time.time() - max(told.st_mtime, told.st_ctime)) < GRAIN:  # it may change again within the same date
-        return of_file(path)
     # The entry's own date (ctime) is the system's alone: a file that was given its old date back is another.
     return _of_marked(path, (told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns))
 
