@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from typing import TextIO
 
 CODE = 141
 """What a shell tells of a program that SIGPIPE ended."""
@@ -26,9 +28,15 @@ def is_of_reader(error: BrokenPipeError) -> bool:
 
 
 def flush() -> None:
-    """Write out what stdout still holds; where that fails nothing is left for Python to fail on at its end."""
+    """Write out what stdout still holds, OSError where that fails; nothing is left for Python to fail on at its end."""
+    with contextlib.suppress(OSError):
+        _flush(sys.stderr)
+    _flush(sys.stdout)
+
+
+def _flush(stream: TextIO) -> None:
     try:
-        sys.stdout.flush()
+        stream.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         raise

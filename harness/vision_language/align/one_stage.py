@@ -18,7 +18,7 @@ from harness.abilities import SeesPixels
 from harness.compute import devices
 from harness.errors import ModelError
 from harness.types import Encoder, Place
-from harness.vision_language import identity, preprocess, template
+from harness.vision_language import identity, preprocess, template, unusual
 from harness.vision_language.align import batches, conversation, eye, output, rows, start, trained, trainer
 from harness.vision_language.align.batches import Examples
 from harness.vision_language.align.recipes import Stage
@@ -150,7 +150,7 @@ class OneStage:
         return {
             "tower": identity.tower_digest(host.model.model.vision_tower),
             "tower_asked": identity.tower_digest(tower),
-            "first_projector": identity.part_digest(host.projector),
+            "first_projector": unusual.projector_digest(host.projector, host.model.config),
         }
 
     def _reader(self, host: Host) -> batches.Reader:

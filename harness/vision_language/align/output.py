@@ -49,7 +49,9 @@ def write(model: Any, processor: Any, asked: merge.Asked, folder: Path, base: st
         merge.write(model, processor, asked, folder)
         inner = model.model
         language = torch.nn.ModuleDict({"language_model": inner.language_model, "lm_head": model.lm_head})
-        told["language_model"] = identity.part_digest(language)
+        told["language_model"] = unusual.folded(
+            identity.part_digest(language), unusual.of_config(model.config.text_config)
+        )
     permissions.as_new(folder)
     return told
 
