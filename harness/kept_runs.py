@@ -24,6 +24,12 @@ def runs(results: Path) -> list[Run]:
     return [run for run in _folders(results) if not fault(run.manifest)]
 
 
+def require_folder(results: Path) -> None:
+    """UsageError where what somebody names as a folder of runs is none."""
+    if not results.is_dir():
+        raise UsageError(f"{results} is not a folder of runs; 'ohd-bench run' makes one")
+
+
 def odd(results: Path) -> dict[str, str]:
     """What is wrong with every other one, by name."""
     return {run.id: why for run in _folders(results) if (why := fault(run.manifest))}
@@ -66,6 +72,7 @@ def say_shards(run: Run) -> None:
 
 def pick(results: Path, name: str) -> Run:
     """The run of this name, or the only one whose name begins so, controls aside; UsageError names the nearest."""
+    require_folder(results)
     every = runs(results)
     found = [run for run in every if run.id == name] or [run for run in every if run.id.startswith(name)]
     if len(found) > 1:

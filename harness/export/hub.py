@@ -15,7 +15,7 @@ from harness import extras, packed
 from harness.asking import evaluate
 from harness.comparison import metric_table
 from harness.errors import OhdBenchError, UsageError
-from harness.kept_runs import pick, runs, say_shards
+from harness.kept_runs import pick, require_folder, runs, say_shards
 from harness.report import leaderboard
 from harness.store import Run, records_files
 from harness.types import OF_ENCODERS, Task
@@ -94,6 +94,7 @@ def of_runs(repo: str, results: Path, names: Sequence[str]) -> Parcel:
     """These kept runs, or all: their manifests and records, and a card with their leaderboard."""
     from huggingface_hub import DatasetCard, DatasetCardData
 
+    require_folder(results)
     wanted = [pick(results, name) for name in names] or runs(results)
     if not wanted:
         raise UsageError(f"{results} holds no run to push")

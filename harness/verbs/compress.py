@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from harness import packed
-from harness.kept_runs import pick, runs
+from harness.kept_runs import pick, require_folder, runs
 from harness.result import Result
 from harness.store import ENDED, Run, records_files
 
@@ -50,6 +50,7 @@ def compress(results: Path, names: Sequence[str]) -> Compressed:
     UsageError where there is no such run or another process writes it, DataError where its records are damaged,
     compressed ones among them, or are another run's.
     """
+    require_folder(results)
     ended = (run for run in runs(results) if run.manifest().get("status") in ENDED)
     wanted = [pick(results, name) for name in names] or list(ended)
     return Compressed([row for run in wanted for row in _compressed(run)])

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.asking import evaluate
-from harness.errors import UsageError
-from harness.kept_runs import runs
+from harness.kept_runs import require_folder, runs
 from harness.report import board
 from harness.report import leaderboard as page
 from harness.report.side_by_side import SideBySide
@@ -69,8 +68,7 @@ def leaderboard(results: Path, names: Mapping[str, str] | None = None, place: Pa
     ``names`` are shown instead of specs, or for the runs of these names. ``place`` is the folder that the page is for,
     from which its links lead to the runs: beside the results where none is given.
     """
-    if not results.is_dir():
-        raise UsageError(f"{results} is not a folder of runs; 'ohd-bench run' makes one")
+    require_folder(results)
     left_out = page.unreadable(results)
     folder = Path(os.path.relpath(results, results.absolute().parent if place is None else place)).as_posix()
     return Leaderboard(results, folder, page.render(results, folder, left_out, names), left_out, names or {})

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from harness.asking import evaluate, shard_runs
 from harness.asking.run_options import RunOptions
-from harness.kept_runs import pick, runs
+from harness.kept_runs import pick, require_folder, runs
 from harness.result import Result
 from harness.store import Run
 from harness.verbs.run import Watcher, performed
@@ -117,6 +117,7 @@ def merge(results: Path, names: Sequence[str]) -> Merged:
 
     UsageError where there is no such run, or where it or one of its shards is being written.
     """
+    require_folder(results)
     wanted = [pick(results, name) for name in names] or runs(results)
     return Merged([(run, came) for run in wanted if (came := _read_back(run)) or names or not _is_whole(run)])
 

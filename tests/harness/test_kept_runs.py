@@ -202,8 +202,18 @@ def test_a_wrong_name_is_answered_with_the_runs_most_like_it_and_not_with_all(tm
         Run(tmp_path / name).update(data="d")
     with pytest.raises(UsageError, match=r"no run 'micro-odh'; there is micro-ohd@micro, .* and 16 more$"):
         kept_runs.pick(tmp_path, "micro-odh")
+    (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match=r"there is none yet$"):
-        kept_runs.pick(tmp_path / "nowhere", "micro")
+        kept_runs.pick(tmp_path / "empty", "micro")
+
+
+@pytest.mark.parametrize("words", [
+    ["show", "run", "a"], ["compare", "a", "b"], ["merge"], ["merge", "a"], ["results", "compress"], ["leaderboard"],
+    ["results", "push", "a/b", "--dry-run", "out"], ["export", "a", "--to", "csv", "--out", "out"],
+], ids=" ".join)  # fmt: skip
+def test_a_folder_of_runs_that_is_not_there_is_named_by_every_command(cli, tmp_path, words):
+    said = cli(*words, "--results", tmp_path / "nowhere")
+    assert said.code == 2 and "nowhere is not a folder of runs; 'ohd-bench run' makes one" in " ".join(said.err.split())
 
 
 def test_the_leaderboard_names_what_it_leaves_out_and_writes_the_rest(cli, bench):

@@ -105,6 +105,7 @@ def test_writers_are_kept_apart(cli, bench):
 
 
 def test_merge_says_what_is_missing_and_that_there_is_nothing_to_do(cli, bench):
+    bench.results.mkdir()
     assert "no run has shards" in cli("merge", "--results", bench.results).out
     cli(*bench.words(), "--shard", "1/2")
     said = cli("merge", "--results", bench.results)
