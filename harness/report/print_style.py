@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -73,8 +74,9 @@ def with_every_letter(draw: Callable[[], bytes]) -> bytes:
         drawn = draw()
     if not letters:
         return drawn
-    families = [*matplotlib.rcParams["font.sans-serif"], *_having(tuple(sorted(letters)))]
-    with matplotlib.rc_context({"font.sans-serif": families}), _lacking():
+    # Of each family one font is taken, so of "sans-serif" the usual one alone, whatever stands behind it there.
+    families = [*matplotlib.rcParams["font.family"], *_having(tuple(sorted(letters)))]
+    with matplotlib.rc_context({"font.family": families}), _lacking(), _without_remarks():
         return draw()
 
 
@@ -90,6 +92,18 @@ def _lacking() -> Iterator[set[str]]:
             letters.add(chr(int(found[1])))
         else:
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+
+
+@contextmanager
+def _without_remarks() -> Iterator[None]:
+    """Without the log's lines on fonts that have no bold face."""
+    log = logging.getLogger(font_manager.__name__)
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 @cache

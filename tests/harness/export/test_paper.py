@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import matplotlib
 import pytest
 from matplotlib import font_manager
+from matplotlib.figure import Figure
 
 from harness import registry
 from harness.errors import UsageError
@@ -134,12 +136,21 @@ def test_letters_of_any_script_are_drawn_without_a_warning(text: str) -> None:
         assert plots.efficiency([(1.0, _Estimate()), (100.0, _Estimate())], text).file("pdf").startswith(b"%PDF")
 
 
-def test_a_font_that_has_the_letters_is_used_where_there_is_one() -> None:
+def test_a_font_that_has_the_letters_is_used_where_there_is_one(caplog: pytest.LogCaptureFixture) -> None:
     having = [font for font in font_manager.fontManager.ttflist if "Fallback" in font.name or "CJK" in font.name]
     if not having:
         pytest.skip("no font here has Chinese letters: apt-get install fonts-droid-fallback")
     drawn = plots.efficiency([(1.0, _Estimate()), (100.0, _Estimate())], "视觉").file("pdf")
     assert re.search(rb"/FontName /\S*(CJK|Fallback)", drawn)
+
+    def bold() -> bytes:
+        figure, kept = Figure(), io.BytesIO()
+        figure.text(0, 0, "视觉", weight="bold")
+        figure.savefig(kept, format="pdf")
+        return kept.getvalue()
+
+    assert re.search(rb"/FontName /\S*(CJK|Fallback)", print_style.with_every_letter(bold))
+    assert not caplog.records, "such a font has no bold face, often"
 
 
 def test_warnings_of_another_kind_go_on_their_way() -> None:
