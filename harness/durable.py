@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
+import hashlib
 import os
+import platform
+import re
 import shutil
-import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 CANNOT = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES, errno.EPERM, errno.EISDIR}
 """What mounts say that have nothing to flush: some object stores, and folders on Windows."""
+NAMED = re.compile(r"\.(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-[0-9a-f]{8}\.tmp$")
+"""How a draft's name ends, of which process of which machine it is."""
 
 
 def replace(path: Path, content: str | bytes) -> None:
@@ -20,21 +25,14 @@ def replace(path: Path, content: str | bytes) -> None:
 
     OSError, with this path, where it cannot be written: the old file is there then, and no draft beside it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")  # two machines may share a process's number
     try:
-        with draft.open("wb") as file:
+        with draft(path) as written, written.open("wb") as file:
             file.write(content.encode("utf-8") if isinstance(content, str) else content)
             file.flush()
             flush(file.fileno())
-        os.replace(draft, path)
         flush_folder(path.parent)
-    except BaseException as error:  # a full disk, a kill: what is half written goes
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def folder(path: Path, write: Callable[[Path], object]) -> None:
@@ -42,17 +40,65 @@ def folder(path: Path, write: Callable[[Path], object]) -> None:
 
     OSError where it cannot be written; no draft is left beside it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=path.parent))
     try:
-        write(draft)
-        draft.chmod(0o755)
-        draft.rename(path)
+        with draft(path) as written:
+            written.mkdir()
+            write(written)
     except OSError:  # another process was first
         if not path.is_dir():
             raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def draft(path: Path) -> Iterator[Path]:
+    """A name beside this file or folder to write it under; when the context ends it takes the file's place.
+
+    Where it ends in an error the draft goes and what is there stays. What killed processes began to write of this very
+    file goes before.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in _left_behind(path):
+        _remove(left)
+    written = path.with_name(f".{path.name}.{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        yield written
+        os.replace(written, path)
+    except BaseException:  # a full disk, a kill: what is half written goes
+        _remove(written)
+        raise
+
+
+def _remove(written: Path) -> None:
+    with contextlib.suppress(OSError):
+        shutil.rmtree(written) if written.is_dir() else written.unlink(missing_ok=True)
+
+
+def _left_behind(path: Path) -> list[Path]:
+    """Drafts of this machine's processes that are no more; of other machines' nobody here can tell."""
+    begin = f".{path.name}."
+    try:
+        with os.scandir(path.parent) as beside:
+            drafts = [Path(one.path) for one in beside if one.name.startswith(begin)]
+    except OSError:  # a folder to write into that nobody may list
+        return []
+    found = [(draft, NAMED.search(draft.name)) for draft in drafts]
+    return [draft for draft, named in found if named and named["machine"] == _machine() and _gone(named["process"])]
+
+
+def _gone(process: str) -> bool:
+    import psutil
+
+    return not psutil.pid_exists(int(process))
+
+
+@functools.cache
+def _machine() -> str:
+    """Which numbers of processes these are: the machine's, or those of a container on it."""
+    try:
+        numbers = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:  # no Linux
+        numbers = 0
+    return hashlib.sha256(f"{platform.node()}/{numbers}".encode()).hexdigest()[:8]
 
 
 def flush(file: int) -> None:

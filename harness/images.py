@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from harness import digest
+from harness import digest, durable
 from harness.errors import BrokenDataError, DataError
 from harness.rows import can_be_a_file, shown
 
@@ -161,21 +161,11 @@ def crop(path: Path, box: tuple[int, int, int, int], folder: Path) -> Path:
         return path
     out = folder / digest.of_bytes(data)[:16] / name
     try:
-        _save_png(part, out)
+        with durable.draft(out) as written:
+            part.save(written, "PNG", compress_level=1)
     except OSError as error:
         raise DataError(f"a part of {path.name} cannot be written to {folder}: {error.strerror or error}") from error
     return out
-
-
-def _save_png(image: Image.Image, path: Path) -> None:
-    """Written whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        image.save(partial, "PNG", compress_level=1)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _ends_as_png(path: Path) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import digest
+from harness import digest, durable
 from harness.data import cache_dir
 
 if TYPE_CHECKING:
@@ -46,15 +46,8 @@ def keep(path: Path, of: str, columns: Mapping[str, np.ndarray[Any, Any]]) -> No
     from harness import record_columns
 
     place = _place(path)
-    partial = place.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            record_columns.write(file, of, columns)
-        partial.replace(place)
-    except OSError:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+    with contextlib.suppress(OSError), durable.draft(place) as partial, partial.open("wb") as file:
+        record_columns.write(file, of, columns)
 
 
 def _place(path: Path) -> Path:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import digest
+from harness import digest, durable
 from harness.errors import ModelError
 from harness.model_places import FILES, TooMany
 
@@ -100,16 +98,7 @@ def unpacked(parcel: Parcel, told: Path, kept: Path) -> Path:
         return told
     folder = kept / parcel.digest
     if not folder.is_dir():
-        kept.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".", dir=kept))
-        try:
-            _write(parcel, draft / parcel.name)
-            draft.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else another worker of this machine was faster
-                raise
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+        durable.folder(folder, lambda draft: _write(parcel, draft / parcel.name))
     return folder / parcel.name
 
 

@@ -47,6 +47,70 @@ def test_a_disk_that_fills_ends_the_command_in_a_line_and_the_same_command_ends_
     assert len(kept) == len(set(kept)) == 18
 
 
+@contextlib.contextmanager
+def other(path: Path, end: str) -> Iterator[None]:
+    """Another process that began to write this file, and then does this."""
+    body = f"""
+import os, sys
+from pathlib import Path
+from harness import durable
+
+with durable.draft(Path({str(path)!r})) as written:
+    written.write_text("half")
+    print("begun", flush=True)
+    {end}
+"""
+    words = [sys.executable, "-c", body]
+    with subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline()
+        yield
+
+
+KILLED, WAITS = "os.kill(os.getpid(), 9)", "sys.stdin.read()"
+
+
+def drafts(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name.endswith(".tmp"))
+
+
+def test_what_a_killed_process_began_to_write_goes_when_the_file_is_written_and_a_living_ones_stays(tmp_path):
+    with other(tmp_path / "run.json", WAITS):
+        for name in ("run.json", "other.json"):
+            with other(tmp_path / name, KILLED):
+                pass
+        assert len(drafts(tmp_path)) == 3
+        durable.replace(tmp_path / "run.json", "{}")
+        assert len(drafts(tmp_path)) == 2, "the killed one's is gone; of another file nothing is"
+    assert (tmp_path / "run.json").read_text() == "half", "the last to write it wrote it"
+    assert [name.split(".")[1] for name in drafts(tmp_path)] == ["other"]
+
+
+def test_a_folder_that_a_killed_process_began_goes_with_all_that_is_in_it(tmp_path):
+    with other(tmp_path / "merged", KILLED):
+        pass
+    [half] = tmp_path.iterdir()
+    half.unlink()
+    half.mkdir()
+    (half / "model.safetensors").write_text("half")
+    durable.folder(tmp_path / "merged", lambda draft: (draft / "model.safetensors").write_text("whole"))
+    assert [path.name for path in tmp_path.iterdir()] == ["merged"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".run.json.deadbeef-4194305-0123abcd.tmp",  # another machine's: more processes than Linux counts
+        ".run.json.0123456789ab.tmp",  # an older version's
+        "run.json.tmp",
+        ".run.json.old",
+    ],
+)
+def test_what_may_be_another_machines_or_the_users_stays(tmp_path, name):
+    (tmp_path / name).touch()
+    durable.replace(tmp_path / "run.json", "{}")
+    assert (tmp_path / name).exists()
+
+
 def test_results_below_a_file_are_refused_before_anything_is_asked(cli, bench):
     bench.results.touch()
     said = cli(*bench.words())

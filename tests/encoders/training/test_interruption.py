@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -22,6 +23,7 @@ import pytest
 
 from encoders.training import checkpoint
 from encoders.training.settings import Training
+from harness import durable
 from harness.cli import main
 from harness.stopping import Stopping
 
@@ -88,6 +90,36 @@ def test_whatever_kills_it_and_whenever_the_end_is_that_of_an_undisturbed_one(
             kills += 1
         assert process.exitcode == 0
         assert told(tmp_path / "run") == expected
+
+
+def killed_at(number: int, words: list[str]) -> None:
+    """The command in this process, which is killed when the file of this number is written and not yet in its place."""
+    numbers = itertools.count(1)
+
+    def flush(file: int) -> None:
+        if next(numbers) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    durable.flush, durable.flush_folder = flush, lambda folder: None  # type: ignore[assignment]
+    main(words)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_killed_at_any_file_that_it_writes_it_leaves_none_half_written(
+    root: Path, tmp_path: Path, command: str
+) -> None:
+    words = [*COMMANDS[command], "--data", str(root), "--out", str(tmp_path / "run")]
+    left = 0
+    for number in itertools.count(1):
+        process = PROCESSES.Process(target=killed_at, args=(number, words))
+        process.start()
+        process.join()
+        if not process.exitcode:
+            break
+        assert process.exitcode == -signal.SIGKILL
+        left += len([*(tmp_path / "run").rglob(".*.tmp")])
+    assert left >= number - 1 > 1, "each kill left a draft"
+    assert not [*(tmp_path / "run").rglob(".*.tmp")]
 
 
 @contextmanager
