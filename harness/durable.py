@@ -10,6 +10,7 @@ import os
 import platform
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,6 +32,28 @@ def replace(path: Path, content: str | bytes) -> None:
             file.flush()
             flush(file.fileno())
         flush_folder(path.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def output(path: Path, content: str | bytes) -> None:
+    """Write a file that the user named: whole, or what is there stays; a link stays one, and a file's mode its own.
+
+    A device or a pipe is written to, and so is a file in a folder that takes no other. OSError where it cannot be
+    written.
+    """
+    data, place = content.encode("utf-8") if isinstance(content, str) else content, Path(os.path.realpath(path))
+    if path.exists() and not (path.is_file() and os.access(place.parent, os.W_OK)):
+        path.write_bytes(data)
+        return
+    if not place.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    mode = stat.S_IMODE(place.stat().st_mode) if place.exists() else None
+    try:
+        with draft(place) as written, written.open("wb") as file:
+            file.write(data)
+            if mode is not None:
+                written.chmod(mode)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import itertools
 import math
 import statistics
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
+from harness import durable
 from harness.errors import DataError, UsageError
 from harness.rows import object_of
 from harness.shown import csv_cell
@@ -175,8 +177,9 @@ def write(out: Path, rows: Sequence[Settings]) -> list[Settings]:
     folded = over_seeds(rows)
     write_json(out / "sweep.json", list(rows))
     for name, table in (("sweep.csv", rows), ("seeds.csv", folded)):
-        with (out / name).open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, list(dict.fromkeys(key for row in table for key in row)), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in table)
+        kept = io.StringIO()
+        writer = csv.DictWriter(kept, list(dict.fromkeys(key for row in table for key in row)), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in table)
+        durable.output(out / name, kept.getvalue())
     return folded

@@ -11,6 +11,7 @@ from torch import Tensor
 from encoders.towers.clip_encoder import ClipEncoder, digest_of
 from encoders.training import checkpoint, towers
 from encoders.training.evaluation import Check
+from harness import durable
 from harness.store import write_json
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def write(out: Path, made: Made, circumstances: dict[str, Any], go_on: Check) ->
         "looks": made.progress.looks,
         "measured": {"before": before, "after": after, "front": front},
     }
-    (out / "README.md").write_text(card(out.name, told), encoding="utf-8")
+    durable.output(out / "README.md", card(out.name, told))
     write_json(out / checkpoint.RECIPE, told)
 
 

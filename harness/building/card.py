@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness import durable
+
 if TYPE_CHECKING:
     from harness.building.build import BuildOptions, Built
 
 
 def write(options: BuildOptions, built: Built) -> None:
     """``OUT/ohd_caps/CARD.md``."""
-    (options.out / "ohd_caps" / "CARD.md").write_text(page(options, built), encoding="utf-8")
+    durable.output(options.out / "ohd_caps" / "CARD.md", page(options, built))
 
 
 def page(options: BuildOptions, built: Built) -> str:

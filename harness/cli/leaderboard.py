@@ -31,7 +31,7 @@ def leaderboard(
 
     A run that cannot be read is named and left out: exit code 1.
     """
-    from harness import registry
+    from harness import durable, registry
     from harness.console import say, tell
     from harness.errors import GateError, UsageError
     from harness.verbs.leaderboard import leaderboard as verb
@@ -55,7 +55,7 @@ def leaderboard(
     written |= {out.with_suffix(".csv"): page.csv()} if csv else {}
     for path, content in written.items():
         try:
-            path.write_text(content, encoding="utf-8", newline="")
+            durable.output(path, content)
         except OSError as error:
             raise UsageError(f"cannot write {path}: {error.strerror}") from error
         tell(f"written: {path}")

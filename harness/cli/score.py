@@ -45,7 +45,7 @@ def score(
     Reads AMBER's JSON, POPE's and LLaVA's lines, CHAIR's captions, our records, lmms-eval's samples, VLMEvalKit's
     tables, CSV and TSV; which it is, and which field holds the answers, the content tells.
     """
-    from harness import registry
+    from harness import durable, registry
     from harness.console import print_json, say, show
     from harness.scoring import scoreboard, scored_table
 
@@ -56,7 +56,7 @@ def score(
         say(remark)
     for path, text in ((csv, scored_table.as_csv), (tex, scored_table.as_tex)):
         if path:
-            path.write_text(text(board.json()), encoding="utf-8", newline="")
+            durable.output(path, text(board.json()))
     if as_json:
         print_json(board.json())
     else:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness import durable
 from harness.asking import evaluate
 from harness.asking.run_options import RunOptions
 from harness.asking.workers import Workers
@@ -56,7 +57,7 @@ def write_new(name: str, data: str) -> None:
     if path.exists():
         raise UsageError(f"{path} is there already; give another name")
     text = schema.text("paper", data == "micro").replace('name = "paper"', f'name = "{path.stem}"', 1)
-    path.write_text(text, encoding="utf-8")
+    durable.output(path, text)
     say(f"written: {path}; change it, then: {shlex.join(['ohd-bench', 'study', str(path), '--data', data])}")
 
 

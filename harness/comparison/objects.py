@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from harness import durable
 from harness.asking import evaluate
 from harness.comparison.existence import Claim, claims
 from harness.data import Data
@@ -174,5 +175,5 @@ def write_hard_negatives(found: Objects, path: Path) -> int:
     """Write the hard negatives, one JSON object a line, and say how many."""
     rows = hard_negatives(found)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    durable.output(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     return len(rows)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from harness import durable
 from harness.export.rows import Asked, TaskRows, model_name, of_run, stamp, values
 from harness.store import Run, write_json
 
@@ -24,7 +25,7 @@ def write(run: Run, data: Path | None, out: Path) -> list[Path]:
     paths = [results]
     for one in tasks:
         path = folder / f"samples_{one.task.name}_{began}.jsonl"
-        path.write_text("".join(line for line in _lines(one)), encoding="utf-8")
+        durable.output(path, "".join(_lines(one)))
         paths.append(path)
     return paths
 

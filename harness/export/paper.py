@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness import durable
 from harness.comparison.compare import MetricChange
 from harness.comparison.metric_table import number
 from harness.export import booktabs
@@ -30,12 +31,12 @@ def write(material: Material, folder: Path, width: float = 0) -> Iterator[Path]:
     for plot in figures(material):
         for kind in ("pdf", "svg"):
             path = folder / f"{plot.name}.{kind}"
-            path.write_bytes(plot.file(kind, width))
+            durable.output(path, plot.file(kind, width))
             yield path
 
 
 def _text(path: Path, text: str) -> Path:
-    path.write_text(text, encoding="utf-8", newline="")
+    durable.output(path, text)
     return path
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import jinja2
 
+from harness import durable
 from harness.asking import available
 from harness.comparison import metric_table, objects
 from harness.comparison.compare import Comparison, Key, OneTask
@@ -203,6 +204,6 @@ def write(material: Material, out: Path) -> None:
     text = html(material)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text, encoding="utf-8")
+        durable.output(out, text)
     except OSError as error:
         raise UsageError(f"cannot write {out}: {error.strerror}") from error

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from harness import durable
 from harness.report.plots import INK, MARKERS, PAPER, SERIES, STYLE, called, plain_numbers, short
 from harness.report.print_style import with_every_letter
 from harness.sweep import METRICS, Settings, settings_of
@@ -49,7 +50,7 @@ def write(out: Path, folded: Sequence[Settings]) -> None:
             return kept.getvalue()
 
         with matplotlib.rc_context(STYLE):
-            (out / f"sweep.{kind}").write_bytes(with_every_letter(drawn))
+            durable.output(out / f"sweep.{kind}", with_every_letter(drawn))
 
 
 def draw(folded: Sequence[Settings]) -> Figure:

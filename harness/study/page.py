@@ -12,7 +12,7 @@ from typing import Any
 
 import jinja2
 
-from harness import shown
+from harness import durable, shown
 from harness.export.booktabs import tex
 from harness.store import write_json
 from harness.study import costs, figures, tables
@@ -49,7 +49,7 @@ def write(findings: Findings, standing: Standing, out: Path, spent: Sequence[Cos
     for plot in figures.drawn(findings):
         for kind in ("pdf", "svg"):
             path = out / f"{plot.name}.{kind}"
-            path.write_bytes(plot.file(kind))
+            durable.output(path, plot.file(kind))
             yield path
     write_json(out / "study.json", plain(findings, standing) | {"costs": _plain([one.record() for one in spent])})
     yield out / "study.json"
@@ -93,7 +93,7 @@ def _identity(findings: Findings, standing: Standing) -> Iterator[tuple[str, lis
 
 
 def _text(path: Path, text: str) -> Path:
-    path.write_text(text, encoding="utf-8", newline="")
+    durable.output(path, text)
     return path
 
 

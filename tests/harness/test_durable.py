@@ -111,6 +111,35 @@ def test_what_may_be_another_machines_or_the_users_stays(tmp_path, name):
     assert (tmp_path / name).exists()
 
 
+def writes(bench, command: str, out: Path) -> list[str]:
+    """The words that write this page of the bench's two runs there."""
+    places = ["--results", str(bench.results), "--include", str(bench.plugin)]
+    both = [path.name for path in bench.results.iterdir()] if command == "report" else []
+    return [command, *both, "--out", str(out), *places, *(["--data", str(bench.data)] if both else [])]
+
+
+@pytest.mark.parametrize(("command", "name"), [("leaderboard", "page.md"), ("report", "page.html")])
+def test_a_page_is_written_whole_or_what_was_there_stays(cli, bench, tmp_path, command, name):
+    assert cli(*bench.words()).code == cli(*bench.words(weights="others")).code == 0
+    (tmp_path / "pages").mkdir()
+    out, link = tmp_path / "pages" / name, tmp_path / f"link-{name}"
+    link.symlink_to(out)
+    words = writes(bench, command, link)
+    assert cli(*words).code == 0 and link.is_symlink() and out.stat().st_mode & 0o777 == 0o644
+    whole = out.read_bytes()
+    out.write_text("the page before")
+    out.chmod(0o600)
+    with full_after(len(whole) - 1):
+        said = cli(*words)
+    assert said.code == 2 and f"cannot write {link}: File too large" in said.err
+    assert out.read_text() == "the page before"
+    assert cli(*words).code == 0 and out.read_bytes() == whole and out.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in out.parent.iterdir()] == [name]
+    pipe = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert cli(*writes(bench, command, Path(f"/dev/fd/{pipe.stdin.fileno()}"))).code == 0
+    assert pipe.communicate()[0].endswith(whole[-40:]), "a pipe takes it as well; links hang on where the page lies"
+
+
 def test_results_below_a_file_are_refused_before_anything_is_asked(cli, bench):
     bench.results.touch()
     said = cli(*bench.words())
