@@ -117,7 +117,8 @@ def picture_placer(link: bool) -> Callable[[Path, Path], None]:
         if to.exists():
             return
         to.parent.mkdir(parents=True, exist_ok=True)
-        draft = to.with_name(f".{to.name}.{os.getpid()}")
+        draft = _draft_of(to)
+        draft.unlink(missing_ok=True)  # a killed build's, which a link would not be put over
         (os.link if link else shutil.copyfile)(source, draft)
         draft.replace(to)
 
