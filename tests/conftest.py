@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# a shell's background job ignores Ctrl-C, and so would every command that a test starts and interrupts
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # how long an example takes says nothing on a machine that does other work beside
 hypothesis.settings.register_profile("ohd-bench", deadline=None)

@@ -98,14 +98,16 @@ def test_errors_of_workers_at_once_are_told_in_one_line(tmp_path):
 def test_what_speaks_http_2_and_is_no_ray_is_told_at_once_and_in_one_line(tmp_path):
     with stranger() as address:
         began = time.monotonic()
-        command = [sys.executable, "-m", "ohd_bench", *PARROT, "--results", str(tmp_path), "--ray", address]
+        # Were it told by the clock, this would take ten minutes.
+        code = "from harness import cli; from harness.compute import cluster; cluster.GREETED = 600; cli.main()"
+        command = [sys.executable, "-c", code, *PARROT, "--results", str(tmp_path), "--ray", address]
         # a cache of its own: what questions took before is said as well
         told = {**os.environ, "OHD_BENCH_CACHE": str(tmp_path / "cache")}
         done = subprocess.run(command, capture_output=True, text=True, env=told)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1, done.stderr
     assert f"--ray {address}: no cluster can be joined there: what listens there does not answer as Ray" in done.stderr
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 300
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from PIL import Image, ImageChops
 from harness import registry
 from harness.errors import ModelError, UsageError
 from harness.types import Answer, Asked, Failure, Place, Sample
+from harness.vision_language import remote as waiting
 from harness.vision_language.served import PROBE
 
 registry.load()
@@ -256,14 +257,15 @@ def test_a_question_that_breaks_the_connection_is_a_failure_of_that_question_alo
         list(lvlm(server, "&concurrency=1&retries=2").answers(asked(2, 3)))
 
 
-def test_who_stops_listening_waits_for_no_retry(server):
+def test_who_stops_listening_waits_for_no_retry(server, monkeypatch):
+    monkeypatch.setattr(waiting, "LONGEST_WAIT", 600.0)
     server.drops = "light? 1"
-    remote = registry.make_lvlm(f"openai:{server.url}?model=tiny&backoff=60&concurrency=2", PLACE)(None)
+    remote = registry.make_lvlm(f"openai:{server.url}?model=tiny&backoff=600&concurrency=2", PLACE)(None)
     replies = remote.answers(asked(1, 3))
     began = time.monotonic()
     assert isinstance(next(replies)[1], Answer)
     replies.close()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 300
 
 
 def test_a_refused_question_is_a_failure_of_that_question_alone(server):

@@ -6,7 +6,6 @@ import hashlib
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -61,13 +60,6 @@ def test_another_seed_is_another_world(world: Path, tmp_path: Path) -> None:
     other, own = digests(tmp_path), digests(world)
     assert other.keys() == own.keys()
     assert other["amber/image/AMBER_1.jpg"] != own["amber/image/AMBER_1.jpg"]
-
-
-def test_the_default_world_is_drawn_in_seconds() -> None:
-    start = time.process_time()
-    for number in range(300):
-        draw(scene(f"time/{number}", Mix()))
-    assert time.process_time() - start < 3
 
 
 def test_perfect_knowledge_of_the_objects_ranks_every_true_caption_first(caps: list[tuple[Scene, dict]]) -> None:
