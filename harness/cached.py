@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,9 +68,16 @@ def _kind(path: Path) -> str:
 
 
 def _held(kind: str, places: tuple[Path, ...]) -> Held:
-    inside = [path for place in places for path in (place.rglob("*") if place.is_dir() else [place])]
-    sizes = [path.stat().st_size for path in inside if path.is_file()]
+    sizes = [size for place in places for size in _sizes(place)]
     return Held(kind, KINDS[kind], places, len(sizes), sum(sizes))
+
+
+def _sizes(place: Path) -> Iterator[int]:
+    """Of the files there, without those that go meanwhile: others use the cache, or clear it."""
+    inside = [Path(at, name) for at, _, names in os.walk(place) for name in names] if place.is_dir() else [place]
+    for path in inside:
+        with contextlib.suppress(FileNotFoundError):
+            yield path.stat().st_size
 
 
 def clear(kinds: Sequence[str]) -> list[Held]:
@@ -80,5 +89,19 @@ def clear(kinds: Sequence[str]) -> list[Held]:
     gone = [one for kind, one in there.items() if kind in kinds or "all" in kinds]
     for one in gone:
         for place in one.places:
-            shutil.rmtree(place) if place.is_dir() else place.unlink()
+            _remove(place)
     return gone
+
+
+def _remove(place: Path) -> None:
+    """What another takes away at the same time, or writes into it, is no error."""
+    while place.is_dir():
+        try:
+            shutil.rmtree(place)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            return
+    place.unlink(missing_ok=True)

@@ -6,13 +6,13 @@ import csv
 import io
 import json
 import os
-import shutil
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness import durable
 from harness.errors import BrokenDataError, DataError, UsageError
 from harness.images import PICTURES, find
 from harness.rows import shown, text_of
@@ -44,18 +44,16 @@ def write(source: str, out: Path, split: str, prompts: str = "") -> dict[str, An
     found = SOURCES[kind](place, split)
     names, templates = published(prompts) if prompts else ([], [])
     names = names or found.names
-    draft = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        count = _write_pictures(found.pictures, draft, len(names))
+    told: dict[str, Any] = {"folder": str(out)}
+
+    def write(draft: Path) -> None:
+        told["pictures"] = _write_pictures(found.pictures, draft, len(names))
         _write_lines(draft / "classnames.txt", names)
         if templates:
             _write_lines(draft / "templates.txt", templates)
-        if out.is_dir():
-            out.rmdir()  # an empty one
-        draft.replace(out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return {"folder": str(out), "pictures": count, "classes": len(names), "templates": len(templates)}
+
+    durable.new_folder(out, write)
+    return {**told, "classes": len(names), "templates": len(templates)}
 
 
 def published(name: str) -> tuple[list[str], list[str]]:

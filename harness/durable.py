@@ -36,6 +36,15 @@ def replace(path: Path, content: str | bytes) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
+def copy(path: Path, to: Path) -> None:
+    """Copy a file as ``replace`` writes one."""
+    with draft(to) as written, path.open("rb") as source, written.open("wb") as file:
+        shutil.copyfileobj(source, file)
+        file.flush()
+        flush(file.fileno())
+    flush_folder(to.parent)
+
+
 def output(path: Path, content: str | bytes) -> None:
     """Write a file that the user named: whole, or what is there stays; a link stays one, and a file's mode its own.
 
@@ -72,6 +81,31 @@ def folder(path: Path, write: Callable[[Path], object]) -> None:
             raise
 
 
+def new_folder(path: Path, write: Callable[[Path], object]) -> None:
+    """Have ``write`` fill a draft that becomes this folder, which is not there or empty, whole.
+
+    OSError where it cannot be written, or something lies there by then; no draft is left beside it.
+    """
+    with draft(path) as written:
+        written.mkdir()
+        write(written)
+        if path.is_dir():
+            path.rmdir()
+
+
+@contextlib.contextmanager
+def scratch(path: Path) -> Iterator[Path]:
+    """A folder beside this name for as long as the context lasts; those that killed processes left go before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _clear(path)
+    written = draft_name(path)
+    written.mkdir()
+    try:
+        yield written
+    finally:
+        _remove(written)
+
+
 @contextlib.contextmanager
 def draft(path: Path) -> Iterator[Path]:
     """A name beside this file or folder to write it under; when the context ends it takes the file's place.
@@ -80,9 +114,8 @@ def draft(path: Path) -> Iterator[Path]:
     file goes before.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in _left_behind(path):
-        _remove(left)
-    written = path.with_name(f".{path.name}.{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
+    _clear(path)
+    written = draft_name(path)
     try:
         yield written
         os.replace(written, path)
@@ -96,16 +129,29 @@ def _remove(written: Path) -> None:
         shutil.rmtree(written) if written.is_dir() else written.unlink(missing_ok=True)
 
 
-def _left_behind(path: Path) -> list[Path]:
-    """Drafts of this machine's processes that are no more; of other machines' nobody here can tell."""
-    begin = f".{path.name}."
-    try:
-        with os.scandir(path.parent) as beside:
-            drafts = [Path(one.path) for one in beside if one.name.startswith(begin)]
-    except OSError:  # a folder to write into that nobody may list
-        return []
-    found = [(draft, NAMED.search(draft.name)) for draft in drafts]
-    return [draft for draft, named in found if named and named["machine"] == _machine() and _gone(named["process"])]
+def draft_name(path: Path) -> Path:
+    """A new name beside this file or folder, from which another process can tell whether it is still written."""
+    return path.with_name(f".{path.name}.{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
+
+
+def clear_below(root: Path) -> None:
+    """Remove what killed processes began to write anywhere in this folder."""
+    for place, folders, files in os.walk(root):
+        for name in filter(_is_left, [*folders, *files]):
+            _remove(Path(place, name))
+
+
+def _clear(path: Path) -> None:
+    with contextlib.suppress(OSError):  # a folder to write into that nobody may list
+        for name in os.listdir(path.parent):
+            if name.startswith(f".{path.name}.") and _is_left(name):
+                _remove(path.with_name(name))
+
+
+def _is_left(name: str) -> bool:
+    """Whether it is the draft of a process of this machine that is no more; of another's nobody here can tell."""
+    named = NAMED.search(name)
+    return named is not None and named["machine"] == _machine() and _gone(named["process"])
 
 
 def _gone(process: str) -> bool:

@@ -112,6 +112,14 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _every_name_is_known() -> None:
+    """Whichever test comes first finds the tasks and models that the package brings."""
+    from harness import registry
+
+    registry.load()
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _room_for_pixels() -> Iterator[None]:
     """How full this machine's disk is decides no test."""
     from encoders.towers import shelf

@@ -116,8 +116,9 @@ def merge(run: Run, settled: bool = True) -> ReadBack:
         run.update(tasks=entries, status="complete" if done else "partial", finished=now)
         for part in found:  # no longer held, as an open file cannot be taken away on Windows; the run still is
             _taken_away(part.folder)
-        with contextlib.suppress(OSError):
-            (run.folder / FOLDER).rmdir()
+    for left in (*run.folder.glob(f"{FOLDER}/*"), run.folder / FOLDER):
+        with contextlib.suppress(OSError):  # what is not empty stays
+            left.rmdir()
     return ReadBack(came, clash)
 
 
@@ -129,8 +130,14 @@ def require_whole(run: Run) -> None:
 
 
 def _taken_away(folder: Path) -> None:
-    """What lies behind a link stays."""
-    folder.unlink() if folder.is_symlink() else shutil.rmtree(folder)
+    """What lies behind a link stays. The manifest goes last: answers without one are nobody's (``require_whole``)."""
+    if folder.is_symlink():
+        folder.unlink()
+        return
+    for path in folder.iterdir():
+        if path.name != "run.json":
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    shutil.rmtree(folder)
 
 
 def _read_back(run: Run, part: ShardRun, clash: dict[str, list[str]]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from harness import packed
+from harness import durable, packed
 from harness.asking import shard_runs
 from harness.asking.run_identity import require_one_run, require_same_questions
 from harness.errors import UsageError
@@ -126,7 +125,7 @@ def _copied(folder: Path, run: Run, there: Run) -> Iterator[dict[str, Any]]:
     for name in run.manifest().get("tasks", {}):
         there.records_path(name).parent.mkdir(parents=True, exist_ok=True)
         for path in packed.files(run.records_path(name)):
-            shutil.copyfile(path, there.records_path(name).with_name(path.name))
+            durable.copy(path, there.records_path(name).with_name(path.name))
         yield _row(folder, run, name, len(latest(run.records_path(name))), [])
     there.update(**run.manifest())
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import images, registry
+from harness import durable, images, registry
 from harness.abilities import Convertible, Engined
 from harness.errors import DataError, ModelError, UsageError
 from harness.types import Encoder, Place
 from harness.vision_language import drift
-from harness.vision_language.layouts.merge import empty
+from harness.vision_language.layouts.merge import require_new
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -71,14 +71,18 @@ def inspect(encoder: Encoder) -> dict[str, Any]:
 
 def convert(encoder: Encoder, to: str, out: Path, place: Place) -> dict[str, Any]:
     """Writes the encoder in another layout, loads it again, and says how equal the two are."""
-    convertible = as_convertible(encoder)
-    convertible.save(empty(out), to)
-    again = registry.make_encoder(f"{PREFIX[to]}:{out}", place)
-    found = {"spec": again.spec, "digest": encoder.digest(), "digest_after": again.digest()}
-    found |= parity(encoder, again)
-    if found["digest"] != found["digest_after"]:
-        raise ModelError(f"{out} holds other weights ({found['digest_after'][:12]}) than {encoder.spec}")
-    return found
+    convertible, found = as_convertible(encoder), {"digest": encoder.digest()}
+    require_new(out)
+
+    def write(draft: Path) -> None:
+        convertible.save(draft, to)
+        again = registry.make_encoder(f"{PREFIX[to]}:{draft}", place)
+        found.update({"digest_after": again.digest(), **parity(encoder, again)})
+        if found["digest"] != found["digest_after"]:
+            raise ModelError(f"what was written holds other weights ({found['digest_after'][:12]}) than {encoder.spec}")
+
+    durable.new_folder(out, write)
+    return {"spec": f"{PREFIX[to]}:{out}", **found}
 
 
 def as_convertible(encoder: Encoder) -> Convertible:

@@ -36,7 +36,7 @@ HERE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 GREETING = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
 """Program: ask a cluster for its number, which takes it some milliseconds."""
-GREETED = 30
+GREETED = 60
 """Seconds for it, Ray's import on a busy machine included; what is no Ray keeps it waiting for minutes."""
 UNHEARD = ("ray.exceptions.", "ConnectionError", "TimeoutError")
 """How the error of a greeting begins that was not understood."""

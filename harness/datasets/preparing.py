@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness import digest
+from harness import digest, durable
 from harness.datasets import archives, checking, pictures
 from harness.datasets.fetching import fetch, offline
 from harness.datasets.manifests import Chosen, PublishedFile, other_versions
@@ -55,9 +55,9 @@ class Source:
             yield cls._of(folder, files, link)
             return
         root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=root) as scratch:
+        with durable.scratch(root / "unpacked") as scratch:
             for n, archive in enumerate(packed):
-                files += archives.unpack(archive, Path(scratch) / str(n))
+                files += archives.unpack(archive, scratch / str(n))
             yield cls._of(folder, files, link)
 
     @classmethod
@@ -92,12 +92,10 @@ class Source:
         Of a folder every file, each in its place below.
         """
         if found.is_dir():
-            for path in sorted(path for path in found.rglob("*") if path.is_file()):
-                self.place(path, to / path.relative_to(found))
+            self._place_all(found, to)
             return
         to.parent.mkdir(parents=True, exist_ok=True)
-        draft = to.with_name(f".{to.name}.{os.getpid()}")
-        draft.unlink(missing_ok=True)
+        draft = durable.draft_name(to)  # what a killed process left goes before the first file is placed
         if self.link:
             try:
                 os.link(found, draft)
@@ -107,6 +105,13 @@ class Source:
             shutil.copyfile(found, draft)
         draft.replace(to)
 
+    def _place_all(self, found: Path, to: Path) -> None:
+        with contextlib.ExitStack() as held:
+            # A folder is known by how many files it has: half of it would be another's.
+            into = to if to.exists() else held.enter_context(durable.draft(to))
+            for path in sorted(path for path in found.rglob("*") if path.is_file()):
+                self.place(path, into / path.relative_to(found))
+
 
 def prepare(chosen: Chosen, root: Path, source: Source | None, mirrors: Sequence[str] = ()) -> Prepared:
     """Puts one data set in place, as far as it can be: what is as published is left, what is another file is named.
@@ -114,6 +119,7 @@ def prepare(chosen: Chosen, root: Path, source: Source | None, mirrors: Sequence
     With a source nothing is fetched. A file that lies in the way is replaced only by another version of itself.
     """
     root.mkdir(parents=True, exist_ok=True)
+    durable.clear_below(root)
     notes = checking.Notes.of(root)
     done = Prepared(chosen.text)
     found = checking.findings(chosen, notes)
@@ -168,9 +174,9 @@ def _fetch_member(urls: Sequence[str], file: PublishedFile, root: Path) -> None:
     """Fetches the archive, beside the data, and puts the one file of it in place; DataError where it is another."""
     archive = root / f".{Path(urls[0]).name}"
     fetch(urls, archive)
-    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=root) as scratch:
-        archives.unpack(archive, Path(scratch))
-        found = Path(scratch) / file.member
+    with durable.scratch(root / "unpacked") as scratch:
+        archives.unpack(archive, scratch)
+        found = scratch / file.member
         if not found.is_file() or not checking.holds(file, found):
             raise DataError(f"{file.path}: {urls[0]} holds no such file as is published")
         (root / file.path).parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import extras
+from harness import durable, extras
 from harness.export.rows import Asked, TaskRows, of_run
 from harness.kept_runs import slug
 from harness.shown import csv_cell
@@ -36,9 +36,9 @@ def write(run: Run, data: Path | None, out: Path, to: str) -> list[Path]:
     for name, table in found.items():
         path = out / f"{slug(run.id)}_{name}.{to}"
         if to == "csv":
-            table.map(csv_cell).to_csv(path, index=False, lineterminator="\n")
+            durable.output(path, table.map(csv_cell).to_csv(index=False, lineterminator="\n"))
         else:
-            table.to_parquet(path, index=False)
+            durable.output(path, table.to_parquet(index=False))
         paths.append(path)
     return paths
 

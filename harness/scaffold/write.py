@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
-from harness import registry
+from harness import durable, registry
 from harness.errors import UsageError
 
 KINDS = ("task", "encoder", "lvlm")
@@ -24,12 +24,15 @@ def new(kind: str, name: str, folder: Path) -> tuple[Path, Path]:
         raise UsageError(f"there is a {kind} called '{name}' already")
     stem = name.replace("-", "_")
     paths = folder / f"{stem}.py", folder / f"test_{stem}.py"
-    for path in paths:
-        if path.exists():
-            raise UsageError(f"{path} is there already; nothing was written")
     words = {"name": name, "stem": stem, "cls": "".join(part.capitalize() for part in name.split("-"))}
+    files = resources.files("harness.scaffold")
+    sources = [files.joinpath(f"{kind}{end}.txt").read_text(encoding="utf-8") for end in ("", "_test")]
+    texts = [Template(source).substitute(words) for source in sources]
+    begun = [path.is_file() and path.read_bytes() == text.encode() for path, text in zip(paths, texts, strict=True)]
+    for path, ours in zip(paths, begun, strict=True):
+        if path.exists() and (all(begun) or not ours):  # one of the two alone is what a kill left
+            raise UsageError(f"{path} is there already; nothing was written")
     folder.mkdir(parents=True, exist_ok=True)
-    for path, source in zip(paths, (f"{kind}.txt", f"{kind}_test.txt"), strict=True):
-        text = resources.files("harness.scaffold").joinpath(source).read_text(encoding="utf-8")
-        path.write_text(Template(text).substitute(words), encoding="utf-8")
+    for path, text in zip(paths, texts, strict=True):
+        durable.output(path, text)
     return paths

@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -244,3 +245,20 @@ def test_a_cache_that_cannot_be_written_costs_a_remark(place, filled, world, unw
     assert place.run("kept", "--estimate")
     said = cli("show", "sample", "pope", "--data", world)
     assert said.code == 0 and "no small copy" in said.err
+
+
+def test_clearing_twice_at_once_and_looking_meanwhile_is_no_error(monkeypatch, tmp_path):
+    monkeypatch.setenv("OHD_BENCH_CACHE", str(tmp_path))
+
+    def again(use: Callable[[], object]) -> None:
+        while (tmp_path / "features").exists():
+            use()
+
+    for _ in range(5):
+        for n in range(300):
+            place = tmp_path / "features" / str(n % 20) / f"{n}.npy"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.touch()
+        with ThreadPoolExecutor(3) as at_once:
+            uses = [lambda: cached.clear(["all"]), lambda: cached.clear(["features"]), cached.held]
+            assert [made.result() for made in [at_once.submit(again, use) for use in uses]] == [None] * 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from harness import permissions
+from harness import durable, permissions
 from harness.vision_language import identity, unusual
 from harness.vision_language.align import trained
 from harness.vision_language.layouts import lora, merge
@@ -84,4 +85,6 @@ def plot(stages: Sequence[Mapping[str, Any]], path: Path) -> None:
                 axis.plot(*zip(*stage[key], strict=True), style, label=label, markersize=3, linewidth=1)
         axis.set(title=stage["recipe"]["name"], xlabel="update", ylabel="loss per answer token (nats)")
         axis.legend(frameon=False)
-    figure.savefig(path, dpi=150)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=150)
+    durable.output(path, drawn.getvalue())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from harness.vision_language.align.one_stage import CHECKPOINTS, OneStage
 from harness.vision_language.align.recipes import Stage
 
 RESULT = "align.json"
+LOSS = "loss.png"
 PLAN = "plan.json"
 
 
@@ -114,19 +116,25 @@ def align(lvlm: str, encoder: str, plan: Plan, out: Path) -> Path:
     with claim.alone(out) if main else contextlib.nullcontext():
         if main:
             claim.claim(out / PLAN, told)
-        if (out / RESULT).is_file():
-            return out
-        done = _before_the_last(lvlm, asked, plan, out)
-        last = OneStage(done[-1]["spec"] if done else lvlm, asked, plan.stages[-1], plan, out)
-        done.append(last.run(len(done), out))
+        late = None if (out / RESULT).is_file() else _trained(lvlm, encoder, asked, plan, out)
         if main:
-            result = {"spec": done[-1]["spec"], "lvlm": lvlm, "encoder": encoder, "key": plan.key(), "stages": done}
-            claim.write(out / RESULT, result)
-            output.plot(done, out / "loss.png")
+            if not (out / LOSS).is_file():
+                output.plot(_read(out)["stages"], out / LOSS)
             shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-        if last.late:
-            raise Stopped(f"all is done, {out} is whole", last.late)
+        if late:
+            raise Stopped(f"all is done, {out} is whole", late)
     return out
+
+
+def _trained(lvlm: str, encoder: str, asked: Encoder, plan: Plan, out: Path) -> signal.Signals | None:
+    """Trains what is left of the stages and writes the result; the signal that came when it was too late to stop."""
+    done = _before_the_last(lvlm, asked, plan, out)
+    last = OneStage(done[-1]["spec"] if done else lvlm, asked, plan.stages[-1], plan, out)
+    done.append(last.run(len(done), out))
+    if os.environ.get("RANK", "0") == "0":
+        result = {"spec": done[-1]["spec"], "lvlm": lvlm, "encoder": encoder, "key": plan.key(), "stages": done}
+        claim.write(out / RESULT, result)
+    return last.late
 
 
 def _before_the_last(lvlm: str, encoder: Encoder, plan: Plan, out: Path) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from torch import Tensor
 from transformers import AutoConfig
 
-from harness import permissions
+from harness import durable, permissions
 from harness.abilities import Engined
 from harness.errors import ModelError, UsageError
 from harness.types import Spec
@@ -41,12 +41,10 @@ ASKED_BY = ("template", "pad", "dtype", "attention", "inference", "device_map")
 """The options of ``llava`` that say how it is asked, and not what its weights are."""
 
 
-def empty(folder: Path) -> Path:
-    """This folder, made; UsageError where something lies in it already."""
+def require_new(folder: Path) -> None:
+    """UsageError where something lies in this folder already."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is there already and nothing is overwritten; name another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def write(model: Any, processor: Any, asked: Asked, folder: Path) -> list[str]:
@@ -137,29 +135,33 @@ def stored_tower_digest(folder: Path) -> str:
 
 
 def merge(host: Any, encoder: Any, folder: Path) -> dict[str, Any]:
-    """Puts the encoder's tower into the LVLM and writes the whole; what was written and its tower's digest."""
+    """Puts the encoder's tower into the LVLM and writes the whole; what was written and its tower's digest.
+
+    ``lvlm`` is the spec that asks the folder here. UsageError where something lies in it already.
+    """
     if isinstance(host, Engined):
         raise UsageError(f"what is merged is not asked here: leave the engine out of its spec: --into '{host.own}'")
-    return written(host(encoder), folder)
+    require_new(folder)
+    speaker, told = host(encoder), {}
+    durable.new_folder(folder, lambda draft: told.update(written(speaker, draft)))
+    return {"folder": str(folder), **told, "lvlm": spec_of(speaker.host.spec, folder)}
 
 
 def written(speaker: Any, folder: Path) -> dict[str, Any]:
     """Writes an LVLM with the tower that it sees through; what was written and its tower's digest.
 
-    The folder's chat template asks what is asked of the LVLM here; ``lvlm`` is the spec that asks it here again.
+    The folder's chat template asks what is asked of the LVLM here.
     """
     host = speaker.host
     if getattr(host.model, "hf_quantizer", None) is not None:
         raise ModelError(f"{host.spec.text} is quantised; a folder is written from whole weights, without ?quantize=")
     asked = asked_like(host)
-    empty(folder)
     speaker.look()
     found = write(host.model, host.processor, asked, folder)
     stored = stored_tower_digest(folder)
     if stored != speaker.digests()["tower"]:
         raise ModelError(f"the tower in {folder} ({stored[:12]}) is not the one in memory")
-    told = {"folder": str(folder), "tensors": len(found), "tower": stored, "swap": speaker.describe()["tower"]}
-    return told | {"lvlm": spec_of(host.spec, folder)}
+    return {"tensors": len(found), "tower": stored, "swap": speaker.describe()["tower"]}
 
 
 def spec_of(spec: Spec, folder: Path) -> str:
