@@ -224,24 +224,22 @@ def _belief_lines(task: Task, beliefs: tuple[probabilities.Believed, probabiliti
 
 def _joint(tasks: Sequence[Task], base: AnswerSet, candidate: AnswerSet) -> Difference | None:
     """The mean change of the tasks' headlines for the better; one draw of images for all tasks, as tasks share them."""
-    parts: list[tuple[Metric, list[Record], list[Record]]] = []
-    for task in headlined(tasks, (base, candidate)):
-        first, second = tallies.common(base.records[task.name], candidate.records[task.name])
-        group, name = headline(task)
-        metric = task.metrics_of(group)[name]
-        parts.append((metric, _clustered(first), _clustered(second)))
-    if len(parts) < 2:
+    chosen = headlined(tasks, (base, candidate))
+    if len(chosen) < 2:
         return None
-    images = sorted({record.image for _, *both in parts for records in both for record in records})
+    pairs = [_clustered(*tallies.common(base.records[one.name], candidate.records[one.name])) for one in chosen]
+    images = sorted({record.image for first, _ in pairs for record in first})
+    groups, names = zip(*map(headline, chosen), strict=True)
     counted = {
-        (n, side): tallies.tally(records, images, [""])[""]
-        for n, (_, *both) in enumerate(parts)
+        (n, side): tallies.tally(records, images, [groups[n]])[groups[n]]
+        for n, both in enumerate(pairs)
         for side, records in enumerate(both)
     }
     drawn = stats.resampled(counted)
     value, spread = 0.0, np.zeros(stats.RESAMPLES)
-    for n, (metric, *_) in enumerate(parts):
-        sign = (-1.0 if metric.better == "lower" else 1.0) / len(parts)
+    for n, task in enumerate(chosen):
+        metric = task.metrics_of(groups[n])[names[n]]
+        sign = (-1.0 if metric.better == "lower" else 1.0) / len(chosen)
         value += sign * float(metric(counted[n, 1].totals()) - metric(counted[n, 0].totals()))
         spread += sign * (np.asarray(metric(drawn[n, 1]), float) - np.asarray(metric(drawn[n, 0]), float))
     return stats.difference(value, spread, len(images))
@@ -270,8 +268,14 @@ def headline(task: Task) -> tuple[str, str]:
     return named[0] if named else ("", task.headline)
 
 
-def _clustered(records: Iterable[Record]) -> list[Record]:
-    return [tallies.placed(record, answer_sets.cluster(record.image), record.group) for record in records]
+def _clustered(first: Sequence[Record], second: Sequence[Record]) -> tuple[list[Record], list[Record]]:
+    """Both on the base's image: a control may have shown another one, and the two are still paired."""
+    images = [answer_sets.cluster(record.image) for record in first]
+    return _on(images, first), _on(images, second)
+
+
+def _on(images: Sequence[str], records: Sequence[Record]) -> list[Record]:
+    return [tallies.placed(record, image, record.group) for image, record in zip(images, records, strict=True)]
 
 
 def _above(other: str, group: str) -> bool:

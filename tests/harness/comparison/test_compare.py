@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from harness import registry
 from harness.cli import build
 from harness.comparison import answer_sets, compare
 from harness.errors import GateError, UsageError
 from harness.store import Run
 
 MakeRun = Callable[..., Run]
+KEPT = Path(__file__).parents[3] / "results"
 
 
 @pytest.fixture
@@ -194,3 +197,29 @@ def test_real_answers_of_two_lvlms(app: typer.Typer, shared: Path, tmp_path: Pat
     assert gap["balanced_accuracy"] == pytest.approx(-1.86, abs=0.02)
     assert found["tasks"]["amber"]["readings"]["discriminative"]["kind"] == "bias"
     assert found["tasks"]["amber"]["unpaired"] == 1391
+
+
+def test_the_joint_change_is_the_mean_of_the_headlines_that_are_shown(app: typer.Typer) -> None:
+    """On the kept runs, whose retrieval is summed up by one of its two directions."""
+    found = compared(app, "micro+micro-llava@micro-f555f835", "micro-ohd+micro-llava@micro-5e835ecd", "--results", KEPT)
+    registry.load()
+    stands_for = {(name, *compare.headline(registry.tasks[name])) for name in found["tasks"]}
+    headlines = [one for one in found["lines"] if (one["task"], one["group"], one["metric"]) in stands_for]
+    headlines = [one for one in headlines if one["better"] != "neither"]
+    assert len(headlines) > 5 and any(one["group"] for one in headlines)
+    better = [(-1 if one["better"] == "lower" else 1) * one["gap"]["value"] for one in headlines]
+    assert found["joint"]["value"] == pytest.approx(sum(better) / len(better), abs=1e-9)
+
+
+def test_a_control_that_showed_other_images_is_paired_in_the_joint_change_as_well(make_run: MakeRun) -> None:
+    folder = make_run("base@1").folder.parent
+    (base,), tasks = answer_sets.open_answer_sets(["base"], folder, "", None)
+    others = {}
+    for task in tasks:
+        records = base.records[task.name]
+        images = [record.image for record in records]
+        others[task.name] = [replace(r, image=image) for r, image in zip(records, images[::-1], strict=True)]
+    found = compare.compare(base, answer_sets.AnswerSet("control", others, base.manifest), tasks)
+    assert found.joint is not None and (found.joint.value, found.joint.se) == (0, 0), (
+        "each question's answer is the same"
+    )
