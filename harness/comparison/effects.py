@@ -62,8 +62,10 @@ def effects(task: Task, runs: Sequence[Run]) -> list[Effect]:
     shared = sorted(set.intersection(*(set(one) for one in kept.values())))
     if not shared:
         raise UsageError(f"no sample of {task.name} was answered by all of these runs")
-    images = sorted({kept[(0,) * len(parts)][id].image for id in shared})
-    counted = {cell: tallies.tally([one[id] for id in shared], images) for cell, one in kept.items()}
+    first = kept[(0,) * len(parts)]
+    images = sorted({first[id].image for id in shared})
+    placed = {c: [tallies.placed(one[id], first[id].image, one[id].group) for id in shared] for c, one in kept.items()}
+    counted = {cell: tallies.tally(records, images) for cell, records in placed.items()}
     found = []
     for group in counted[(0,) * len(parts)]:
         own = {cell: one[group] for cell, one in counted.items()}

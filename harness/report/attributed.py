@@ -83,7 +83,11 @@ def attributed(names: Sequence[str], results: Path, data: Data, device: str) -> 
     """The attribution of these kept runs, the first the base; UsageError where none is named."""
     if not names:
         raise UsageError("attribute takes at least one run, by id or encoder")
-    found = probe.each([answer_sets.find_run(results, name) for name in names], data, Place(device))
+    runs = [answer_sets.find_run(results, name) for name in names]
+    for run in runs:
+        if (control := answer_sets.of_run(run).control) != "none":
+            raise UsageError(f"{run.id} was asked under {control}: its LVLM did not answer about what its encoder saw")
+    found = probe.each(runs, data, Place(device))
     changes = [
         {group: {name: pair[2] for name, pair in rates.items()} for group, rates in one.items()}
         for one in (attribution.changes(found[0], other) for other in found[1:])

@@ -64,5 +64,9 @@ def crossed(names: Sequence[str], results: Path, task: str) -> Crossed:
         raise UsageError("effects takes the runs of a whole cross: two, four or eight, the all-base one first")
     every, tasks = answer_sets.open_answer_sets([run.id for run in runs], results, task, None)
     for other in every[1:]:
+        if other.control != every[0].control:
+            raise UsageError(
+                f"{every[0].name} was asked under the control {every[0].control}, {other.name} under {other.control}"
+            )
         answer_sets.require_comparable(every[0], other, tasks)
     return Crossed(tasks, [one for t in tasks if t.mode == "generate" for one in effects.effects(t, runs)])

@@ -223,3 +223,10 @@ def test_a_control_that_showed_other_images_is_paired_in_the_joint_change_as_wel
     assert found.joint is not None and (found.joint.value, found.joint.se) == (0, 0), (
         "each question's answer is the same"
     )
+
+
+@pytest.mark.parametrize("command", ["effects", "attribute"])
+def test_what_reads_effects_of_models_takes_no_control_for_one(cli: Any, command: str) -> None:
+    shuffled = "micro-ohd+micro-llava@micro-shuffle-image-df89422f"
+    said = cli(command, "micro+micro-llava@micro-f555f835", shuffled, "--results", KEPT)
+    assert said.code == 2 and "under" in said.err and "shuffle-image" in said.err
