@@ -20,8 +20,9 @@ fuzz: dev  ## MINUTES of broken inputs; not part of test
 
 # not part of the tests: ROUNDS kills of drivers, workers and whole groups, 1 to 4 workers, drawn by OHD_BENCH_SEED
 ROUNDS ?= 50
-nightly: dev  ## ROUNDS of kills (50) against one undisturbed run; not part of test
+nightly: dev  ## ROUNDS of kills (50) against one undisturbed run, and other examples of every property; not part of test
 	OHD_BENCH_KILL_ROUNDS=$(ROUNDS) $(BIN)/pytest tests/e2e/test_kill_rounds.py
+	OHD_BENCH_EXAMPLES=nightly $(BIN)/pytest -n 2 -k "not kill_rounds"
 
 test: dev lint types contracts unit wheel leaderboard report docs  ## everything CI runs
 

@@ -61,18 +61,18 @@ def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
 
-def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+def actors(every: list[psutil.Process]) -> list[psutil.Process]:
     found = []
-    for child in family(process):
+    for one in every:
         with contextlib.suppress(psutil.NoSuchProcess):  # ended while it was looked at
-            if child.name().startswith("ray::_Actor"):
-                found.append(child)
+            if one.is_running() and one.name().startswith("ray::_Actor"):
+                found.append(one)
     return found
 
 
 def a_worker_killed(process: subprocess.Popen[str], results: Path, draw: random.Random) -> None:
     """Kills one, and returns when the run has gone on without it."""
-    draw.choice(workers_of(process)).kill()
+    draw.choice(actors(family(process))).kill()
     waited(process, results, 1)
 
 
@@ -108,8 +108,7 @@ def test_kill_rounds_end_with_the_records_of_the_undisturbed_run_in_every_field(
         if victim == "worker":
             a_worker_killed(process, broken, draw)
         orphans += killed(process, victim)
-        computing = [one for one in orphans if one.is_running() and one.name().startswith("ray::_Actor")]
-        assert not psutil.wait_procs(computing, timeout=30)[1], "workers outlived their driver"
+        assert not psutil.wait_procs(actors(orphans), timeout=PATIENCE)[1], "workers outlived their driver"
     last = started(broken, 2, limit)
     waited(last, broken, 1)
     a_worker_killed(last, broken, draw)
@@ -118,4 +117,4 @@ def test_kill_rounds_end_with_the_records_of_the_undisturbed_run_in_every_field(
     undisturbed = started(whole, 1, limit).communicate()
     assert fields(broken) == fields(whole)
     assert json.loads(resumed[0])["rows"] == json.loads(undisturbed[0])["rows"]
-    assert not psutil.wait_procs(orphans, timeout=60)[1], "something of Ray outlived its run"
+    assert not psutil.wait_procs(orphans, timeout=PATIENCE)[1], "something of Ray outlived its run"

@@ -78,7 +78,7 @@ def test_torchrun_is_stopped_with_two_processes_and_goes_on_with_three(alone: Pa
         with contextlib.suppress(subprocess.TimeoutExpired):
             two.wait(0.02)
     two.send_signal(signal.SIGTERM)
-    said = two.communicate(timeout=120)[1]
+    said = two.communicate(timeout=300)[1]
     assert two.returncode != 0
     (kept,) = checkpoint.checkpoints(out)
     step = int(kept.name.rpartition("-")[2])

@@ -65,10 +65,10 @@ def test_a_signal_while_ray_starts_ends_it_as_any_other_does_and_leaves_nothing(
     time.sleep(after)
     family = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
-    said = process.communicate(timeout=120)[1]
+    said = process.communicate(timeout=300)[1]
     assert process.returncode == code, said
     assert "ed; what was answered is kept" in said.splitlines()[-1]
-    assert not psutil.wait_procs(family, timeout=60)[1]
+    assert not psutil.wait_procs(family, timeout=300)[1]
     assert not list(Path("/tmp").glob(f"ohd-ray-{process.pid}-*"))
 
 

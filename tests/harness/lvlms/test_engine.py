@@ -60,7 +60,7 @@ class Double:
             line, _ = self.bell.accept()
         except BlockingIOError:
             return None
-        line.settimeout(60)
+        line.settimeout(300)
         self.lines.append(line)
         return line
 
@@ -233,14 +233,14 @@ def test_however_the_process_ends_nothing_of_the_server_is_left(double, tmp_path
     )  # fmt: skip
     with ours:
         if mood == "late":  # it is still waited for
-            double.bell.settimeout(60)
+            double.bell.settimeout(300)
             double.lines.append(double.bell.accept()[0])
             double.lines[0].makefile().readline()
         else:
             assert ours.stdout.readline().startswith(b"http://127.0.0.1:")
             assert len(double.rung()) == 1
         ours.send_signal(number)
-        assert ours.wait(60) != 0
+        assert ours.wait(300) != 0
     assert double.all_ended()
 
 
@@ -251,14 +251,14 @@ def test_sigterm_amid_the_questions_ends_command_and_server(double, tmp_path, mo
     with subprocess.Popen(
         [sys.executable, "-m", "ohd_bench", *words], stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]
     ) as ours:
-        double.bell.settimeout(120)
+        double.bell.settimeout(300)
         line, _ = double.bell.accept()
         double.lines.append(line)
         heard = line.makefile()
         assert json.loads(heard.readline())
         assert heard.readline() == "asked\n"
         ours.send_signal(signal.SIGTERM)
-        _, err = ours.communicate(timeout=60)
+        _, err = ours.communicate(timeout=300)
     assert ours.returncode == 143, err
     assert "the same command goes on from there" in err
     while heard.readline():  # until all ends of it are closed

@@ -44,7 +44,7 @@ def url(folder):
         yield f"http://127.0.0.1:{port}/v1"
     finally:
         server.terminate()
-        server.wait(20)
+        server.wait(300)
 
 
 def _wait(url: str, server: subprocess.Popen, log: Path) -> None:

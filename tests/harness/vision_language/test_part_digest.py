@@ -17,7 +17,7 @@ _FILE = importlib.util.spec_from_file_location("families", Path(__file__).parent
 families = importlib.util.module_from_spec(_FILE)
 _FILE.loader.exec_module(families)
 ASKED = [Asked(None, (Sample("1", None, "", prompt="Is there a dog?", tokens=4),))]
-WAIT = 60
+WAIT = 300
 
 
 @pytest.fixture(params=["llava", "vlm"])
