@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -74,9 +74,7 @@ def pick(results: Path, name: str) -> Run:
     """The run of this name, or the only one whose name begins so, controls aside; UsageError names the nearest."""
     require_folder(results)
     every = runs(results)
-    found = [run for run in every if run.id == name] or [run for run in every if run.id.startswith(name)]
-    if len(found) > 1:
-        found = [run for run in found if run.manifest().get("control", "none") == "none"] or found
+    found = begun_so(every, name)
     if len(found) == 1:
         return found[0]
     if found:
@@ -85,6 +83,14 @@ def pick(results: Path, name: str) -> Run:
         if id.startswith(name):
             raise UsageError(why)
     raise UsageError(f"{results} holds no run '{name}'; there is {_near(name, [run.id for run in every])}")
+
+
+def begun_so(every: Sequence[Run], name: str) -> list[Run]:
+    """The run of this name, or all whose names begin so; no controls where there are others."""
+    found = [run for run in every if run.id == name] or [run for run in every if run.id.startswith(name)]
+    if len(found) > 1:
+        found = [run for run in found if run.manifest().get("control", "none") == "none"] or found
+    return found
 
 
 def _near(name: str, ids: list[str]) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
-from harness import durable
+from harness import durable, registry
 from harness.errors import DataError, UsageError
 from harness.rows import object_of
 from harness.shown import csv_cell
@@ -80,27 +80,46 @@ class Point:
         return quote("-".join(words), safe=" =+,:;*?[]()!@~")
 
 
+def chosen(names: Sequence[str]) -> dict[str, Callable[[], Recipe]]:
+    """What makes each recipe, by name; UsageError where there is none of a name, or one is named twice."""
+    if twice := [name for name, often in Counter(names).items() if often > 1]:
+        raise UsageError(f"the recipe {twice[0]} is named twice; a sweep trains each once at every setting")
+    return {name: registry.find(registry.recipes, name, "recipe") for name in names}
+
+
 def points(
     recipes: Mapping[str, Callable[[], Recipe]], vary: Mapping[str, str], fixed: Mapping[str, str]
 ) -> list[Point]:
-    """Every recipe at every combination of the varied values; interpolations are measured within one training."""
-    _check_varied(vary, fixed)
+    """Every recipe at every combination of the varied values; interpolations are measured within one training.
+
+    UsageError where a recipe does not have or read a setting, or reads two values of one as the same.
+    """
+    for name in [name for name in vary if name in fixed]:
+        raise UsageError(f"{name} is varied and set to {fixed[name]} as well; give one of the two")
     grid = {name: values.split(",") for name, values in vary.items() if name != "interpolate"}
     front = {"front": vary["interpolate"].replace(",", "+")} if "interpolate" in vary else {}
-    return [
+    found = [
         Point({"recipe": name, **settings}, with_settings(make(), {**fixed, **front, **settings}))
         for name, make in recipes.items()
         for values in itertools.product(*grid.values())
         for settings in [dict(zip(grid, values, strict=True))]
     ]
+    for kind in {type(point.recipe): None for point in found}:
+        _require_each_once(kind, vary)
+    return found
 
 
-def _check_varied(vary: Mapping[str, str], fixed: Mapping[str, str]) -> None:
+def _require_each_once(kind: type[Recipe], vary: Mapping[str, str]) -> None:
+    """UsageError where recipes of this kind read two values of a setting as one: one training would count as two."""
+    hints = typing.get_type_hints(kind)
     for name, values in vary.items():
-        if name in fixed:
-            raise UsageError(f"{name} is varied and set to {fixed[name]} as well; give one of the two")
-        if twice := [value for value, often in Counter(values.split(",")).items() if often > 1]:
-            raise UsageError(f"--vary {name}={values} names {twice[0]} twice")
+        first: dict[Any, str] = {}
+        for word in values.split(","):
+            value = _read(name, word, hints["front" if name == "interpolate" else name])
+            if value in first:
+                ways = "" if word == first[value] else f", as {first[value]} and as {word}"
+                raise UsageError(f"--vary {name}={values} names {first[value] or 'nothing'} twice{ways}")
+            first[value] = word
 
 
 def run(

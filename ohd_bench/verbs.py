@@ -29,11 +29,18 @@ def run(encoder: str | Sequence[str] = (), lvlm: str = "", *, progress: bool = F
     """
     from harness import console
     from harness.asking.run_options import RunOptions
+    from harness.errors import UsageError
     from harness.verbs import run as verb
 
-    if "task" in options:
-        options["tasks"] = options.pop("task")
-    asked = RunOptions.of(encoders=encoder, lvlm=lvlm, **options)
+    options = {name: told for name, told in options.items() if told is not None}
+    if encoder is not None and encoder != ():
+        options["encoder"] = encoder
+    for name, field in {"encoder": "encoders", "task": "tasks"}.items():
+        if {name, field} <= set(options):
+            raise UsageError(f"run is told {name} and {field}, which are one option; give one of the two")
+        if name in options:
+            options[field] = options.pop(name)
+    asked = RunOptions.of(lvlm=lvlm, **options)
     return verb.run(asked, console if progress else console.Silent())
 
 
@@ -70,7 +77,7 @@ def compare(*runs: str | Path | Sequence[str], **options: Any) -> Comparisons:
     from harness.verbs.compare import compare as verb
 
     full = bool(options.pop("full", False))
-    return verb(_options(runs, options), full)
+    return verb(_options("compare", runs, options, "full"), full)
 
 
 def report(*runs: str | Path | Sequence[str], out: str | Path = "report.html", **options: Any) -> Report:
@@ -93,23 +100,31 @@ def report(*runs: str | Path | Sequence[str], out: str | Path = "report.html", *
         width=str(options.pop("width", "")),
         allow_outside=bool(options.pop("allow_outside", False)),
     )
-    return write(_options(runs, options), made)
+    return write(_options("report", runs, options, *ReportOptions.__dataclass_fields__), made)
 
 
-def leaderboard(results: str | Path = "results", include: Iterable[str | Path] = ()) -> Leaderboard:
+def leaderboard(results: str | Path = "results", include: Iterable[str | Path] = (), **unknown: Any) -> Leaderboard:
     """The leaderboard of kept runs: ``markdown`` is the page, ``left_out`` names the runs that cannot be read.
 
     The page's links lead to the runs from beside ``results``.
     """
     from harness import kinds, registry
+    from harness.errors import UsageError
     from harness.verbs.leaderboard import leaderboard as verb
 
+    if unknown:
+        raise UsageError(f"leaderboard has no option '{min(unknown)}'; it has results, include")
     registry.load(tuple(kinds.path("include", folder) for folder in kinds.several("include", include)))
     return verb(kinds.path("results", results))
 
 
-def _options(runs: Sequence[str | Path | Sequence[str]], options: dict[str, Any]) -> CompareOptions:
-    """The runs, each a text or for several seeds a list of them, with the options of ``compare``."""
+def _options(
+    verb: str, runs: Sequence[str | Path | Sequence[str]], options: dict[str, Any], *more: str
+) -> CompareOptions:
+    """The runs, each a text or for several seeds a list of them, with the options of ``compare``.
+
+    UsageError for an option that the verb does not have, beside these and the ``more`` that are read.
+    """
     from harness import kinds, registry
     from harness.errors import UsageError
     from harness.verbs.compare import CompareOptions
@@ -118,7 +133,7 @@ def _options(runs: Sequence[str | Path | Sequence[str]], options: dict[str, Any]
     registry.load(tuple(kinds.path("include", folder) for folder in include))
     known = ("by_seed", "seeds", "task", "data", "results")
     if unknown := set(options) - set(known):
-        raise UsageError(f"there is no option '{min(unknown)}'; there is {', '.join(known)}, full, include")
+        raise UsageError(f"{verb} has no option '{min(unknown)}'; it has {', '.join((*known, 'include', *more))}")
     if "results" in options:
         options["results"] = kinds.path("results", options["results"])
     if "data" in options:

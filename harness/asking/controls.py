@@ -19,9 +19,23 @@ from harness.records import Record
 from harness.stats import Difference, Estimate, compared, of_both
 from harness.store import Run
 from harness.tallies import paired_tallies
-from harness.types import Sample, Task
+from harness.types import OF_ENCODERS, Mode, Sample, Task
 
 NAMES = ("none", "shuffle-image", "blank-image", "text-only")
+
+
+def unasked(mode: Mode, control: str) -> str:
+    """Why tasks of this mode are not asked under this control; empty where they are.
+
+    UsageError where there is no such control.
+    """
+    if control not in NAMES:
+        raise UsageError(f"no control is called '{control}'; there is {', '.join(NAMES)}")
+    if control == "text-only" and mode in OF_ENCODERS:
+        return "it shows no picture, and an encoder answers by pictures"
+    if control != "none" and mode == "retrieve":
+        return "a gallery has no other pictures to show"
+    return ""
 
 
 def samples(every: Sequence[Sample], control: str, seed: int) -> list[Sample]:

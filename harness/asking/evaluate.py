@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,12 +22,12 @@ from harness.console import say
 from harness.data import Data
 from harness.datasets import checking
 from harness.datasets.manifests import manifests
-from harness.errors import BrokenDataError, DataError, UsageError
+from harness.errors import DataError
 from harness.kept_runs import slug
 from harness.records import Record
 from harness.store import Run
 from harness.tallies import tally
-from harness.types import OF_ENCODERS, Answer, Task
+from harness.types import Answer, Task
 
 if TYPE_CHECKING:
     from harness.asking.workers import Far
@@ -62,35 +62,6 @@ def kept_tasks(runs: Iterable[Run]) -> list[Task]:
     """The tasks these runs were asked, by name: enough to count and to measure, without the data."""
     specs = {name: entry.get("spec") or name for run in runs for name, entry in run.manifest().get("tasks", {}).items()}
     return [open_task(specs[name], Path()) for name in sorted(specs)]
-
-
-def chosen(names: Sequence[str], data: Data, modes: set[str], say: Callable[[str], None]) -> list[Task]:
-    """The tasks named; with none named, every task of these modes whose files are there."""
-    if not names:
-        return _there(data, modes, say)
-    opened = [open_task(name, data.root, data.outside) for name in names]
-    tasks = list({task.name: task for task in opened}.values())  # named twice it is asked, and shown, once
-    unasked = [task.name for task in tasks if task.mode not in modes]
-    if unasked:
-        needed = "an --lvlm" if modes & OF_ENCODERS else "an --encoder"
-        raise UsageError(f"{', '.join(unasked)} needs {needed} to answer it")
-    return tasks
-
-
-def _there(data: Data, modes: set[str], say: Callable[[str], None]) -> list[Task]:
-    tasks = []
-    for task in (open_task(name, data.root, data.outside) for name in sorted(registry.tasks)):
-        try:
-            if task.mode in modes and next(iter(task.samples()), None):
-                tasks.append(task)
-        except BrokenDataError:
-            raise
-        except DataError as error:
-            if data.name != "micro":
-                say(f"not asked: {task.name}: {error}")
-    if not tasks:
-        raise DataError(f"{data.root} holds no task these models can answer; docs/data.md says what a folder holds")
-    return tasks
 
 
 def plan(options: RunOptions, tasks: Sequence[Task], data: Data) -> RunPlan:

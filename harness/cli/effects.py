@@ -21,7 +21,10 @@ def effects(
     include: Include = None,
     as_json: Json = False,
 ) -> None:
-    """Main effects of tower, projector and language model, from runs that cross them."""
+    """Main effects of tower, projector and language model, from runs that cross them.
+
+    In every task that asks the LVLM; tasks of encoders alone have no such effects.
+    """
     from harness import console, registry
     from harness.report.crossed import crossed
 

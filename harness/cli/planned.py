@@ -29,7 +29,7 @@ def plan(work: Work, estimate: bool, as_json: bool) -> None:
 def _measure(work: Work) -> None:
     """Does a little of each sort of job for real, and keeps what it says of all in this machine's cache."""
     once: dict[str, Job] = {}
-    for job in work.jobs:
+    for job in listing.once(work.jobs):
         once.setdefault(job.sort.digest, job)
     work.bench.paired(work.study.base, "")  # what is imported once is no job's cost
     for number, job in enumerate(once.values(), 1):
@@ -43,7 +43,7 @@ def _measure(work: Work) -> None:
 
 def _print(work: Work, as_json: bool) -> None:
     """What will be done, in order, what is done already, and what it is expected to cost."""
-    unique = list({job.address: job for job in work.jobs}.values())
+    unique = listing.once(work.jobs)
     found = costs.of(unique, work.place.root, work.bench.options.place)
     if as_json:
         _print_json(unique, found)
@@ -59,7 +59,7 @@ def _print(work: Work, as_json: bool) -> None:
 
 def _print_json(jobs: Sequence[Job], found: Sequence[Cost]) -> None:
     rows = [{"job": job.says, "done": job.done, "address": job.address.name} for job in jobs]
-    left = {"left": listing.counted(listing.left(list(jobs))), "seconds": seconds(found)}
+    left = {"left": listing.counted(listing.left(jobs)), "seconds": seconds(found)}
     print_json({"jobs": rows, **left, "costs": [one.record() for one in found]})
 
 

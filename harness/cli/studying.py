@@ -69,8 +69,12 @@ def opened(name: str, data: str, root: Path, asked: Mapping[str, Any]) -> Work:
     tasks = tuple(evaluate.open_task(task, where.root, where.outside) for task in found.tasks)
     place = Place(root)
     seeds = tuple(range(asked["seeds"] or found.seeds))
-    modes = frozenset(task.mode for task in tasks)
-    jobs = Planner(found, where, place, seeds, modes, asked["quick"]).jobs()
+    names = dict(zip(found.tasks, (task.name for task in tasks), strict=True))
+    found = replace(found, tables=tuple(replace(table, task=names[table.task]) for table in found.tables))
+    planner = Planner(found, where, place, seeds, frozenset(task.mode for task in tasks), asked["quick"])
+    # what --quick cuts may leave two arms alike that are not
+    checks.check_shown(found, tasks, replace(planner, seeds=seeds[:1], quick=False).jobs())
+    jobs = planner.jobs()
     options = RunOptions(
         tasks=found.tasks, data=data, results=place.results, device=asked["device"], include=asked["include"],
         workers=asked["workers"], ray=asked["ray"], allow_outside=asked["allow_outside"],
@@ -94,8 +98,8 @@ def _spread(work: Work, todo: Sequence[Job]) -> Iterator[Bench]:
 
 def perform(work: Work, as_json: bool) -> bool:
     """Does what is left and writes the page; whether nothing is left now."""
-    todo = listing.left(list(work.jobs))
-    done = len({job.address for job in work.jobs}) - len(todo)
+    todo = listing.left(work.jobs)
+    done = len(listing.once(work.jobs)) - len(todo)
     if done:
         say(f"{done} jobs were done before")
     with _spread(work, todo) as bench:
@@ -107,7 +111,7 @@ def perform(work: Work, as_json: bool) -> bool:
                 bench.do(job)
                 more |= bench.spent()
     found = findings.of(work.study, [job for job in work.jobs if isinstance(job, Ask)], work.place, work.tasks)
-    left = len(listing.left(list(work.jobs)))
+    left = len(listing.left(work.jobs))
     paths = written(work, found, left)
     if as_json:
         print_json({"page": str(paths[0]), "left": left, "files": [str(path) for path in paths]})
@@ -126,4 +130,5 @@ def written(work: Work, found: Findings, left: int) -> list[Path]:
 
     standing = page.Standing(left, work.seeds, work.quick, work.data.name)
     folder = work.place.root / (work.study.name + ("-quick" if work.quick else ""))
-    return list(page.write(found, standing, folder, costs.of(work.jobs, work.place.root, work.bench.options.place)))
+    spent = costs.of(listing.once(work.jobs), work.place.root, work.bench.options.place)
+    return list(page.write(found, standing, folder, spent))

@@ -49,8 +49,9 @@ def sweep(
         if not verbose:
             quiet()
         registry.load(include or ())
-        chosen = {name: registry.find(registry.recipes, name, "recipe") for name in recipes}
-        todo = sweeping.points(chosen, sweeping.assignments(vary or []), sweeping.assignments(change or []))
+        todo = sweeping.points(
+            sweeping.chosen(recipes), sweeping.assignments(vary or []), sweeping.assignments(change or [])
+        )
         rows: list[dict[str, Any]] = []
         for number, found in enumerate(sweeping.run(todo, places.resolve(data).root, out, keep), 1):
             rows += found

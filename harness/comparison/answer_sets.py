@@ -11,7 +11,7 @@ from harness import digest
 from harness.asking import engine, evaluate
 from harness.data import Data
 from harness.errors import UsageError
-from harness.kept_runs import pick, runs, say_shards
+from harness.kept_runs import begun_so, pick, runs, say_shards
 from harness.records import Record
 from harness.store import Run
 from harness.types import Task
@@ -94,15 +94,19 @@ def find_run(results: Path, name: str) -> Run:
 
 
 def _found(results: Path, name: str) -> Run:
-    every = runs(results)
-    if any(run.id == name for run in every):
-        return pick(results, name)
-    ours = [run for run in every if _plain_run_of(run.manifest(), name)]
-    if len(ours) == 1:
-        return ours[0]
-    if ours:
-        raise UsageError(f"encoder '{name}' has several runs, name one: {', '.join(run.id for run in ours)}")
+    found = called(results, name)
+    if len(found) == 1:
+        return found[0]
+    if any(_plain_run_of(run.manifest(), name) for run in found):
+        raise UsageError(f"encoder '{name}' has several runs, name one: {', '.join(run.id for run in found)}")
     return pick(results, name)
+
+
+def called(results: Path, name: str) -> list[Run]:
+    """Every run that this name may mean: that of this id, or those of this encoder, or those whose id begins so."""
+    every = runs(results)
+    exact = [run for run in every if run.id == name]
+    return exact or [run for run in every if _plain_run_of(run.manifest(), name)] or begun_so(every, name)
 
 
 def _plain_run_of(manifest: Mapping[str, Any], name: str) -> bool:

@@ -6,11 +6,12 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import registry
+from harness import digest, registry
 from harness.asking import evaluate
-from harness.comparison.answer_sets import AnswerSet, Kept, find_run, of_run
+from harness.comparison.answer_sets import AnswerSet, Kept, called, find_run, of_run
 from harness.errors import UsageError
-from harness.types import Task
+from harness.store import Run
+from harness.types import OF_ENCODERS, Task
 
 _WRITTEN = re.compile(r"(?P<run>.+)\[(?P<task>[^\[\]]+)\]")
 
@@ -56,12 +57,43 @@ def _one_task(ways: Sequence[str]) -> str:
 
 def _side(run: str, way: str, task: str, results: Path) -> AnswerSet:
     """The run's answers to this way of asking, under the task's name; how it counts is what is compared."""
-    found = find_run(results, run)
-    kept = of_run(found)
-    name = evaluate.open_task(way, Path()).name
+    asked = evaluate.open_task(way, Path())
+    found = _run(run, asked, results)
+    kept, name = of_run(found), asked.name
     if name not in kept.records:
         raise UsageError(f"{kept.name} was not asked {way}; it was asked {', '.join(kept.records)}")
     entry = dict(kept.manifest["tasks"][name])
     for differs in ("rules", "samples_digest"):
         entry.pop(differs, None)
     return AnswerSet(f"{kept.name} [{way}]", Kept(found, {task: name}), {**kept.manifest, "tasks": {task: entry}})
+
+
+def _run(name: str, way: Task, results: Path) -> Run:
+    """The run that is meant: where a name may mean several, that which was asked so.
+
+    An encoder's answers hang on no LVLM: of runs that hold the same ones any stands for all. UsageError where several
+    are left.
+    """
+    several = called(results, name)
+    if len(several) < 2:
+        return find_run(results, name)
+    asked = [run for run in several if way.name in run.manifest().get("tasks", {})]
+    if not asked:
+        raise UsageError(f"no run of '{name}' was asked {way.spec}; there is {_ids(several)}")
+    if len(asked) > 1 and not (way.mode in OF_ENCODERS and _hold_the_same(asked, way.name)):
+        raise UsageError(f"'{name}' has several runs that were asked {way.spec}, name one: {_ids(asked)}")
+    most = max(asked, key=lambda run: run.manifest()["tasks"][way.name].get("scored", 0))
+    return find_run(results, most.id)
+
+
+def _hold_the_same(several: Sequence[Run], task: str) -> bool:
+    """Whether these runs put the same questions of a task to the same encoder, and count them alike."""
+    manifests = [run.manifest() for run in several]
+    encoders = [{k: v for k, v in (one.get("encoder") or {}).items() if k != "spec"} for one in manifests]
+    entries = [{key: one["tasks"][task].get(key) for key in ("samples_digest", "rules")} for one in manifests]
+    alike = zip(encoders, entries, [one.get("control", "none") for one in manifests], strict=True)
+    return len({digest.of_json(one) for one in alike}) == 1
+
+
+def _ids(several: Sequence[Run]) -> str:
+    return ", ".join(run.id for run in several)

@@ -70,6 +70,7 @@ class OneTask:
     samples: int
     images: int
     unpaired: int
+    """Samples that some of the runs have answered, and not all."""
     lines: tuple[MetricChange, ...]
     flips: Mapping[str, Flips]
     readings: Mapping[str, bias.Reading]

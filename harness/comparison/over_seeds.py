@@ -27,6 +27,10 @@ WAYS = ("auto", "paired", "independent", "borrowed")
 Units = tuple[Sequence[Hashable], Sequence[Hashable]]
 
 
+class NoTaskInCommon(UsageError):
+    """Two sides of which no task was asked of all runs."""
+
+
 @dataclass(frozen=True)
 class Design:
     """How two arms are put together: the trainings behind their runs, and whether seeds pair."""
@@ -100,24 +104,32 @@ def _told(one: Group, count: int) -> str:
 
 
 def compared(base: Group, candidate: Group, tasks: Sequence[Task], asked: str = "auto") -> Comparison:
-    """What changed from base to candidate as ways of training; of one run each, the comparison of these two."""
-    for side in (*base.sides[1:], *candidate.sides):
-        ours = [task for task in tasks if task.name in base.sides[0].records and task.name in side.records]
-        answer_sets.require_comparable(base.sides[0], side, ours)
-    plan = design(base, candidate, asked)
-    if len(base.sides) == len(candidate.sides) == 1:
-        return of_two(base.sides[0], candidate.sides[0], tasks)
+    """What changed from base to candidate as ways of training; of one run each, the comparison of these two.
+
+    NoTaskInCommon where there is nothing to compare, UsageError where the two do not compare.
+    """
     every = (*base.sides, *candidate.sides)
     ours = [task for task in tasks if all(task.name in side.records for side in every)]
     if not ours:
-        raise UsageError(f"{base.name} and {candidate.name} have no task that all of their runs were asked")
+        raise NoTaskInCommon(f"{base.name} and {candidate.name} have no task that all of their runs were asked")
+    for side in (*base.sides[1:], *candidate.sides):
+        shared = [task for task in tasks if task.name in base.sides[0].records and task.name in side.records]
+        answer_sets.require_comparable(base.sides[0], side, shared)
+    plan = design(base, candidate, asked)
+    if len(base.sides) == len(candidate.sides) == 1:
+        return of_two(base.sides[0], candidate.sides[0], tasks)
     found = tuple(_one_task(task, base, candidate, plan) for task in ours)
     about = (*plan.about, *_parts(every))
     return Comparison(_shown(base), _shown(candidate), found, _joint(ours, base, candidate, plan), about)
 
 
 def of_two(base: AnswerSet, candidate: AnswerSet, tasks: Sequence[Task]) -> Comparison:
-    """What changed from one run to another, images alone being random; and that it is about these two."""
+    """What changed from one run to another, images alone being random; and that it is about these two.
+
+    NoTaskInCommon where there is nothing to compare.
+    """
+    if not any(task.name in base.records and task.name in candidate.records for task in tasks):
+        raise NoTaskInCommon(f"{base.name} and {candidate.name} have no task in common")
     found = compare.compare(base, candidate, tasks)
     models = [(side.manifest.get("encoder"), side.manifest.get("lvlm")) for side in (base, candidate)]
     these = (THESE,) if all(map(any, models)) and models[0] != models[1] else ()
@@ -178,9 +190,9 @@ def _one_task(task: Task, base: Group, candidate: Group, plan: Design) -> OneTas
         if "balanced_accuracy" in metrics and pooled[0].get("n"):
             readings[group] = bias.read({line.metric: line.gap for line in ours}, *pooled)
             signal[group] = pooled
-    asked = {record.id for one in (base, candidate) for side in one.sides for record in side.records[task.name]}
+    every = [side.records[task.name] for one in (base, candidate) for side in one.sides]
     floors = base.sides[0].manifest.get("tasks", {}).get(task.name, {}).get("floors", {})
-    unpaired = len(asked) - len(arms[0][0])
+    unpaired = len({record.id for records in every for record in records if record.scored}) - len(arms[0][0])
     return OneTask(task, len(arms[0][0]), len(images), unpaired, tuple(lines), {}, readings, signal, None, floors)
 
 

@@ -130,7 +130,7 @@ def _made_of(line: MetricChange) -> list[str]:
 
 
 def _task(one: OneTask) -> Iterator[RenderableType]:
-    left_out = f"; {one.unpaired} answered by one side only are left out" if one.unpaired else ""
+    left_out = f"; {one.unpaired} that not all have answered are left out" if one.unpaired else ""
     yield Text.assemble((one.task.name, "bold"), f": {one.samples} samples on {one.images} images{left_out}")
     tops = [group for group in one.readings if len(one.readings) == 1 or group.count("/") < 2]
     for group, reading in one.readings.items():

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from harness.asking import evaluate
 from harness.comparison import answer_sets, effects
 from harness.comparison.effects import Effect
 from harness.comparison.metric_table import gap, p_value, shown
 from harness.errors import UsageError
 from harness.result import Result, plain
-from harness.types import Task
+from harness.types import OF_ENCODERS, Task
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -58,15 +59,25 @@ class Crossed(Result):
 
 
 def crossed(names: Sequence[str], results: Path, task: str) -> Crossed:
-    """The effects in these kept runs, the all-base one first; UsageError where they are no whole cross."""
+    """The effects in these kept runs, the all-base one first, in every task that asks the LVLM, or in the one named.
+
+    UsageError where the runs are no whole cross, and where the task is one of encoders.
+    """
     runs = [answer_sets.find_run(results, name) for name in names]
     if len(runs) < 2:
         raise UsageError("effects takes the runs of a whole cross: two, four or eight, the all-base one first")
     every, tasks = answer_sets.open_answer_sets([run.id for run in runs], results, task, None)
+    spoken = [one for one in tasks if one.mode not in OF_ENCODERS]
+    if not spoken:
+        asked = ", ".join(one.name for one in evaluate.kept_tasks(runs) if one.mode not in OF_ENCODERS)
+        raise UsageError(
+            f"{', '.join(one.name for one in tasks)}: a task of encoders alone, in which no projector and no language "
+            f"model has an effect; there is {asked or 'none of the LVLM in these runs'}"
+        )
     for other in every[1:]:
         if other.control != every[0].control:
             raise UsageError(
                 f"{every[0].name} was asked under the control {every[0].control}, {other.name} under {other.control}"
             )
-        answer_sets.require_comparable(every[0], other, tasks)
-    return Crossed(tasks, [one for t in tasks if t.mode == "generate" for one in effects.effects(t, runs)])
+        answer_sets.require_comparable(every[0], other, spoken)
+    return Crossed(spoken, [one for of in spoken for one in effects.effects(of, runs)])

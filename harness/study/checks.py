@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from harness import registry
 from harness.asking.controls import NAMES as CONTROLS
 from harness.errors import UsageError
-from harness.study.schema import RUNGS, Alignment, Study, assigned
+from harness.study.findings import place_of
+from harness.study.jobs import Ask, Job, answers
+from harness.study.schema import BASE, RUNGS, Alignment, Contrast, Study, Table, assigned
+from harness.tallies import groups_of
+from harness.types import Task
 
 
 def check(study: Study) -> None:
@@ -19,6 +23,66 @@ def check(study: Study) -> None:
         raise UsageError(f"study '{study.name}': {wrong}")
     for name, rung in study.alignments.items():
         _aligned(study.name, name, rung)
+
+
+def check_shown(study: Study, tasks: Sequence[Task], jobs: Sequence[Job]) -> None:
+    """UsageError names the first task that these jobs ask nobody, column that is none, or contrast without a sense."""
+    asked = [job for job in jobs if isinstance(job, Ask)]
+    for wrong in (*_unasked(tasks, asked), *_unshown(study, tasks), *_untold(study, asked)):
+        raise UsageError(f"study '{study.name}': {wrong}")
+
+
+def _unasked(tasks: Sequence[Task], asked: Sequence[Ask]) -> Iterator[str]:
+    for task in tasks:
+        if not any(answers(task.mode, job.lvlm) for job in asked):
+            yield (
+                f"{task.name} asks the LVLM, and no arm is grown into one: that takes an lvlm, an [alignments.NAME] "
+                "and an arm with lvlm = true"
+            )
+
+
+def _unshown(study: Study, tasks: Sequence[Task]) -> Iterator[str]:
+    known: dict[str, list[str]] = {}
+    by_name = {task.name: task for task in tasks}
+    for table in study.tables:
+        task = by_name[table.task]
+        if task.name not in known:
+            known[task.name] = list(dict.fromkeys(g for sample in task.every() for g in groups_of(sample.group)))
+        for column in table.columns:
+            yield from _no_column(table, column, task, known[task.name])
+
+
+def _no_column(table: Table, column: str, task: Task, groups: Sequence[str]) -> Iterator[str]:
+    group, metric = place_of(task, column)
+    said = f"table '{table.title}' has a column '{column}', and {task.name} has no"
+    if group not in groups:
+        short = {path: path.split("/")[-1] for path, _ in task.summary}
+        yield f"{said} group '{group}'; there is {', '.join(short.get(one, one) or task.whole for one in groups)}"
+    elif metric not in task.metrics_of(group):
+        where = f" in {group}" if group else ""
+        yield f"{said} metric '{metric}'{where}; there is {', '.join(task.metrics_of(group))}"
+
+
+def _untold(study: Study, asked: Sequence[Ask]) -> Iterator[str]:
+    for one in study.contrasts:
+        base, candidate = (_largest(study, arm, asked) for arm in (one.base, one.candidate))
+        if not {job.cell.rung for job in base} & {job.cell.rung for job in candidate}:
+            yield f"{_named(one)}: nothing is asked of both; lvlm = true grows an arm into the LVLM"
+        if {job.encoder for job in base} & {job.encoder for job in candidate}:
+            yield (
+                f"{_named(one)}: by recipe and settings they are one training under two names, and a contrast of them "
+                "says nothing; change a setting of one, or take the contrast out"
+            )
+
+
+def _named(one: Contrast) -> str:
+    return f"a contrast sets '{one.candidate}' against '{one.base}'"
+
+
+def _largest(study: Study, arm: str, asked: Sequence[Ask]) -> list[Ask]:
+    """What is asked of the arm at its largest share of the data, which contrasts are about."""
+    share = 1.0 if arm == BASE else max(study.arms[arm].fractions)
+    return [job for job in asked if (job.cell.arm, job.cell.fraction) == (arm, share)]
 
 
 def _asked(study: Study) -> Iterator[str]:

@@ -11,11 +11,12 @@ from harness.comparison import compare
 from harness.report.plots import FAINT, INK, SERIES, Plot, axes_of, mark, plain_numbers, short
 from harness.study.findings import Findings, Row, headlines, named, place_of
 from harness.study.schema import BASE
+from harness.types import OF_ENCODERS
 
 
 def drawn(findings: Findings) -> list[Plot]:
     """Every figure that these findings have something for."""
-    ranked = [name for name, task in findings.tasks.items() if task.mode == "rank"]
+    ranked = [name for name, task in findings.tasks.items() if task.mode in OF_ENCODERS]
     found = [
         by_share(findings, name) for name in ranked if any(len(a.fractions) > 1 for a in findings.study.arms.values())
     ]
@@ -105,7 +106,7 @@ def forest(findings: Findings) -> Plot:
 
 
 def pareto(findings: Findings, first: str, second: str) -> Plot:
-    """Two ranking tasks against each other: what is gained, and what is forgotten for it."""
+    """Two tasks of encoders against each other: what is gained, and what is forgotten for it."""
     columns = column_of(findings, first), column_of(findings, second)
 
     def draw() -> Figure:
@@ -136,7 +137,7 @@ def ladder(findings: Findings) -> Plot:
     wanted = [
         (name, column)
         for name, task in findings.tasks.items()
-        if task.mode == "generate"
+        if task.mode not in OF_ENCODERS
         for column in _shown(findings, name)
     ]
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,10 @@ from urllib.parse import urlencode
 from harness import digest, registry
 from harness.data import Data
 from harness.store import write_json
+from harness.study.identity import identity, rows_digest
 from harness.study.schema import BASE, Alignment, Arm, Study, assigned
 from harness.sweep import with_settings
-from harness.types import Recipe
-
-READ_IN_TRAINING = ("ohd_caps/train", "ohd_caps/dev", "web")
+from harness.types import OF_ENCODERS, Mode, Recipe
 
 
 @dataclass(frozen=True)
@@ -160,8 +158,8 @@ class Planner:
     data: Data
     place: Place
     seeds: tuple[int, ...]
-    modes: frozenset[str] = frozenset({"rank", "generate"})
-    """Whom the tasks of the study ask: encoders, the LVLM."""
+    modes: frozenset[Mode] = frozenset({"rank", "generate"})
+    """How the tasks of the study ask."""
     quick: bool = False
 
     def jobs(self) -> list[Job]:
@@ -169,8 +167,8 @@ class Planner:
         return [job for n, seed in enumerate(self.seeds) for job in self._of_seed(seed, n == 0)]
 
     def _of_seed(self, seed: int, first: bool) -> Iterator[Job]:
-        ranked = "rank" in self.modes
-        if first and ranked:
+        alone = any(answers(mode, "") for mode in self.modes)
+        if first and alone:
             yield self._ask(Cell(BASE), seed, self.study.base)
         yield from self._grown(BASE, Cell(BASE), self.study.base, seed, first)
         for name, arm in self.study.arms.items():
@@ -178,7 +176,7 @@ class Planner:
                 cell = Cell(name, fraction)
                 made = self._train(cell, arm, seed)
                 yield made
-                if ranked:
+                if alone:
                     yield self._ask(cell, seed, made.spec)
                 if arm.lvlm and fraction == max(arm.fractions):
                     yield from self._grown(name, cell, made.spec, seed, True)
@@ -195,7 +193,8 @@ class Planner:
 
     def _grown(self, name: str, cell: Cell, encoder: str, seed: int, given: bool) -> Iterator[Job]:
         """The tower on every rung; a given tower is the same with every seed where nothing is trained."""
-        if "generate" not in self.modes or not any(arm.lvlm for arm in self.study.arms.values()):
+        spoken = any(answers(mode, self.study.lvlm) for mode in self.modes)
+        if not spoken or not any(arm.lvlm for arm in self.study.arms.values()):
             return
         for rung, how in self.study.alignments.items():
             if not how.trained and not given:
@@ -249,6 +248,8 @@ class Planner:
             "control": cell.control,
             "limit": limit,
         }
+        if not lvlm and "retrieve" in self.modes:
+            made["galleries"] = True  # what was noted before encoders were asked for these is not all
         note = self.place.asked(digest.of_json(made)[:16])
         control = "" if cell.control == "none" else f" ({cell.control})"
         laid = f", {cell.rung}" if lvlm != self.study.lvlm else ""
@@ -262,38 +263,33 @@ def _sort(says: str, made: dict[str, Any]) -> Sort:
     return Sort(says, digest.of_json(json.loads(json.dumps(made)))[:16])
 
 
-def identity(spec: str) -> dict[str, Any]:
-    """What a spec names, without loading it: its words, and the bytes of the weights that lie where it says.
-
-    A trained encoder's folder is named by its address, so its name is enough. Of a shipped model, the weights are
-    those beside the module that makes it.
-    """
-    parsed = registry.parse_spec(spec)
-    folder = Path(parsed.location)
-    if parsed.location and folder.parent.name in ("trainings", "alignments"):
-        return {"made": folder.name, "options": parsed.options}
-    options = {key: value if key != "images" else Path(value).name for key, value in parsed.options.items()}
-    named = {"spec": [parsed.name, parsed.location], "options": options}
-    maker = registry.encoders.get(parsed.name) or registry.lvlms.get(parsed.name)
-    beside = Path(inspect.getfile(maker)).parent / "weights" if maker and not parsed.location else folder
-    return named | {"files": _weights(beside)}
+def answers(mode: Mode, lvlm: str) -> bool:
+    """Whether a study puts a task of this mode to the LVLM of this spec; with none, to the encoder alone."""
+    return (mode not in OF_ENCODERS) == bool(lvlm)
 
 
-def _weights(folder: Path) -> str:
-    kinds = (".safetensors", ".bin", ".json")
-    files = sorted(path for path in folder.rglob("*") if path.suffix in kinds) if folder.is_dir() else []
-    return digest.of_json([[str(path.relative_to(folder)), digest.of_unchanged(path)] for path in files])
+def once(jobs: Sequence[Job]) -> list[Job]:
+    """Each job once; one that several arms share says so."""
+    shared: dict[Path, list[Job]] = {}
+    for job in jobs:
+        shared.setdefault(job.address, []).append(job)
+    return [
+        dataclasses.replace(
+            same[0],
+            says=_all_of(job.says for job in same),
+            sort=dataclasses.replace(same[0].sort, says=_all_of(job.sort.says for job in same)),
+        )
+        for same in shared.values()
+    ]
 
 
-def rows_digest(data: Data) -> str:
-    """A digest of the files that trainings read their rows from."""
-    files = [path for part in READ_IN_TRAINING for path in sorted((data.root / part).glob("*.json*"))]
-    return digest.of_json([[str(path.relative_to(data.root)), digest.of_unchanged(path)] for path in files])
+def _all_of(names: Iterable[str]) -> str:
+    return " = ".join(dict.fromkeys(names))
 
 
-def left(jobs: list[Job]) -> list[Job]:
+def left(jobs: Sequence[Job]) -> list[Job]:
     """The jobs that are still to be done, each once."""
-    return [job for job in {job.address: job for job in jobs}.values() if not job.done]
+    return [job for job in once(jobs) if not job.done]
 
 
 def counted(jobs: list[Job]) -> Mapping[str, int]:

@@ -13,7 +13,7 @@ from harness.asking.run_options import RunOptions
 from harness.asking.settled import Ticking
 from harness.asking.workers import Far, Workers
 from harness.data import Data
-from harness.study.jobs import Align, Ask, Job, Train
+from harness.study.jobs import Align, Ask, Job, Train, answers
 from harness.study.schema import assigned
 from harness.types import LvlmHost, Place, Recipe
 
@@ -44,7 +44,7 @@ class Bench:
     def asking(self, job: Ask, encoder: str, lvlm: str) -> RunPlan:
         """The questions of this job, and how they are asked of these models."""
         opened = [evaluate.open_task(name, self.data.root, self.data.outside) for name in self.options.tasks]
-        tasks = [task for task in opened if task.mode == ("generate" if lvlm else "rank")]
+        tasks = [task for task in opened if answers(task.mode, lvlm)]
         options = replace(self.options, encoders=(encoder,), lvlm=lvlm, control=job.cell.control, limit=job.limit)
         return evaluate.plan(options, tasks, self.data)
 

@@ -20,7 +20,8 @@ from harness.compute.crew import Crew, Lost
 from harness.console import Silent
 from harness.data import Data
 from harness.errors import DataError, OhdBenchError
-from harness.study.jobs import Align, Job, Train, rows_digest
+from harness.study.identity import rows_digest
+from harness.study.jobs import Align, Job, Train
 from harness.study.perform import Bench
 
 

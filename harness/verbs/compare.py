@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from harness import kinds
 from harness.comparison import answer_sets, asked_ways, groups, over_seeds
+from harness.comparison.answer_sets import AnswerSet
 from harness.comparison.compare import Comparison, MetricChange
 from harness.comparison.groups import Group
 from harness.comparison.metric_table import gap
+from harness.console import say
 from harness.data import resolve
 from harness.errors import GateError, UsageError
 from harness.report.comparisons import Comparisons
+
+Side = TypeVar("Side", AnswerSet, Group)
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,11 @@ def compare(asked: CompareOptions, full: bool = False) -> Comparisons:
 
 
 def opened(asked: CompareOptions) -> list[Comparison]:
-    """Each comparison with the first side; UsageError where the sides do not compare."""
+    """Each comparison with the first side; UsageError where the sides do not compare.
+
+    A side that has no task in common with the first is left out, and that is said; UsageError where none is left.
+    Where nothing is named the first is one with which others compare, and those that do not are left out.
+    """
     if asked.seeds not in over_seeds.WAYS:
         raise UsageError(f"--seeds {asked.seeds}: there is {', '.join(over_seeds.WAYS)}")
     names = [name for words in asked.arms for name in words]
@@ -46,11 +56,46 @@ def opened(asked: CompareOptions) -> list[Comparison]:
     found = grouped(asked)
     if found is not None:
         tasks = answer_sets.tasks_of([side for one in found for side in one.sides], asked.task)
-        return [over_seeds.compared(found[0], other, tasks, asked.seeds) for other in found[1:]]
+        both = partial(over_seeds.compared, tasks=tasks, asked=asked.seeds)
+        return _with_first(found, both) if names else _with_any(found, both)
     _require_two(names)
     where = resolve(asked.data) if any(Path(name).is_file() for name in names) else None
     every, kept = answer_sets.open_answer_sets(names, asked.results, asked.task, where)
-    return [over_seeds.of_two(every[0], other, kept) for other in every[1:]]
+    return _with_first(every, partial(over_seeds.of_two, tasks=kept))
+
+
+def _with_any(sides: Sequence[Group], compared: Callable[[Group, Group], Comparison]) -> list[Comparison]:
+    """As ``_with_first``, the first being that with which any other compares; those that do not are left out."""
+    wrong: list[UsageError] = []
+    for base in sides:
+        try:
+            return _with_first([base, *(one for one in sides if one is not base)], compared, UsageError)
+        except UsageError as error:
+            wrong.append(error)
+    raise wrong[0]
+
+
+def _with_first(
+    sides: Sequence[Side],
+    compared: Callable[[Side, Side], Comparison],
+    left_out: type[UsageError] = over_seeds.NoTaskInCommon,
+) -> list[Comparison]:
+    """The first of these compared with each other one; those for which that raises ``left_out`` are named instead."""
+    found: list[Comparison] = []
+    wrong: list[tuple[str, UsageError]] = []
+    for other in sides[1:]:
+        try:
+            found.append(compared(sides[0], other))
+        except left_out as error:
+            wrong.append((other.name, error))
+    if not found:
+        raise wrong[0][1]
+    apart = [name for name, error in wrong if isinstance(error, over_seeds.NoTaskInCommon)]
+    if apart:
+        say(f"left out, as they have no task in common with {sides[0].name}: {', '.join(apart)}")
+    for name, why in [one for one in wrong if one[0] not in apart]:
+        say(f"left out: {name}: {why}")
+    return found
 
 
 def ways(names: Sequence[str], results: Path) -> list[Comparison]:

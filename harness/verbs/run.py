@@ -11,7 +11,7 @@ from typing import Protocol
 
 from harness import registry
 from harness.abilities import Engined
-from harness.asking import engine, evaluate, finished
+from harness.asking import choosing, engine, evaluate, finished
 from harness.asking.foretold import A_MINUTE, Rates
 from harness.asking.models import Models
 from harness.asking.run_identity import OfEncoder
@@ -185,7 +185,7 @@ def _planned(options: RunOptions, watcher: Watcher) -> evaluate.RunPlan:
     if options.host:
         registry.find(registry.lvlms, registry.parse_spec(options.host).name, "LVLM")
     data = resolve(options.data, options.allow_outside)
-    tasks = evaluate.chosen(options.tasks, data, _modes(options, watcher), watcher.say)
+    tasks = choosing.chosen(options, data, watcher.say)
     plan = evaluate.plan(options, tasks, data)
     for part in plan.parts:
         watcher.say(f"asked in part: {part.said()}")
@@ -206,19 +206,6 @@ def _hosting(options: RunOptions) -> Iterator[Callable[[], LvlmHost | None]]:
 
 def _host(options: RunOptions) -> LvlmHost | None:
     return registry.make_lvlm(options.host, options.place) if options.host else None
-
-
-def _modes(options: RunOptions, watcher: Watcher) -> set[str]:
-    """What these models can be asked; without a picture, nothing is ranked."""
-    if options.control != "text-only" or not options.encoders:
-        ranked = (
-            {"rank"} if options.control != "none" else {"rank", "retrieve"}
-        )  # a gallery has no other picture to show
-        return (ranked if options.encoders else set()) | ({"generate"} if options.lvlm else set())
-    if not options.lvlm:
-        raise UsageError("--control text-only shows no picture: it needs an --lvlm")
-    watcher.say("not asked: what ranks captions by an image; --control text-only shows none")
-    return {"generate"}
 
 
 def _specs(options: RunOptions) -> tuple[str, ...]:

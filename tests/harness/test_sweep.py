@@ -136,11 +136,28 @@ def test_a_value_with_slashes_stays_one_folder() -> None:
 
 @pytest.mark.parametrize(
     ("vary", "fixed", "said"),
-    [({"lr": "1,2,1"}, {}, "names 1 twice"), ({"lr": "1"}, {"lr": "2"}, "lr is varied and set to 2 as well")],
+    [
+        ({"lr": "1,2,1"}, {}, "names 1 twice$"),
+        ({"lr": "1e-3,1,0.001"}, {}, "names 1e-3 twice, as 1e-3 and as 0.001"),
+        ({"seed": "0,1,00"}, {}, "names 0 twice, as 0 and as 00"),
+        ({"shuffle": "true,True"}, {}, "names true twice, as true and as True"),
+        ({"frozen": "a+b,b,a++b"}, {}, r"names a\+b twice, as a\+b and as a\+\+b"),
+        ({"front": "0+1,0.0+1.0"}, {}, r"names 0\+1 twice"),
+        ({"interpolate": "0,1,1.0"}, {}, "names 1 twice, as 1 and as 1.0"),
+        ({"lr": "1"}, {"lr": "2"}, "lr is varied and set to 2 as well"),
+    ],
 )
 def test_a_grid_that_counts_something_twice_is_refused(vary: dict[str, str], fixed: dict[str, str], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         sweep.points({"a": Fake}, vary, fixed)
+
+
+def test_a_recipe_that_is_named_twice_is_refused_before_anything_is_trained(cli, tmp_path: Path) -> None:
+    said = cli("sweep", "micro-ohd", "micro-control", "micro-ohd", "--out", tmp_path / "out")
+    assert said.code == 2 and "the recipe micro-ohd is named twice" in said.err
+    said = cli("sweep", "micro-ohd", "--vary", "seed=0,00", "--out", tmp_path / "out")
+    assert said.code == 2 and "names 0 twice, as 0 and as 00" in said.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_point_whose_recipe_is_damaged_is_named(tmp_path: Path) -> None:

@@ -105,6 +105,13 @@ def test_the_leaderboard_is_the_page_that_the_command_writes_beside_the_results(
     ("call", "told"),
     [
         (lambda: run("micro", temperature=1), "run has no option 'temperature'"),
+        (lambda: run(["micro"], "micro-llava", encoders=["micro"]), "run is told encoder and encoders"),
+        (lambda: run("micro", task="pope", tasks=["pope"]), "run is told task and tasks"),
+        (lambda: run(encoders=["micro"], limit=-1), "limit is -1"),
+        (lambda: run("micro", encoders=None, limit=-1), "limit is -1"),
+        (lambda: report("a", "b", colour=1), "report has no option 'colour'; it has .*width"),
+        (lambda: report("a", "b", full=True), "report has no option 'full'"),
+        (lambda: leaderboard(colour=1), "leaderboard has no option 'colour'; it has results, include"),
         (lambda: run(), "nothing to ask"),
         (lambda: run("micro", limit=-1), "limit is -1"),
         (lambda: run("micro", "micro-llava", verify=1.5), "verify is 1.5"),

@@ -316,6 +316,34 @@ def test_runs_on_other_questions_are_shown_without_a_difference(cli, bench):
     assert all(row["differences"] == [None, None] for row in said.json()["rows"])
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("-e hashing -l parrot -t retrieval --control shuffle-image",
+         "retrieval cannot be asked under --control shuffle-image: a gallery has no other pictures to show"),
+        ("-e hashing -l parrot -t pope -t retrieval --control blank-image", "retrieval cannot be asked under"),
+        ("-e hashing -t ohd-caps -t zero-shot --control text-only",
+         "ohd-caps, zero-shot cannot be asked under --control text-only: it shows no picture"),
+        ("-e hashing -t pope --control text-only", "pope needs an --lvlm to answer it"),
+        ("-l parrot -t retrieval --control text-only", "retrieval needs an --encoder to answer it"),
+        ("-e hashing -l parrot -t retrieval --control shuffle", "no control is called 'shuffle'"),
+    ],
+)  # fmt: skip
+def test_a_task_that_is_not_asked_is_refused_with_the_reason_that_is_true(cli, tmp_path, words, says):
+    said = cli("run", *words.split(), "--results", tmp_path)
+    assert said.code == 2 and said.err.startswith(f"error: {says}")
+    assert len(said.err.splitlines()) == 1
+
+
+def test_every_task_that_a_control_leaves_out_is_named(cli, tmp_path):
+    words = ("run", "-e", "micro", "-l", "parrot", "--limit", 4, "--results", tmp_path, "--control")
+    shuffled = cli(*words, "shuffle-image", "--json")
+    assert shuffled.code == 0 and "retrieval cannot be asked under --control shuffle-image: a gallery" in shuffled.err
+    said = cli(*words, "text-only", "--json")
+    assert said.code == 0 and "ohd-caps, pairs, retrieval, winoground, zero-shot cannot be asked under" in said.err
+    assert "needs an" not in said.err
+
+
 def test_text_only_without_an_lvlm_is_refused(cli, tmp_path):
     said = cli("run", "-e", "hashing", "--control", "text-only", "--results", tmp_path)
     assert said.code == 2

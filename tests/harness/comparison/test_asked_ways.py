@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -51,6 +52,25 @@ def test_a_side_that_names_no_task_has_it_without_options(cli, results):
         compared(cli, results, "micro[ohd-caps?scorer=f-clipscore]", f"micro-ohd{way}") for way in ("[ohd-caps]", "")
     )
     assert named == bare
+
+
+def test_of_several_runs_of_an_encoder_that_is_meant_which_was_asked_so(cli, results, tmp_path):
+    """What the docs' two commands print is the same in a folder that holds the main command's runs too."""
+    shutil.copytree(results, tmp_path / "both")
+    sides = ("micro[ohd-caps?scorer=f-clipscore]", "micro-ohd[ohd-caps]", "micro-ohd")
+    before = compared(cli, results, *sides)
+    again = {"limit": 20, "results": tmp_path / "both"}
+    ohd_bench.run(["micro", "micro-ohd"], task=["ohd-caps", "zero-shot"], **again)
+    after = compared(cli, tmp_path / "both", *sides)
+    assert [one["lines"] for one in after] == [one["lines"] for one in before]
+    ohd_bench.run("micro", "parrot:no", task="pope", **again)
+    said = cli("compare", "micro[pope]", "micro-ohd[pope]", "--results", tmp_path / "both")
+    assert said.code == 2 and "'micro' has several runs that were asked pope, name one: micro+parrot" in said.err
+    ohd_bench.run("micro", task="ohd-caps", limit=7, results=tmp_path / "both")
+    said = cli("compare", "micro[ohd-caps]", "micro-ohd[ohd-caps]", "--results", tmp_path / "both")
+    assert said.code == 2 and "'micro' has several runs that were asked ohd-caps, name one: " in said.err
+    said = cli("compare", "micro[amber]", "micro-ohd[amber]", "--results", tmp_path / "both")
+    assert said.code == 2 and "no run of 'micro' was asked amber; there is micro+parrot" in said.err
 
 
 def test_corrected_labels_stand_beside_the_published_ones(cli, results):

@@ -129,3 +129,22 @@ def test_a_cross_with_a_hole_is_refused(make_run: MakeRun) -> None:
         effects.design(runs[:3])
     with pytest.raises(UsageError, match="do not differ"):
         effects.design([runs[0], runs[0]])
+
+
+def test_a_task_of_encoders_has_no_effects_and_is_refused_with_those_that_have(
+    make_run: MakeRun, cli, tmp_path: Path
+) -> None:
+    for name, tasks in (
+        ("t0", ("pope", "ohd-caps")),
+        ("t1", ("pope", "ohd-caps")),
+        ("e0", ("ohd-caps",)),
+        ("e1", ("ohd-caps",)),
+    ):
+        make_run(f"{name}@1", tasks=tasks)
+    results = ("--results", tmp_path / "results", "--json")
+    said = cli("effects", "t0", "t1", "-t", "ohd-caps", *results)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("error: ohd-caps: a task of encoders alone") and said.err.endswith(" pope\n")
+    assert {one["task"] for one in cli("effects", "t0", "t1", *results).json()} == {"pope"}
+    said = cli("effects", "e0", "e1", *results)
+    assert said.code == 2 and said.err.endswith("there is none of the LVLM in these runs\n")

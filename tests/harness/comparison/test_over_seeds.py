@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 from harness import cli
 from harness.comparison import answer_sets, compare, groups, over_seeds
 from harness.errors import UsageError
+from harness.journal import Journal
 from harness.report import leaderboard
 from harness.store import Run
+from harness.types import Failure
 
 MakeRun = Callable[..., Run]
 RECIPE = {"lambda1": 0.1, "negatives": "hallucinated"}
@@ -87,6 +90,36 @@ def test_groups_are_found_by_themselves_and_by_name(
     assert ohd("--by-seed", "--json")[1] == by_hand
     assert ohd("a+drawn@micro", "b+drawn@micro", "--json")[1] == by_hand
     assert ohd("--by-seed", arms[0][1].id, arms[1][2].id, "--json")[1] == by_hand
+
+
+def test_groups_that_cannot_be_compared_are_left_out_by_name_and_take_no_other_with_them(
+    arms: tuple[list[Run], list[Run]], trained: MakeRun, ohd: Callable[..., tuple[int, str]]
+) -> None:
+    by_hand = ohd(*ids(arms[0]), "--", *ids(arms[1]), "--json")[1]
+    for seed in range(2):
+        trained("0-first", seed, tasks=("ohd-caps",))
+        trained("c", seed, tasks=("ohd-caps",))
+        trained("d", seed, lvlm={"spec": "drawn", "digests": {}, "describe": {"decoding": "sampled"}})
+    named = ("a+drawn@micro", "0-first+drawn@micro", "b+drawn@micro")
+    left_out = "left out, as they have no task in common with a+drawn@micro: 0-first+drawn@micro"
+    assert ohd(*named, "--json") == (0, f"{by_hand}{left_out}\n")
+    code, told = ohd("--by-seed", "-t", "pope", "--json")
+    assert code == 0 and told.startswith(by_hand), "the first group was not asked pope, and is no base of it"
+    assert f"{left_out}, c+drawn@micro\n" in told
+    assert "left out: d+drawn@micro: " in told and "do not compare: decoding is 'greedy' and 'sampled'" in told
+    assert ohd("--by-seed", "-t", "ohd-caps", "--json")[0] == 0
+    code, told = ohd("a+drawn@micro", "c+drawn@micro")
+    assert code == 2 and "no task that all of their runs were asked" in told
+
+
+def test_a_run_without_a_task_of_the_base_is_left_out_by_name(
+    make_run: MakeRun, ohd: Callable[..., tuple[int, str]]
+) -> None:
+    for name, task in (("x", "pope"), ("y", "ohd-caps"), ("z", "pope")):
+        make_run(f"{name}+drawn@micro-0", tasks=(task,))
+    code, told = ohd("x", "y", "z", "--json")
+    assert code == 0 and told.endswith("left out, as they have no task in common with x + drawn: y + drawn\n")
+    assert told.startswith(ohd("x", "z", "--json")[1])
 
 
 def test_the_table_says_what_each_interval_is_made_of(
@@ -222,9 +255,22 @@ def test_only_samples_that_every_run_answered_count(trained: MakeRun) -> None:
     runs = [trained(arm, seed, sight=1.5 + seed / 5) for arm in "ab" for seed in range(2)]
     path = runs[3].records_path("pope")
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-7]))
+    for run in runs:  # what nobody has answered is no question of which only some answers count
+        fail(run, 3)
     pair = [groups.group([answer_sets.of_run(run) for run in some]) for some in (runs[:2], runs[2:])]
     found = over_seeds.compared(*pair, answer_sets.tasks_of(pair[0].sides, ""))
-    assert found.tasks[0].unpaired == 7
+    (alone,) = over_seeds.of_two(pair[0].sides[0], pair[1].sides[1], answer_sets.tasks_of(pair[0].sides, "")).tasks
+    assert found.tasks[0].unpaired == alone.unpaired == 7
+
+
+def fail(run: Run, first: int) -> None:
+    """The first so many questions of POPE have no answer."""
+    records = run.records("pope")
+    run.records_path("pope").unlink()
+    with Journal(run.records_path("pope")) as journal:
+        journal.append(
+            [replace(r, reply=Failure("none"), counts={}) if n < first else r for n, r in enumerate(records)]
+        )
 
 
 def test_a_name_of_a_group_is_what_its_runs_have_in_common(trained: MakeRun) -> None:

@@ -34,6 +34,10 @@ TEXT = schema.text("paper", True)
         ('task = "zero-shot"', 'task = "pairs"', "is of pairs; the tasks are"),
         ('candidate = "full"', 'candidate = "base"', "against itself"),
         ("limit = 24", "limit = -1", "limit is -1"),
+        ('"flickr:top1"', '"foo"', "ohd-caps has no metric 'foo'; there is top1, vs_random"),
+        ('"flickr:top1"', '"flickr:foo"', "ohd-caps has no metric 'foo' in flickr; there is top1"),
+        ('"flickr:top1"', '"nonsense:top1"', "no group 'nonsense'; there is average, coco, flickr, nocaps"),
+        ('"generative:Hal"', '"generative:f1"', "amber has no metric 'f1' in generative"),
     ],
 )  # fmt: skip
 def test_what_a_study_cannot_do_is_said_before_anything_is_trained(cli, tmp_path, was, becomes, says):
@@ -45,6 +49,65 @@ def test_what_a_study_cannot_do_is_said_before_anything_is_trained(cli, tmp_path
     assert says in said.err
     assert said.err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+TWINS = """
+name = "twins"
+title = "Arms that are one"
+base = "micro"
+tasks = ["ohd-caps", "retrieval"]
+seeds = 2
+
+[arms.a]
+recipe = "micro-ohd"
+
+[arms.b]
+recipe = "micro-ohd"
+set = { steps = 100 }
+
+[[contrasts]]
+base = "a"
+candidate = "b"
+says = "nothing"
+over = "nothing"
+
+[quick.set]
+steps = 5
+"""
+
+
+def planned(cli, tmp_path, text, *more):
+    (tmp_path / "twins.toml").write_text(text, encoding="utf-8")
+    return cli("study", "plan", tmp_path / "twins.toml", "--data", "micro", "--out", tmp_path / "out", *more)
+
+
+@pytest.mark.parametrize("settings", ["", "set = { LIKE }", "set = { LIKE }\nfractions = [0.5, 1.0]"])
+def test_two_arms_that_are_one_training_are_planned_under_both_names_and_not_set_against_each_other(
+    cli, tmp_path, settings
+):
+    text = TWINS.replace("set = { steps = 100 }", settings.replace("LIKE", "lambda1 = 1e-1"))
+    said = planned(cli, tmp_path, text)
+    assert said.code == 2
+    assert "a contrast sets 'b' against 'a': by recipe and settings they are one training under two names" in said.err
+    plan = planned(cli, tmp_path, text.replace('base = "a"\n', 'base = "base"\n'), "--json").json()
+    assert [job["job"] for job in plan["jobs"] if job["job"].startswith("train a,")] == [
+        "train a, seed 0 = train b, seed 0", "train a, seed 1 = train b, seed 1",
+    ]  # fmt: skip
+
+
+def test_arms_that_only_quick_makes_alike_are_two(cli, tmp_path):
+    text = TWINS.replace("steps = 100", "steps = 90")
+    assert planned(cli, tmp_path, text, "--quick").code == 0
+
+
+@pytest.mark.parametrize(
+    "grown", ["", 'lvlm = "micro-llava"\n', 'lvlm = "micro-llava"\n[alignments.n]\nhow = "none"\n']
+)
+def test_a_task_that_no_model_of_the_study_would_be_asked_is_refused(cli, tmp_path, grown):
+    head, arms = TWINS.replace('"retrieval"]', '"pope"]').split("[arms.a]")
+    said = planned(cli, tmp_path, f"{head}{grown}[arms.a]{arms}")
+    assert said.code == 2
+    assert "pope asks the LVLM, and no arm is grown into one: that takes an lvlm" in said.err
 
 
 @pytest.mark.parametrize("data", [b"\xff\xfe\x00", b"a = " + b"[" * 5000, b"seeds = " + b"9" * 5000, b"[[["])

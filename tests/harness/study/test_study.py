@@ -248,6 +248,28 @@ def test_a_killed_study_goes_on_and_grows_by_seeds_without_repeating_a_training(
     assert plan["left"]["train"] == 3 and plan["seconds"]["train"] > 0
 
 
+def test_every_task_of_encoders_is_asked_of_each_and_its_table_is_called_as_it_is_asked(
+    cli: Any, world: Path, tmp_path: Path
+) -> None:
+    ways = {"retrieval": "image-to-text:R@1", "ohd-caps?scorer=f-clipscore": "coco:top1"}
+    tables = [f'[[tables]]\ntitle = "T"\ntask = "{way}"\ncolumns = ["{column}"]\n' for way, column in ways.items()]
+    asked = ENCODER_ALONE.replace('["ohd-caps"]', json.dumps(list(ways)))
+    (tmp_path / "study.toml").write_text(asked + "".join(tables))
+    words = ["study", tmp_path / "study.toml", "--data", world, "--out", tmp_path / "out"]
+    measured = cli("study", "plan", *words[1:], "--estimate", "--json").json()
+    names = ("retrieval", "ohd-caps-scorer=f-clipscore")
+    assert set(names) < set(measured["costs"][0]["expected"])
+    assert cli(*words).code == 0
+    kept = next((tmp_path / "out" / "results").glob("micro@*"))
+    for n, (name, column) in enumerate(zip(names, ways.values(), strict=True), 1):
+        rows = list(csv.DictReader((tmp_path / "out" / "alone" / f"table-{n}-{name}.csv").read_text().splitlines()))
+        assert [row["arm"] for row in rows] == ["base: micro", "control"]
+        records = map(json.loads, (kept / name / "records.jsonl").read_text().splitlines())
+        counts = [one["counts"] for one in records if one["group"] == column.partition(":")[0]]
+        right = sum(one["found1" if name == "retrieval" else "right"] for one in counts)
+        assert float(rows[0][column]) == pytest.approx(100 * right / len(counts))
+
+
 def test_images_outside_the_data_are_trained_on_and_asked_about_where_that_is_allowed(
     cli: Any, world: Path, tmp_path: Path
 ) -> None:
