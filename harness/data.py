@@ -56,6 +56,11 @@ def micro() -> Path:
     return _written(cache_dir() / f"micro-{world.VERSION}", world.write)
 
 
+def is_micro(root: Path) -> bool:
+    """Whether this folder is the bundled micro world's, of whichever version."""
+    return root.resolve().parent == cache_dir().resolve() and root.resolve().name.startswith("micro-")
+
+
 def micro_alignment() -> Path:
     """The folder of the micro world's captions and conversations, to align on; written whole or not at all."""
     from harness import micro as world

@@ -21,6 +21,32 @@ def together(kind: str, unit: str, of: int, **conditions: float) -> dict[str, fl
     return {f"{MARK}{kind}/{of}/{name}/{unit}": float(value) for name, value in conditions.items()}
 
 
+def flat(counts: Mapping[str, float]) -> tuple[dict[str, float], dict[str, str]]:
+    """An answer's counts under names that do not grow with the data, and of each kind the unit it is a part of.
+
+    What it adds to a condition of its unit is called ``KIND.CONDITION``; of a second unit of one kind ``KIND#2``.
+    """
+    found: dict[str, float] = {}
+    units: dict[str, list[str]] = {}
+    for name, value in counts.items():
+        if name.startswith(MARK):
+            kind, _, condition, unit = _told(name)
+            of_kind = units.setdefault(kind, [])
+            of_kind += [] if unit in of_kind else [unit]
+            name = f"{_numbered(kind, of_kind.index(unit))}.{condition}"
+        found[name] = value
+    return found, {_numbered(kind, n): unit for kind, of_kind in units.items() for n, unit in enumerate(of_kind)}
+
+
+def _numbered(kind: str, n: int) -> str:
+    return f"{kind}#{n + 1}" if n else kind
+
+
+def _told(count: str) -> list[str]:
+    """Kind, how many answers make the unit, condition and unit of a marked count."""
+    return count.removeprefix(MARK).split("/", 3)
+
+
 class Units:
     """The units that some records belong to, as they are read."""
 
@@ -31,7 +57,7 @@ class Units:
 
     def add(self, record: str, row: int, count: str, value: float) -> None:
         """One of a record's marked counts, on the image in this row."""
-        _, kind, of, condition, unit = count.split("/", 4)
+        kind, of, condition, unit = _told(count)
         key = (kind, int(of), unit)
         self._answers.setdefault(key, set()).add(record)
         sums = self._sums.setdefault(key, {})

@@ -141,6 +141,7 @@ def _own_plugins() -> Iterator[None]:
         table = getattr(registry, name)
         for key in [key for key, made in table.items() if made.__module__.startswith("ohd_bench_include_")]:
             del table[key]
+    registry.included.clear()
 
 
 @pytest.fixture(scope="session", autouse=True)

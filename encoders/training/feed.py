@@ -52,6 +52,11 @@ class Feed:
         epochs = self.recipe.epochs * self.order.per_epoch / self.recipe.accumulate
         return self.recipe.steps or max(1, round(epochs))
 
+    @property
+    def taken(self) -> int:
+        """How many rows the steps take in all, a row of several epochs counted once."""
+        return min(self.steps * self.recipe.accumulate * self.order.batch, len(self.rows))
+
     def __call__(self, first: int) -> Iterator[list[Batch]]:
         """The batches of each step from ``first`` on; the next one is read while this one is computed."""
         with ThreadPoolExecutor(1) as ahead:

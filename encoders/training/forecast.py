@@ -32,7 +32,8 @@ def forecast(recipe: Training, root: Path) -> Forecast:
     start_s = time.perf_counter() - began
     feed = run.feed
     parts = (_steps(run), *_looks(run))
-    counts = {"steps": feed.steps, "rows": len(feed.rows), "images": feed.images * feed.steps, "looks": _number(run)}
+    counts = {"steps": feed.steps, "rows": feed.taken, "images": feed.images * feed.steps, "looks": _number(run)}
+    # All of them, however few the steps: the data's digest is one of every picture.
     pictures = {pair.image for pair in (*feed.rows, *feed.replay, *run.looks.dev)}
     pictures |= {path for path, _ in run.looks.zero_shot.pictures} if run.looks.zero_shot else set()
     where = Place(device=run.accelerator.device.type)

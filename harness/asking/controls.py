@@ -43,8 +43,7 @@ def samples(every: Sequence[Sample], control: str, seed: int) -> list[Sample]:
 
     Every image gets another one's questions (a seeded derangement by one cycle), so that no question keeps its own.
     """
-    if control not in NAMES:
-        raise UsageError(f"no control is called '{control}'; there is {', '.join(NAMES)}")
+    require(control)
     if control != "shuffle-image":
         return list(every)
     order = sorted({sample.image for sample in every if sample.image}, key=lambda path: (path.name, path))
@@ -53,6 +52,12 @@ def samples(every: Sequence[Sample], control: str, seed: int) -> list[Sample]:
     random.Random(f"{seed}/shuffle-image").shuffle(order)
     other = dict(zip(order, [*order[1:], order[0]], strict=True))
     return [replace(sample, image=other[sample.image]) if sample.image else sample for sample in every]
+
+
+def require(control: str) -> None:
+    """UsageError where no control is called so."""
+    if control not in NAMES:
+        raise UsageError(f"no control is called '{control}'; there is {', '.join(NAMES)}")
 
 
 def view(control: str) -> See:

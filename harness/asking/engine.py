@@ -202,6 +202,18 @@ def expected(asked: Questions, model: Identity, size: int) -> int:
     return len(asked.samples) if asked.shard is None else len(_share(asked, _keys(asked, model), size))
 
 
+def to_ask(asked: Questions, model: Identity, size: int, known: set[str]) -> list[Sample]:
+    """What is asked of a model for these questions, ``size`` images in a batch, where ``known`` keys have an answer.
+
+    The keys of these are known after it: a later task that asks the same takes their answers.
+    """
+    keys = _keys(asked, model)
+    questions = [samples[0] for samples in _same(asked, keys)]
+    due = {sample.id for sample in questions if keys[sample.id] not in known}
+    known.update(filter(None, keys.values()))
+    return [sample for _, image in batches.dealt(questions, due, size) for sample in image]
+
+
 def _keys(asked: Questions, model: Identity) -> dict[str, str]:
     return {sample.id: model.key(sample) if _there(sample) else "" for sample in asked.samples}
 

@@ -21,7 +21,7 @@ FILLED = 4
 
 @dataclass(frozen=True)
 class TimeEstimate:
-    """Seconds measured on a part of the samples, and what they come to for all."""
+    """Seconds measured on a part of the samples that are to be asked, and what they come to for all of them."""
 
     measured_s: float
     samples: int
@@ -43,7 +43,7 @@ class TimeEstimate:
     def seconds(self) -> float:
         """For all samples, by the tokens that they are; else by their number, as the images asked are spread evenly."""
         if not self.samples:
-            return math.nan
+            return math.nan if self.of_samples else 0.0
         return self.measured_s * (self.of_tokens / self.tokens if self.tokens else self.of_samples / self.samples)
 
     @property
@@ -54,7 +54,7 @@ class TimeEstimate:
     def record(self) -> dict[str, Any]:
         """The numbers, for ``--json``."""
         return {
-            "estimated_s": self.seconds if self.samples else None,
+            "estimated_s": None if math.isnan(self.seconds) else self.seconds,
             "measured_s": self.measured_s,
             "samples": self.samples,
             "images": self.images,
@@ -62,7 +62,7 @@ class TimeEstimate:
             "of_images": self.of_images,
             "tokens": self.tokens,
             "of_tokens": self.of_tokens,
-            "chip_hours": self.hours if self.samples else None,
+            "chip_hours": None if math.isnan(self.hours) else self.hours,
             "chips": self.chips,
             "device": self.device,
             "peak_bytes": self.peak_bytes,
@@ -78,6 +78,8 @@ class TimeEstimate:
 
     def said(self) -> str:
         """One line for the user."""
+        if not self.of_samples:
+            return "nothing to ask: a task before it asks the same, and its answers are taken"
         tokens = f", {self.of_tokens:,} tokens" if self.of_tokens else ""
         return (
             f"about {duration(self.seconds)} for {self.of_samples} samples on {self.of_images} images{tokens} "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +27,7 @@ from harness.kept_runs import slug
 from harness.records import Record
 from harness.store import Run
 from harness.tallies import tally
-from harness.types import Answer, Task
+from harness.types import Answer, Sample, Task
 
 if TYPE_CHECKING:
     from harness.asking.workers import Far
@@ -198,12 +198,20 @@ def estimates(plan: RunPlan, pair: Models) -> dict[str, TimeEstimate]:
     The estimate itself is, in the cache: the run's manifest says it beside what the run then took.
     """
     view = controls.view(plan.options.control)
-    found = {asked.task.name: pair.estimated(asked.task.mode, asked.samples, view) for asked in plan.questions}
+    found = {asked.task.name: pair.estimated(asked.task.mode, samples, view) for asked, samples in _to_ask(plan, pair)}
     identity = run_identity.identity(plan, pair.encoder, pair.lvlm)
     for name, one in found.items():
         _rates(pair, plan).note(name, one.measured_s, one.samples)
     cost.note(Run(run_identity.folder(plan, pair.encoder, pair.lvlm, identity)), found)
     return found
+
+
+def _to_ask(plan: RunPlan, pair: Models) -> Iterator[tuple[engine.Questions, list[Sample]]]:
+    """Each task of the plan, and what a run of all asks for it where nothing is answered yet."""
+    known: set[str] = set()
+    for asked in plan.questions:
+        model = run_identity.of_answers(asked, pair.encoder, pair.lvlm, plan.options.control)
+        yield asked, engine.to_ask(asked, model, pair.fresh(asked.task.mode).batch, known)
 
 
 def _rates(pair: Models, plan: RunPlan) -> Rates:

@@ -90,14 +90,24 @@ class Models:
     def estimated(self, mode: str, samples: Sequence[Sample], see: See) -> TimeEstimate:
         """How long these samples will take in this process, and what of the machine."""
         most = max(SAMPLES, FILLED * getattr(self.lvlm, "at_once", 0) if mode == "generate" else 0)
-        # No features that are kept: those of a run lie in other batches.
-        fresh = asking.ranker(self.encoder, self.place) if mode in OF_ENCODERS and self.encoder else None
-        found = estimate(fresh or self.asker(mode), samples, lambda group: next(_opened(group, see)), most)
-        groups, part = by_image(samples), calibration(samples, most)
-        if mode == "generate" and part:
-            counted = tokens_read(self.lvlm, next(_opened(part[0][:1], see)))
-            found = replace(found, tokens=counted(part), of_tokens=counted(groups))
+        found = estimate(self.fresh(mode), samples, lambda group: next(_opened(group, see)), most)
+        if mode == "generate" and samples:
+            counted = tokens_read(self.lvlm, _shown(samples, see))
+            tokens, of_tokens = counted(calibration(samples, most)), counted(by_image(samples))
+            found = replace(found, tokens=tokens, of_tokens=of_tokens)
         return replace(found, **spent(self.place))
+
+    def fresh(self, mode: str) -> asking.Ask:
+        """How this pair is asked with no features that are kept: those of a run lie in other batches."""
+        if mode in OF_ENCODERS and self.encoder:
+            return asking.ranker(self.encoder, self.place)
+        return self.asker(mode)
+
+
+def _shown(samples: Sequence[Sample], see: See) -> Asked:
+    """A picture of these samples, wherever the first that has one stands; None where none has."""
+    first = next((sample for sample in samples if sample.image), samples[0])
+    return next(_opened([first], see))
 
 
 def _opened(samples: Sequence[Sample], see: See) -> Iterator[Asked]:

@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(
+    context: typer.Context,
     data: Annotated[
         str, typer.Option("--data", help="A folder: say which benchmarks it holds.", envvar="OHD_BENCH_DATA")
     ] = "",
@@ -23,15 +24,17 @@ def doctor(
     quick: Annotated[bool, typer.Option("--quick", help="Leave out Ray, kernels, precisions and the run.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Say what there is of versions, devices, data and folders, whether it computes right, and what is to do.
+    """Say what there is of versions, devices, data, folders and OHD_BENCH_* variables, whether it computes right,
+    and what is to do.
 
     Some 30 seconds; nothing is fetched, and nothing stays written but the micro world in the cache. Exit codes: 0 a run
     needs nothing done, 1 something is marked 'do'.
     """
     from harness import console
+    from harness.cli.environment import settings
     from harness.doctor.examine import examine
 
     console.quiet()
-    found = examine(data, results, quick, console.say)
+    found = examine(data, results, quick, console.say, settings(context))
     console.print_json(found.json()) if as_json else console.show(found)
     raise typer.Exit(0 if found.well else 1)

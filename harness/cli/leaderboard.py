@@ -55,6 +55,7 @@ def leaderboard(
     written |= {out.with_suffix(".csv"): page.csv()} if csv else {}
     for path, content in written.items():
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             durable.output(path, content)
         except OSError as error:
             raise UsageError(f"cannot write {path}: {error.strerror}") from error

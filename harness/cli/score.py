@@ -56,6 +56,7 @@ def score(
         say(remark)
     for path, text in ((csv, scored_table.as_csv), (tex, scored_table.as_tex)):
         if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
             durable.output(path, text(board.json()))
     if as_json:
         print_json(board.json())
@@ -74,6 +75,7 @@ def synonyms(
     from harness.words import similar
 
     table = similar.table(model, resolve(data).root / "amber" / "relation.json")
+    out.parent.mkdir(parents=True, exist_ok=True)
     similar.write(table, out)
     tell(f"{len(table['pairs'])} pairs of {table['name']} in {out}")
     tell(f"now: ohd-bench score amber FILE --synonyms {shlex.quote(str(out))}")

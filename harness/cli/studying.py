@@ -57,6 +57,7 @@ def write_new(name: str, data: str) -> None:
     if path.exists():
         raise UsageError(f"{path} is there already; give another name")
     text = schema.text("paper", data == "micro").replace('name = "paper"', f'name = "{path.stem}"', 1)
+    path.parent.mkdir(parents=True, exist_ok=True)
     durable.output(path, text)
     say(f"written: {path}; change it, then: {shlex.join(['ohd-bench', 'study', str(path), '--data', data])}")
 

@@ -76,6 +76,14 @@ def dtype(name: str, otherwise: torch.dtype) -> torch.dtype:
     return getattr(torch, NAMES[name])  # type: ignore[no-any-return]
 
 
+def require(place: Place) -> None:
+    """UsageError where there is no such device here, or no such dtype."""
+    import torch
+
+    device(place)
+    dtype(place.dtype, torch.float32)
+
+
 def batch_size(place: Place, gpu: int, cpu: int) -> int:
     """How many items go through the model at once."""
     return place.batch_size or (gpu if device(place).type == "cuda" else cpu)

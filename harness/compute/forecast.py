@@ -31,9 +31,9 @@ class Forecast:
     start_s: float = 0.0
     """Seconds until the first step: what is loaded and looked through once."""
     counts: Mapping[str, int] = field(default_factory=dict)
-    """How much there is to do, as it is usually counted: steps, rows, images, tokens."""
+    """How much there is to do, as it is usually counted: steps, rows (those that are trained on), images, tokens."""
     read_bytes: int = 0
-    """Size of all pictures' files, and of a file of rows."""
+    """Size of all files of pictures that are read, each counted once, and of a file of rows."""
     device: str = "cpu"
     chips: int = 1
     """GPUs, or threads of a CPU, that were busy."""

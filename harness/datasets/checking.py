@@ -81,7 +81,7 @@ def _wrong(file: PublishedFile, manifest: Manifest, path: Path, notes: Notes) ->
         return f"is version {other.version}, not {file.version}"
     size = path.stat().st_size
     if file.size and size < file.size:
-        return f"is half-written: {size:,} of {file.size:,} bytes"
+        return f"is half-written, or another file: {size:,} of {file.size:,} bytes"
     if file.size and size > file.size:
         return f"is too long: {size:,} bytes, not {file.size:,}"
     if file.sha256:

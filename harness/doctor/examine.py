@@ -14,13 +14,11 @@ from harness.compute.devices import gpus
 from harness.doctor import places, spreading
 from harness.doctor.looked import Examined, Looked
 from harness.doctor.packages import packages
+from harness.doctor.settings import Settings
 from harness.errors import OhdBenchError
 
-SWITCHES = ("OHD_BENCH_", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
-SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
-
-def examine(data: str, results: Path, quick: bool, say: Callable[[str], None]) -> Examined:
+def examine(data: str, results: Path, quick: bool, say: Callable[[str], None], settings: Settings) -> Examined:
     """Look at everything; ``quick`` leaves out what takes time (some 30 s): Ray, kernels, precisions, self-test.
 
     What takes time is told to ``say`` before it is begun.
@@ -28,7 +26,7 @@ def examine(data: str, results: Path, quick: bool, say: Callable[[str], None]) -
     if not quick:
         say("some 30 s; --quick leaves out what is tried: a worker of Ray …")
     looked = [*_machine(), *packages(), *_plugins(), *places.data(data), places.words(), places.browser()]
-    looked += [spreading.ray(quick), *places.folders(results), *_switches()]
+    looked += [spreading.ray(quick), *places.folders(results), *settings.looked()]
     if not extras.there("torch"):
         looked.append(
             Looked("models", "none can run here; what they said can be scored", extras.command("torch"), False)
@@ -84,10 +82,3 @@ def _plugins() -> Iterator[Looked]:
         kinds = {"tasks": "tasks", "encoders": "encoders", "lvlms": "LVLMs", "recipes": "recipes"}
         found = (f"{len(getattr(registry, name))} {kind}" for name, kind in kinds.items())
         yield Looked("registered", ", ".join(found))
-
-
-def _switches() -> Iterator[Looked]:
-    """The environment variables that change what a command does; no secret among them is shown."""
-    for name in sorted(os.environ):
-        if name.startswith(SWITCHES):
-            yield Looked(name, "(set)" if any(word in name for word in SECRET) else os.environ[name])

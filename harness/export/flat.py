@@ -22,7 +22,8 @@ SAMPLES = (
     "run", "encoder", "lvlm", "data", "control", "task", "group", "id", "image", "question", "target", "answer",
     "right", "p_yes", "failed",
 )  # fmt: skip
-"""The columns of each table; a sample's are followed by what it adds to the totals: ``count.right``."""
+"""The columns of each table; a sample's are followed by the units it is a part of, and by what it adds to the totals:
+``unit.figure``, ``count.right``."""
 
 
 def write(run: Run, data: Path | None, out: Path, to: str) -> list[Path]:
@@ -49,8 +50,9 @@ def samples(run: Run, tasks: list[TaskRows]) -> DataFrame:
 
     about = _about(run)
     rows = [about | {"task": one.task.name} | _sample(row) for one in tasks for row in one.rows]
-    counts = sorted({key for row in rows for key in row if key not in SAMPLES})
-    table = pd.DataFrame(rows, columns=[*SAMPLES, *counts])
+    keys = sorted({key for row in rows for key in row})
+    units, counts = ([key for key in keys if key.startswith(kind)] for kind in ("unit.", "count."))
+    table = pd.DataFrame(rows, columns=[*SAMPLES, *units, *counts])
     return table.astype(
         {"right": "boolean", "failed": "boolean", "p_yes": "float64", **dict.fromkeys(counts, "float64")}
     )
@@ -61,7 +63,8 @@ def _sample(row: Asked) -> dict[str, Any]:
     return {
         "group": record.group, "id": record.id, "image": record.image, "question": row.prompt, "target": row.target,
         "answer": row.said, "right": row.right, "p_yes": row.p_yes, "failed": not record.scored,
-        **{f"count.{name}": float(value) for name, value in record.counts.items()},
+        **{f"unit.{kind}": unit for kind, unit in row.units.items()},
+        **{f"count.{name}": float(value) for name, value in row.counts.items()},
     }  # fmt: skip
 
 

@@ -159,6 +159,7 @@ def _sample(row: Asked, task: str, model: str, picture: str) -> dict[str, Any]:
     if row.sample is not None and row.sample.image is not None:
         shown = f"attachment://{next(iter(attached))}" if attached else row.sample.image.name
         content.insert(0, {"type": "image", "image": shown, "detail": "auto"})
+    counted = {**row.counts, **{f"unit.{kind}": unit for kind, unit in row.units.items()}}
     verdict = {True: "C", False: "I", None: "N"}[row.right]
     sample: dict[str, Any] = {
         "uuid": digest.of_json([model, task, row.record.id])[:22],
@@ -174,7 +175,7 @@ def _sample(row: Asked, task: str, model: str, picture: str) -> dict[str, Any]:
             "choices": [{"message": {"role": "assistant", "content": row.said}, "stop_reason": "stop"}],
             "completion": row.said,
         },
-        "scores": {task: {"value": verdict, "answer": row.said, "metadata": dict(row.record.counts)}},
+        "scores": {task: {"value": verdict, "answer": row.said, "metadata": counted}},
         "metadata": {"group": row.record.group, "image": row.record.image, "p_yes": row.p_yes},
         "attachments": attached,
     }

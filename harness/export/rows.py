@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness import units
 from harness.asking import evaluate
 from harness.comparison import metric_table
 from harness.comparison.significance import correct
@@ -66,6 +67,16 @@ class Asked:
     def right(self) -> bool | None:
         """Whether the answer is right; None where that is no question."""
         return correct(self.record)
+
+    @property
+    def counts(self) -> dict[str, float]:
+        """What the answer adds, by names that every sample of the task may have."""
+        return units.flat(self.record.counts)[0]
+
+    @property
+    def units(self) -> dict[str, str]:
+        """By kind the unit that the answer is a part of, where it is right only with others."""
+        return units.flat(self.record.counts)[1]
 
     @property
     def p_yes(self) -> float | None:

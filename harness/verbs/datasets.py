@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry
+from harness.data import is_micro
 from harness.datasets import checking, pictures, preparing
 from harness.datasets.manifests import Chosen, Manifest, chosen, manifests
-from harness.errors import DataError
+from harness.errors import DataError, UsageError
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,17 @@ def prepare(
 
 
 def verify(names: Sequence[str], root: Path, deep: bool = False) -> list[Verified]:
-    """How these data sets stand; with no name all of which a file is there, DataError where there is none."""
+    """How these data sets stand; with no name all of which a file is there, DataError where there is none.
+
+    UsageError where they are the micro world's, which are nobody's published files.
+    """
     if not root.is_dir():
         raise DataError(f"{root} is not a folder")
+    if is_micro(root):
+        raise UsageError(
+            "the micro world is drawn here and published nowhere: there is nothing to verify it against; where it was "
+            "changed, 'ohd-bench data cache --clear micro' takes it away, and the next command draws it anew"
+        )
     registry.load()
     every = [chosen(name) for name in names] or [one for one in map(chosen, manifests()) if _begun(one, root)]
     if not every:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from harness import digest, registry
+from harness.data import micro
 from harness.datasets import fetching, preparing
 from harness.datasets.manifests import chosen, manifests
 from harness.errors import DataError
@@ -147,7 +148,7 @@ def prepared(cli: Callable[..., Any], shared: Path, tmp_path: Path) -> Path:
     ("damage", "told"),
     [
         (lambda path: path.write_bytes(path.read_bytes()[:-2] + b"!\n"), "differs: SHA-256 is not"),
-        (lambda path: path.write_bytes(path.read_bytes()[:1000]), "is half-written: 1,000 of 366"),
+        (lambda path: path.write_bytes(path.read_bytes()[:1000]), "is half-written, or another file: 1,000 of 366"),
         (lambda path: path.unlink(), "missing"),
         (lambda path: shutil.rmtree(path.parent), "missing"),
     ],
@@ -267,3 +268,11 @@ def test_one_file_is_fetched_out_of_the_archive_it_is_published_in(mirror: Serve
     (tmp_path / file.path).unlink()
     other = replace(one, files=(replace(small, rows=3),))
     assert "holds no such file as is published" in preparing.prepare(other, tmp_path, None).wrong[0]
+
+
+@pytest.mark.parametrize("names", [(), ("sugar-crepe",), ("pope", "winoground")])
+def test_the_micro_world_is_published_nowhere_and_said_to_be_so_in_one_line(cli, names):
+    for data in ("micro", micro()):
+        said = cli("data", "verify", *names, "--data", data)
+        assert said.code == 2 and not said.out
+        assert len(said.err.strip().splitlines()) == 1 and "published nowhere" in said.err

@@ -100,6 +100,45 @@ def test_no_secret_is_shown(cli, monkeypatch):
     assert "sk-very-secret" not in said.out and "OHD_BENCH_API_KEY" in said.out
 
 
+WRONG = {
+    "BATCH_SIZE": "abc", "LIMIT": "-4", "SEED": "1.5", "WORKERS": "0", "VERIFY": "2", "ALLOW_OUTSIDE": "perhaps",
+    "PIXELS": "abc", "CONTROL": "no-image", "SHARD": "3/2", "DEVICE": "abacus", "DTYPE": "fp7", "TASK": "pope popee",
+    "ENCODER": "micro mikro", "LVLM": "micro-lava", "ALIGN": "by-hand", "LOG_WITH": "paper", "INCLUDE": "/nowhere",
+}  # fmt: skip
+RIGHT = {
+    "BATCH_SIZE": "8", "LIMIT": "4", "SEED": "1", "VERIFY": "0.5", "ALLOW_OUTSIDE": "1", "PIXELS": "2.5",
+    "CONTROL": "text-only", "SHARD": "1/2", "DEVICE": "cpu", "DTYPE": "fp32", "TASK": "pope amber", "LVLM": "parrot",
+    "ENCODER": "micro micro-ohd", "ALIGN": "none", "MERGED": "", "VERBOSE": "0",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_a_run_would_refuse_of_the_environment_is_to_do_here(cli, tmp_path, monkeypatch, name):
+    monkeypatch.setenv(f"OHD_BENCH_{name}", WRONG[name])
+    said = cli("doctor", "--quick", "--json", "--results", tmp_path)
+    assert said.code == 1
+    assert [row["what"] for row in said.json()["looked"] if row["needed"]] == [f"OHD_BENCH_{name}"]
+    models = {"--encoder": "micro", "--lvlm": "micro-llava"}
+    words = [word for option, spec in models.items() if option != f"--{name.lower()}" for word in (option, spec)]
+    assert cli("run", *words, "--results", tmp_path).code in (2, 4)
+
+
+def test_what_a_run_takes_of_the_environment_is_well(cli, tmp_path, monkeypatch):
+    for name, told in RIGHT.items():
+        monkeypatch.setenv(f"OHD_BENCH_{name}", told)
+    said = cli("doctor", "--quick", "--json", "--results", tmp_path)
+    assert said.code == 0
+    advised = {row["what"].removeprefix("OHD_BENCH_") for row in said.json()["looked"] if row["advice"]}
+    assert not advised & RIGHT.keys()
+
+
+def test_a_variable_that_no_command_reads_is_named_with_the_one_it_may_be(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("OHD_BENCH_BACH_SIZE", "8")
+    said = cli("doctor", "--quick", "--results", tmp_path)
+    assert said.code == 0
+    assert "if you want it: no command reads it; did you mean OHD_BENCH_BATCH_SIZE?" in said.out
+
+
 @pytest.mark.parametrize(
     ("there", "advice"),
     [("2.4.6", ""), ("2.5.0rc1", ""), ("2.0+cu130", ""), ("1.26.4", "pip install 'numpy>=2.0'"), ("", "pip install")],

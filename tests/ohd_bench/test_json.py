@@ -59,7 +59,7 @@ def test_what_commands_print_is_what_their_schemas_say(cli, schemas, tmp_path):
         ("list",),
         ("data", "list"),
         ("data", "where", "pope"),
-        ("data", "verify", "pope", "--data", "micro"),
+        ("data", "verify", "pope", "--data", tmp_path),
         ("doctor", "--quick", "--results", tmp_path),
         ("check", "encoder", "hashing"),
         ("encoder", "inspect", "hashing"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.records import Record
 from harness.tallies import paired_tallies, tally
 from harness.types import Answer, Failure
-from harness.units import together
+from harness.units import flat, together
 
 
 def record(id: str, image: str, *parts: dict[str, float], reply=None) -> Record:
@@ -13,6 +13,17 @@ def record(id: str, image: str, *parts: dict[str, float], reply=None) -> Record:
     for part in parts:
         counts |= part
     return Record(id, image, "", "", "", reply or Answer("x"), counts)
+
+
+def test_flat_counts_are_named_by_kind_and_condition_and_units_apart():
+    counts = {
+        "n": 1.0,
+        **together("pair", "u/1", 2, a=1, b=-2.5),
+        **together("pair", "v", 2, a=0),
+        **together("q", "w", 1, c=1),
+    }
+    named = {"n": 1.0, "pair.a": 1.0, "pair.b": -2.5, "pair#2.a": 0.0, "q.c": 1.0}
+    assert flat(counts) == (named, {"pair": "u/1", "pair#2": "v", "q": "w"})
 
 
 def test_a_unit_is_right_where_every_condition_is_above_nought():

@@ -24,7 +24,7 @@ from harness.vision_language.align.stages import Plan
 UPDATES, ENOUGH = 3, 20.0
 """Updates after the first that are timed, and the seconds after which fewer will do."""
 LOOKED_THROUGH = 256
-"""Micro-batches, spread evenly over all of them, whose tokens are counted, and rows whose pictures' sizes are."""
+"""Micro-batches, spread evenly over all of them, whose tokens are counted."""
 
 
 def forecast(lvlm: str, encoder: str, plan: Plan) -> dict[str, Forecast]:
@@ -49,9 +49,10 @@ def _of_stage(n: int, work: OneStage, place: Place) -> Forecast:
     start_s = time.perf_counter() - began
     order, updates = trainer.plan_rows(work.stage, opened.learn.lengths)
     parts = tuple(_measured(opened, work, order, updates))
-    counts = {"updates": updates, "rows": len(opened.learn), "tokens": parts[0].of}
-    read = size({opened.found.source.path}) + _pictures(opened, len(set(order)))
-    return Forecast(parts, start_s, counts, read, **memory.spent(place))
+    spent = memory.spent(place)  # before the names of all pictures are held
+    counts = {"updates": updates, "rows": len(set(order)), "tokens": parts[0].of}
+    read = size({opened.found.source.path, *_pictures(opened, order)})
+    return Forecast(parts, start_s, counts, read, **spent)
 
 
 def _measured(opened: Opened, work: OneStage, order: list[int], updates: int) -> Iterator[Part]:
@@ -130,8 +131,7 @@ def _all_tokens(learn: Examples, order: Sequence[int], stage: Stage) -> int:
     return round(sum(counted) / len(counted) * number)
 
 
-def _pictures(opened: Opened, rows: int) -> int:
-    """Bytes of the pictures of so many rows, and of those held out, by the mean of some."""
-    found, step = opened.found, max(1, len(opened.found) // LOOKED_THROUGH)
-    sizes = [size({image} if (image := found[n].image) else set()) for n in range(0, len(found), step)]
-    return round(sum(sizes) / len(sizes) * (rows + len(opened.held)))
+def _pictures(opened: Opened, order: Sequence[int]) -> set[Path]:
+    """The pictures of the rows that are trained on and of those held out: rows may share one, which is read once."""
+    rows = {*(opened.learn.chosen[n] for n in order), *opened.held.chosen}
+    return {image for n in sorted(rows) if (image := opened.found[n].image)}

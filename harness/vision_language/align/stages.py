@@ -88,16 +88,17 @@ def summary(told: Mapping[str, Any]) -> dict[str, Any]:
             "rows": f"{data['used']} of {data['rows']}",
             "unusable": data["unusable"],
             "updates": stage["updates"],
-            "first_loss": stage["loss"][0][1],
-            "last_loss": _mean([value for _, value in stage["loss"][-10:]]),
+            **_ends([value for _, value in stage["loss"]]),
             "held_out_loss": stage["held_out_loss"][-1][1] if stage["held_out_loss"] else None,
             "projector": stage["projector"],
         }
     return found
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+def _ends(losses: Sequence[float]) -> dict[str, float]:
+    """The mean loss of the first and of the last ten updates, of so many fewer that none is in both."""
+    number = min(10, max(1, len(losses) // 2))
+    return {"first_loss": sum(losses[:number]) / number, "last_loss": sum(losses[-number:]) / number}
 
 
 def align(lvlm: str, encoder: str, plan: Plan, out: Path) -> Path:

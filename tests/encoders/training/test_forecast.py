@@ -41,6 +41,14 @@ def test_a_few_steps_speak_for_all_and_nothing_is_written(
     assert not list(tmp_path.iterdir())
 
 
+def test_rows_are_those_that_the_steps_take_and_bytes_of_all_whose_digest_a_training_takes(
+    recipe: Training, root: Path
+) -> None:
+    few, more = (replace(recipe, steps=steps, batch=4).forecast(root) for steps in (2, 50))
+    assert (few.counts["rows"], more.counts["rows"]) == (8, 12)
+    assert few.read_bytes == more.read_bytes
+
+
 def test_what_the_training_would_refuse_is_refused(recipe: Training, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no OHD-Caps file"):
         recipe.forecast(tmp_path)

@@ -44,5 +44,9 @@ def test_an_estimate_asks_no_more_than_its_part_and_speaks_for_all():
 def test_the_line_is_in_words_a_user_reads():
     assert TimeEstimate(2.0, 32, 2, 14_216, 1_004).said().startswith("about 15 min for 14216 samples on 1004 images")
     assert TimeEstimate(0.1, 32, 2, 3_200, 226).said().startswith("about 10 s")
-    assert math.isnan(TimeEstimate(0.0, 0, 0, 0, 0).seconds)
-    assert TimeEstimate(0.0, 0, 0, 0, 0).record()["estimated_s"] is None  # NaN is no JSON
+
+
+def test_what_came_back_with_no_reply_has_no_estimate_and_nothing_takes_no_time():
+    assert math.isnan(TimeEstimate(0.1, 0, 1, 5, 2).seconds)
+    assert TimeEstimate(0.1, 0, 1, 5, 2).record()["estimated_s"] is None  # NaN is no JSON
+    assert TimeEstimate(0.0, 0, 0, 0, 0).seconds == 0.0

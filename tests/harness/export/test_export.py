@@ -24,6 +24,7 @@ from harness.export.rows import of_run
 from harness.journal import Journal
 from harness.records import Record
 from harness.store import Run
+from harness.tallies import tally
 from harness.types import Answer, Failure
 
 MakeRun = Callable[..., Run]
@@ -219,6 +220,33 @@ def test_flat_tables_hold_every_sample_and_every_metric(
     assert found == pytest.approx(every)
     said = samples.loc[(samples["task"] == "amber") & (samples["id"].astype(str) == "1"), "answer"].item()
     assert said == ("'" if to == "csv" else "") + '=HYPERLINK("x")'
+
+
+@pytest.mark.parametrize("to", ["csv", "parquet"])
+@pytest.mark.parametrize("name", ["hallusion", "mme", "winoground"])
+def test_what_is_right_as_a_whole_takes_columns_by_kind_and_can_be_counted_from_them(
+    cli: Any, name: str, to: str, tmp_path: Path
+) -> None:
+    import pandas as pd
+
+    models = ("--encoder", "micro") if name == "winoground" else ("--lvlm", "parrot")
+    columns = []
+    for limit in (6, 0):
+        results, out = tmp_path / f"results-{limit}", tmp_path / f"out-{limit}"
+        assert cli("run", *models, "--task", name, "--limit", limit, "--results", results).code == 0
+        run = next(results.iterdir()).name
+        written = cli("export", run, "--results", results, "--to", to, "-o", out, "--data", "micro").out.split()
+        table = (pd.read_csv if to == "csv" else pd.read_parquet)(written[0])
+        columns.append(set(table.columns))
+    assert columns[0] <= columns[1] and len(columns[1]) < 80
+    whole = tally(Run(results / run).records(name))[""].totals()
+    kinds = {column.removeprefix("unit.") for column in table.columns if column.startswith("unit.")}
+    assert kinds
+    for kind in kinds:
+        conditions = [column for column in table.columns if column.startswith(f"count.{kind}.")]
+        sums = table.groupby(f"unit.{kind}")[conditions].sum(min_count=1)
+        right = (sums.isna() | (sums > 0)).all(axis=1).sum()
+        assert (len(sums), right) == (whole[f"n_{kind}"], whole[f"right_{kind}"])
 
 
 def test_the_page_of_outputs_names_every_column() -> None:

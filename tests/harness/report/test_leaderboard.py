@@ -145,3 +145,12 @@ def test_fifty_towers_are_sorted_and_filtered_in_a_browser_without_network(fifty
             assert heads and table and heads["y"] >= table["y"], "the headings stay in sight"
         assert asked == [fifty.as_uri()]
         browser.close()
+
+
+def test_the_folder_of_the_page_is_made_and_a_check_makes_none(cli, results: Path, tmp_path: Path) -> None:
+    page = tmp_path / "pages" / "of" / "lb.md"
+    assert cli("leaderboard", "--results", results, "--out", page, "--check").code == 5
+    assert not page.parent.exists()
+    said = cli("leaderboard", "--results", results, "--out", page, "--html", "--csv")
+    assert said.code == 0, said.err
+    assert {path.suffix for path in page.parent.iterdir()} == {".md", ".html", ".csv"}

@@ -290,3 +290,8 @@ def test_images_outside_the_data_are_trained_on_and_asked_about_where_that_is_al
     after = cli("study", "plan", *words[1:], "--json").json()["jobs"]
     assert [job["address"] for job in after] == [job["address"] for job in before]
     assert all(job["done"] for job in after), "what was allowed changes no address"
+
+
+def test_a_new_study_is_written_into_a_folder_that_is_made(cli, tmp_path):
+    said = cli("study", "new", tmp_path / "of" / "mine.toml")
+    assert said.code == 0 and (tmp_path / "of" / "mine.toml").is_file(), said.err

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
-from harness import registry
+from harness import images, registry
 from harness.types import Place
 from harness.vision_language.align import forecast, stages, trainer
-from harness.vision_language.align.batches import together
+from harness.vision_language.align.batches import Examples, together
 from harness.vision_language.align.one_stage import OneStage
 
 registry.load()
@@ -49,10 +50,31 @@ def test_tokens_are_those_of_every_micro_batch_as_it_is_padded(asked, tmp_path, 
 def test_a_few_updates_speak_for_all_and_nothing_is_written(asked, tmp_path, monkeypatch, updates):
     monkeypatch.chdir(tmp_path)
     for name, one in forecast.forecast(*asked(f"updates={updates}", "save_every=1")).items():
-        assert one.counts["updates"] == updates and one.counts["rows"] == {"pretrain": 8, "lora": 10}[name]
+        assert one.counts["updates"] == updates
+        assert one.counts["rows"] == min(updates * 4, {"pretrain": 8, "lora": 10}[name])
         assert one.parts[0].done <= one.parts[0].of and one.seconds > one.start_s > 0
         assert one.read_bytes > 0 and one.peak_bytes > 0
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("updates", "validation"), [(1, 0), (2, 0.2), (9, 0)])
+def test_rows_and_bytes_are_those_that_the_training_then_reads(
+    cli, words, world, tmp_path, monkeypatch, updates, validation
+):
+    rows = json.loads((world / "mixed.json").read_text())
+    rows = [{**row, "image": f"{n % 3}.png"} if "image" in row else row for n, row in enumerate(rows)]  # shared
+    data = world / f"shared-{updates}.json"
+    data.write_text(json.dumps(rows))
+    asked = words(tmp_path / "grown", "lora", updates=updates, validation=validation)
+    asked[asked.index("--data") + 1] = data
+    [told] = cli(*asked, "--estimate", "--json").json()
+    read, opened = set(), images.open_image
+    taken, item = set(), Examples.__getitem__
+    monkeypatch.setattr(images, "open_image", lambda path: read.add(path) or opened(path))
+    monkeypatch.setattr(Examples, "__getitem__", lambda self, n: taken.add(self.chosen[n]) or item(self, n))
+    assert cli(*asked).code == 0
+    assert told["read_bytes"] == sum(path.stat().st_size for path in {data, *read})
+    assert told["counts"]["rows"] == len(taken) - round(len(rows) * validation)
 
 
 def test_a_later_stage_is_measured_though_the_one_before_it_would_make_its_projector(asked, world):

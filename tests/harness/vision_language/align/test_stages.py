@@ -14,6 +14,7 @@ from transformers import AutoProcessor, LlamaForCausalLM, LlavaForConditionalGen
 from harness import registry
 from harness.types import Asked, Sample
 from harness.vision_language import identity
+from harness.vision_language.align import stages
 
 registry.load()
 
@@ -49,6 +50,17 @@ def test_both_stages_leave_a_standard_llava_and_what_was_done(cli, words, world,
     assert answers(place, f"llava:{out}", tiny) == answers(place, f"llava:{out}", tiny, f"clip:{world / 'tuned'}")
     again = cli(*words(out, "pretrain,lora", validation=0.2, evaluate_every=2), "--seed", 3, "--json")
     assert again.json() == said.json()
+
+
+@pytest.mark.parametrize("updates", [1, 3, 4, 21])
+def test_first_and_last_loss_are_means_over_as_many_updates_and_share_none(updates):
+    losses = [float(2**n) for n in range(updates)]
+    stage = {"recipe": {"name": "pretrain"}, "data": {"rows": 9, "used": 9, "unusable": {}}, "updates": updates,
+             "loss": list(enumerate(losses, 1)), "held_out_loss": [], "projector": "0"}  # fmt: skip
+    told = stages.summary({"spec": "llava:P", "stages": [stage]})["pretrain"]
+    each = {1: 1, 3: 1, 4: 2, 21: 10}[updates]
+    assert told["first_loss"] == pytest.approx(sum(losses[:each]) / each)
+    assert told["last_loss"] == pytest.approx(sum(losses[-each:]) / each)
 
 
 def test_the_adapter_loads_in_peft_over_the_stage_before(cli, words, tmp_path, tiny):
