@@ -105,6 +105,10 @@ def _made(study: Study) -> Iterator[str]:
             yield f"the fractions of arm '{name}' name one share twice"
         if "seed" in arm.set:
             yield f"arm '{name}' sets a seed; its trainings have the seeds 0, 1, 2 …"
+    pairs = [{one.base, one.candidate} for one in study.contrasts]
+    for n, one in enumerate(study.contrasts):
+        if pairs[n] in pairs[:n]:
+            yield f"{_named(one)} twice: p-values are adjusted for every line, so each of its lines would count twice"
 
 
 def _aligned(study: str, name: str, rung: Alignment) -> None:

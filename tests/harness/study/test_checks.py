@@ -95,6 +95,14 @@ def test_two_arms_that_are_one_training_are_planned_under_both_names_and_not_set
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_contrast_that_stands_twice_is_refused(cli, tmp_path, swapped):
+    again = TWINS[TWINS.index("[[contrasts]]") : TWINS.index("[quick.set]")]
+    again = again.replace('"a"', '"x"').replace('"b"', '"a"').replace('"x"', '"b"') if swapped else again
+    said = planned(cli, tmp_path, TWINS.replace("[quick.set]", f"{again}[quick.set]"))
+    assert said.code == 2 and "twice: p-values are adjusted for every line" in said.err
+
+
 def test_arms_that_only_quick_makes_alike_are_two(cli, tmp_path):
     text = TWINS.replace("steps = 100", "steps = 90")
     assert planned(cli, tmp_path, text, "--quick").code == 0
